@@ -1,0 +1,1 @@
+"""Evaluation: protocols, metrics, paired statistics and benchmarks over the other two packages."""

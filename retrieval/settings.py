@@ -1,0 +1,42 @@
+"""Settings of the retrieval part: plain frozen models with defaults, made at the edge and passed in."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """Base of a settings section: immutable, unknown names refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncoderSettings(Section):
+    """Which sentence-transformers model embeds items and free text."""
+
+    model: str = "all-MiniLM-L6-v2"
+    batch_size: int = Field(default=64, ge=1)
+
+
+class IndexSettings(Section):
+    """Where vectors live and when the exact product gives way to the approximate index."""
+
+    chroma_url: str | None = None
+    """None: embedded in the home folder; else http(s)://host:port of a Chroma server."""
+    exact_limit: int = Field(default=200_000, ge=1)
+    """Up to this many eligible items are scored exactly; above it Chroma's HNSW proposes what is scored."""
+
+
+class RetrieverSettings(Section):
+    """How candidates are scored. The defaults were chosen on validation users (docs/experiments.md)."""
+
+    temperature: float = Field(default=0.1, gt=0)
+    """Of the log-sum-exp over history items: towards 0 the best match alone counts, towards infinity their mean."""
+    half_life_days: float | None = Field(default=None, gt=0)
+    """A liked item this much older than the newest counts half; None: age does not matter."""
+    dislike_weight: float = Field(default=0.3, ge=0)
+    """How strongly the best-matching disliked items pull a candidate down."""
+    text_weight: float = Field(default=1.0, ge=0)
+    """Weight of a free text beside one fully liked item."""
+    diversity: float = Field(default=0.0, ge=0, le=1)
+    """Maximal marginal relevance: 0 is pure relevance, towards 1 candidates must differ from those above them."""
