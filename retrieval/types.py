@@ -212,4 +212,3 @@ class Ranking(Frozen):
     def ids(self) -> tuple[str, ...]:
         """The candidates' item ids, best first."""
         return tuple(c.item.id for c in self.candidates)
-

@@ -1,20 +1,20 @@
 """The agent's branch of the error tree (root: `retrieval.errors.XDRecError`; number: exit code).
 
-    XDRecError
-    ├── LLMError                  4  the model gave no usable answer
-    │   ├── LLMUnreachable           connection refused, reset, name not found (retryable)
-    │   ├── LLMTimeout               no answer within the deadline (retryable)
-    │   ├── LLMOverloaded            429 or 5xx (retryable)
-    │   ├── LLMRefused               any other 4xx: key, model name, prompt too long
-    │   └── LLMReplyInvalid          an answer, but not of the promised shape (retryable)
-    ├── SetupError (retrieval)    3
-    │   ├── ModelSourceUnavailable   neither the hub nor a package answers
-    │   ├── ModelCorrupt             a checksum does not fit
-    │   ├── ServerNotRunning         `xdrec llm up` has not been run
-    │   ├── PortTaken                something else listens on the configured port
-    │   └── ServerDied               vLLM ended before it was ready; the message ends with its log
-    └── UsageError (retrieval)    2
-        └── RemoteNotAllowed         a remote base_url without opt-in or without HTTPS
+XDRecError
+├── LLMError                  4  the model gave no usable answer
+│   ├── LLMUnreachable           connection refused, reset, name not found (retryable)
+│   ├── LLMTimeout               no answer within the deadline (retryable)
+│   ├── LLMOverloaded            429 or 5xx (retryable)
+│   ├── LLMRefused               any other 4xx: key, model name, prompt too long
+│   └── LLMReplyInvalid          an answer, but not of the promised shape (retryable)
+├── SetupError (retrieval)    3
+│   ├── ModelSourceUnavailable   neither the hub nor a package answers
+│   ├── ModelCorrupt             a checksum does not fit
+│   ├── ServerNotRunning         `xdrec llm up` has not been run
+│   ├── PortTaken                something else listens on the configured port
+│   └── ServerDied               vLLM ended before it was ready; the message ends with its log
+└── UsageError (retrieval)    2
+    └── RemoteNotAllowed         a remote base_url without opt-in or without HTTPS
 """
 
 from __future__ import annotations

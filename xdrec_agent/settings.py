@@ -75,7 +75,11 @@ class Settings(BaseSettings):
     """Everything that can be set; one object is made at the edge and passed inwards."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="XDREC_", env_nested_delimiter="__", nested_model_default_partial_update=True
+        frozen=True,
+        extra="forbid",
+        env_prefix="XDREC_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
     )
 
     home: Path = Path(".xdrec")

@@ -1,0 +1,115 @@
+"""Which column of a file holds which field. Reads column names, produces a row's values by field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from retrieval.errors import DataError, UsageError
+
+ITEM_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "id": ("id", "item_id", "itemid", "movieid"),
+        "title": ("title",),
+        "aliases": ("aliases",),
+        "creators": ("creators", "creator", "author", "authors", "director"),
+        "year": ("year",),
+        "language": ("language",),
+        "categories": ("categories", "genres"),
+        "series": ("series",),
+        "volume": ("volume",),
+        "edition_of": ("edition_of",),
+        "description": ("description",),
+        "links": ("links",),
+        "media": ("media",),
+        "available": ("available",),
+    }
+)
+"""The column names, in lower case, that each field of an item is found under, preferred ones first."""
+
+INTERACTION_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "user": ("user", "user_id", "userid"),
+        "item": ("item", "item_id", "itemid", "movieid"),
+        "value": ("rating", "value", "weight"),
+        "kind": ("kind", "event"),
+        "timestamp": ("timestamp", "date"),
+    }
+)
+"""As `ITEM_COLUMNS`, for interactions."""
+
+
+class Columns:
+    """The columns of one file; one that holds no field is left to the caller.
+
+    `usual` is one of the tables above, `present` the file's columns as far as they are known. `chosen` maps
+    fields (or one of their usual column names) to columns. Columns that only turn up later in the file
+    (JSONL) take the fields that are still free.
+
+    Raises:
+        UsageError: `chosen` names something that is not a field.
+        DataError: `chosen` names a column that is not there, or a field of `required` has no column.
+    """
+
+    def __init__(
+        self,
+        usual: Mapping[str, tuple[str, ...]],
+        present: Iterable[str],
+        chosen: Mapping[str, str],
+        required: Iterable[str],
+    ) -> None:
+        self._usual = usual
+        self._present = list(present)
+        self._field_of: dict[str, str | None] = {}
+        self._choose(chosen)
+        for field in usual:
+            if not self.has(field):
+                self._take_usual(field)
+        for field in required:
+            if not self.has(field):
+                msg = f"no column for {field} (looked for {', '.join(usual[field])})"
+                raise DataError(msg, hint=f"name it: --column {field}=COLUMN; {self._there}")
+
+    @property
+    def _there(self) -> str:
+        return f"the columns are: {', '.join(self._present)}"
+
+    def _choose(self, chosen: Mapping[str, str]) -> None:
+        fields = {name: field for field, names in self._usual.items() for name in (*names, field)}
+        for name, column in chosen.items():
+            if name.casefold() not in fields:
+                raise UsageError(f"{name!r} is not a field", hint=f"the fields are: {', '.join(self._usual)}")
+            if column not in self._present:
+                raise DataError(f"there is no column {column!r} for {name}", hint=self._there)
+            self._field_of[column] = fields[name.casefold()]
+
+    def _take_usual(self, field: str) -> None:
+        for name in self._usual[field]:
+            for column in self._present:
+                if column.casefold() == name and column not in self._field_of:
+                    self._field_of[column] = field
+                    return
+
+    def has(self, field: str) -> bool:
+        """Whether a column holds the field."""
+        return field in self._field_of.values()
+
+    def split(self, row: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+        """The row's values by field, and those of all other columns by column."""
+        fields: dict[str, object] = {}
+        others: dict[str, object] = {}
+        for column, value in row.items():
+            if column not in self._field_of:
+                self._field_of[column] = self._free_field(column)
+            field = self._field_of[column]
+            if field is None:
+                others[column] = value
+            else:
+                fields[field] = value
+        return fields, others
+
+    def _free_field(self, column: str) -> str | None:
+        for field, names in self._usual.items():
+            if column.casefold() in names and not self.has(field):
+                return field
+        return None

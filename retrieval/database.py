@@ -1,0 +1,172 @@
+"""Tables, connections and error translation of the store. Reads a SQLAlchemy URL, produces transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from retrieval.errors import StoreError
+
+BUSY_TIMEOUT_MS = 30_000
+"""How long SQLite waits for another writer before it gives up."""
+_T = TypeVar("_T")
+_CHUNK = 200  # keys in one statement: with four columns each, below the 999 variables of older SQLite
+_SCHEMA_VERSION = 1
+_WRITER_LOCK = 0x78647265  # the key of Postgres' advisory lock: one writer at a time, as in SQLite
+
+metadata = sa.MetaData()
+# Byte order in both databases: pages are cut at "id > last", which must mean the same everywhere.
+_Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_Integer = sa.BigInteger()
+
+items = sa.Table(
+    "items",
+    metadata,
+    sa.Column("domain", _Text, primary_key=True),
+    sa.Column("id", _Text, primary_key=True),
+    sa.Column("payload", _Text, nullable=False),
+    sa.Column("content_hash", _Text, nullable=False),
+    sa.Column("run", _Text, nullable=False),
+)
+item_titles = sa.Table(
+    "item_titles",
+    metadata,
+    sa.Column("domain", _Text, primary_key=True),
+    sa.Column("item_id", _Text, primary_key=True),
+    sa.Column("key", _Text, primary_key=True),
+    sa.ForeignKeyConstraint(["domain", "item_id"], [items.c.domain, items.c.id], ondelete="CASCADE"),
+    sa.Index("item_titles_by_key", "domain", "key"),
+)
+interactions = sa.Table(
+    "interactions",
+    metadata,
+    sa.Column("user_id", _Text, primary_key=True),
+    sa.Column("domain", _Text, primary_key=True),
+    sa.Column("item_id", _Text, primary_key=True),
+    sa.Column("kind", _Text, primary_key=True),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.Column("timestamp", _Integer),
+    sa.Column("run", _Text, nullable=False),
+    sa.ForeignKeyConstraint(["domain", "item_id"], [items.c.domain, items.c.id], ondelete="CASCADE"),
+    sa.Index("interactions_by_item", "domain", "item_id"),
+)
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", _Text, primary_key=True),
+    sa.Column("value", _Integer, nullable=False),
+)
+
+
+def _configure_sqlite(engine: sa.Engine) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def _connected(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver opens transactions only before the first write, so that a read and the write that
+        # depends on it could be torn apart; SQLAlchemy's "begin" event below opens them instead.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begun(connection: sa.Connection) -> None:
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+class Database:
+    """One SQL database, SQLite or Postgres: transactions in which every failure is a `StoreError`."""
+
+    def __init__(self, url: str) -> None:
+        self._shown_url = url
+        with self.translated():
+            parsed = sa.make_url(url)
+            self._shown_url = parsed.render_as_string(hide_password=True)
+            if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+                msg = f"{self._shown_url}: the store can be SQLite or Postgres"
+                raise StoreError(msg, hint="set [store] url to sqlite:///FILE or postgresql+psycopg://…")
+            self._engine = sa.create_engine(parsed)
+        self._sqlite_file = parsed.database if parsed.get_backend_name() == "sqlite" else None
+        if parsed.get_backend_name() == "sqlite":
+            _configure_sqlite(self._engine)
+
+    def create(self) -> None:
+        """Make the folder of a SQLite file and the tables that are not there yet.
+
+        Raises:
+            StoreError: the database cannot be reached or written, or was written by a newer version.
+        """
+        with self.translated():
+            if self._sqlite_file and self._sqlite_file != ":memory:":
+                Path(self._sqlite_file).parent.mkdir(parents=True, exist_ok=True)
+        with self.writing() as connection:
+            metadata.create_all(connection)
+            row = {"key": "schema", "value": _SCHEMA_VERSION}
+            connection.execute(self.insert(meta).values(row).on_conflict_do_nothing())
+            version = connection.scalar(sa.select(meta.c.value).where(meta.c.key == "schema"))
+        if version != _SCHEMA_VERSION:
+            msg = f"{self._shown_url} has schema {version}, this version reads {_SCHEMA_VERSION}"
+            raise StoreError(msg, hint="use the version of xdrec that wrote it, or ingest into a new store")
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """An INSERT of the database's dialect, which knows ON CONFLICT."""
+        return sqlite.insert(table) if self._engine.dialect.name == "sqlite" else postgresql.insert(table)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """One transaction that sees one state of the database."""
+        with self.translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """One transaction that holds the writer's lock and is committed as a whole or not at all."""
+        engine = self._engine.execution_options(writing=True)
+        with self.translated(), engine.begin() as connection:
+            if self._engine.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK)))
+            yield connection
+
+    def close(self) -> None:
+        """Close all pooled connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """The one place where the failures of SQLAlchemy, its drivers and of unreadable rows become ours."""
+        try:
+            yield
+        except (SQLAlchemyError, OSError, OverflowError) as exc:
+            reason = str(getattr(exc, "orig", None) or exc).strip()
+            raise StoreError(f"store {self._shown_url}: {reason}", hint=_hint(reason)) from exc
+        except ImportError as exc:
+            msg = f"store {self._shown_url}: {exc}"
+            raise StoreError(msg, hint="pip install 'xdrec[postgres]'") from exc
+        except ValidationError as exc:
+            msg = f"store {self._shown_url}: a stored row is not readable: {exc.errors()[0]['msg']}"
+            raise StoreError(msg, hint="ingest the catalogue again") from exc
+
+
+def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """The values in parts small enough for one statement."""
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]
+
+
+def _hint(reason: str) -> str:
+    if "locked" in reason:
+        return "another process is writing; run the command again when it has ended"
+    if "no such table" in reason or "does not exist" in reason:
+        return "ingest a catalogue first: xdrec ingest"
+    return "check [store] url in xdrec.toml, that the database runs and that you may write there: xdrec doctor"

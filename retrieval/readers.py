@@ -1,0 +1,272 @@
+"""Rows of a file, one at a time. Reads CSV, JSONL (each also gzipped) and Parquet, produces rows and row
+problems.
+
+A row that cannot be decoded is a `RowProblem` and reading goes on behind it; memory holds one row (Parquet:
+one batch), whatever the size of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from retrieval.errors import UnreadableFile
+
+MAX_ROW = 1 << 20
+"""Longest row in bytes (1 MiB); a CSV row may span several lines."""
+_SHOWN = 1000  # characters of a bad row that are kept
+_BATCH = 1000  # Parquet rows
+
+CUT_OFF = "the file is cut off or damaged here"
+NOT_UTF8 = "not UTF-8"
+TOO_LONG = "row longer than 1 MiB"
+COLUMNS = "wrong number of columns"
+NOT_CSV = "not CSV"
+NOT_JSON = "not a JSON object"
+
+Row = tuple[int, dict[str, object]]
+"""Line number (from 1; Parquet: row number) and values by column."""
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """A row that cannot be decoded. `reason` is one of a few constants, `detail` says more, `raw` begins the
+    row.
+    """
+
+    line: int
+    reason: str
+    raw: str = ""
+    detail: str = ""
+
+
+Reader = Callable[[Path], Iterator[Row | RowProblem]]
+
+
+def read_rows(path: Path, format: str | None = None) -> Iterator[Row | RowProblem]:
+    """The file's rows in order. `format` is a key of `READERS`; None: guessed from the suffix.
+
+    Raises:
+        UnreadableFile: the file is missing, of no known format, or not of that format from the start.
+    """
+    name = format or guess_format(path)
+    if name not in READERS:
+        msg = f"{path}: {name!r} is not a format"
+        raise UnreadableFile(msg, hint=f"formats: {', '.join(READERS)}")
+    return READERS[name](path)
+
+
+def guess_format(path: Path) -> str:
+    """The format that the file's name ends with, ".gz" aside.
+
+    Raises:
+        UnreadableFile: the suffix is not that of a format.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    suffix = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else path.suffix.lower()
+    if suffix.lstrip(".") in READERS:
+        return suffix.lstrip(".")
+    msg = f"{path}: the name does not tell the format"
+    raise UnreadableFile(msg, hint=f"name the format: --format {'|'.join(READERS)}")
+
+
+def read_csv(path: Path) -> Iterator[Row | RowProblem]:
+    """Rows of a CSV file whose first row names the columns."""
+    with _opened(path) as lines:
+        feed = _CsvFeed(lines)
+        names = _header(path, feed)
+        for record in feed.records():
+            if isinstance(record, RowProblem):
+                yield record
+            elif len(record.fields) == len(names):
+                yield record.line, dict(zip(names, record.fields, strict=True))
+            else:
+                detail = f"{len(record.fields)} instead of {len(names)}"
+                yield RowProblem(record.line, COLUMNS, record.raw, detail)
+                feed.retry()
+
+
+def read_jsonl(path: Path) -> Iterator[Row | RowProblem]:
+    """Rows of a file with one JSON object a line."""
+    with _opened(path) as lines:
+        for line in lines:
+            if isinstance(line, RowProblem):
+                yield line
+                continue
+            number, raw = line
+            try:
+                text = raw.decode()
+                value = json.loads(text, parse_constant=lambda _name: None) if text.strip() else None
+            except UnicodeDecodeError as exc:
+                yield RowProblem(number, NOT_UTF8, _shown(raw), f"byte {exc.start + 1}")
+            except (ValueError, RecursionError) as exc:
+                yield RowProblem(number, NOT_JSON, _shown(raw), str(exc))
+            else:
+                if isinstance(value, dict):
+                    yield number, value
+                elif text.strip():
+                    yield RowProblem(number, NOT_JSON, _shown(raw), f"a {type(value).__name__}")
+
+
+def read_parquet(path: Path) -> Iterator[Row | RowProblem]:
+    """Rows of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise _missing(path)
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as exc:
+        raise UnreadableFile(f"{path} is not Parquet: {exc}", hint="is it a complete download?") from exc
+    number = 0
+    with file:
+        batches = file.iter_batches(batch_size=_BATCH)
+        while True:
+            try:
+                rows = next(batches).to_pylist()
+            except StopIteration:
+                return
+            except (pa.ArrowException, OSError, ValueError) as exc:
+                yield RowProblem(number + 1, CUT_OFF, detail=str(exc))
+                return
+            for row in rows:
+                number += 1
+                yield number, row
+
+
+READERS: dict[str, Reader] = {"csv": read_csv, "jsonl": read_jsonl, "parquet": read_parquet}
+"""The readers by format name, which is also the file suffix."""
+
+_Line = tuple[int, bytes]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Iterator[_Line | RowProblem]]:
+    """The lines of a file, plain or gzipped whatever its name, without a byte order mark."""
+    try:
+        with path.open("rb") as plain:
+            zipped = plain.peek(2)[:2] == b"\x1f\x8b"
+            yield _lines(cast(BinaryIO, gzip.GzipFile(fileobj=plain)) if zipped else plain)
+    except FileNotFoundError as exc:
+        raise _missing(path) from exc
+    except OSError as exc:
+        raise UnreadableFile(f"{path}: {exc.strerror or exc}", hint="give a file that you may read") from exc
+
+
+def _missing(path: Path) -> UnreadableFile:
+    return UnreadableFile(f"there is no file {path}", hint="check the name; paths start at the working folder")
+
+
+def _lines(file: BinaryIO) -> Iterator[_Line | RowProblem]:
+    number = 0
+    while True:
+        number += 1
+        try:
+            line = file.readline(MAX_ROW + 1)
+            cut = line
+            while len(cut) > MAX_ROW and not cut.endswith(b"\n"):
+                cut = file.readline(MAX_ROW + 1)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+            yield RowProblem(number, CUT_OFF, detail=str(exc))
+            return
+        if not line:
+            return
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        yield (number, line) if len(line) <= MAX_ROW else RowProblem(number, TOO_LONG, _shown(line))
+
+
+def _shown(raw: bytes) -> str:
+    return raw[: 4 * _SHOWN].decode(errors="replace").rstrip("\r\n")[:_SHOWN]
+
+
+@dataclass(frozen=True)
+class _Record:
+    line: int
+    fields: list[str]
+    raw: str
+
+
+class _Stop(Exception):
+    """Carries a problem out through csv's reader."""
+
+    def __init__(self, problem: RowProblem) -> None:
+        self.problem = problem
+
+
+class _CsvFeed:
+    """Feeds lines to csv's reader, one record at a time, so that reading can resume behind a bad row.
+
+    A stray quote makes csv swallow the lines that follow. Therefore the lines of the current record are kept
+    (at most 1 MiB), and when it turns out bad only its first line is given up: the others are read again.
+    """
+
+    def __init__(self, lines: Iterator[_Line | RowProblem]) -> None:
+        self._lines = lines
+        self._again: deque[_Line | RowProblem] = deque()
+        self._record: list[_Line] = []
+
+    def records(self) -> Iterator[_Record | RowProblem]:
+        """The records; a bad one is a problem."""
+        # The limit is csv's own and global: a field cannot be longer than its row.
+        csv.field_size_limit(MAX_ROW)
+        while True:
+            self._record = []
+            try:
+                fields = next(csv.reader(self._feed(), strict=True))
+            except StopIteration:
+                return
+            except (csv.Error, _Stop) as exc:
+                problem = exc.problem if isinstance(exc, _Stop) else self._problem(NOT_CSV, str(exc))
+                self.retry()
+                yield problem
+                continue
+            if any("\udc80" <= char <= "\udcff" for field in fields if not field.isascii() for char in field):
+                yield self._problem(NOT_UTF8)
+            elif fields:
+                yield _Record(self._record[0][0], fields, self._raw())
+
+    def retry(self) -> None:
+        """Give up only the first line of the current record and read the others again."""
+        self._again.extendleft(reversed(self._record[1:]))
+        self._record = []
+
+    def _feed(self) -> Iterator[str]:
+        size = 0
+        while (line := self._again.popleft() if self._again else next(self._lines, None)) is not None:
+            if isinstance(line, RowProblem) and not self._record:
+                raise _Stop(line)
+            if isinstance(line, RowProblem) or size + len(line[1]) > MAX_ROW:
+                self._again.appendleft(line)
+                raise _Stop(self._problem(NOT_CSV, "a quote is not closed"))
+            size += len(line[1])
+            self._record.append(line)
+            # Broken bytes become lone surrogates: csv keeps its place and the record is refused afterwards.
+            yield line[1].decode(errors="surrogateescape")
+
+    def _problem(self, reason: str, detail: str = "") -> RowProblem:
+        return RowProblem(self._record[0][0], reason, self._raw(), detail)
+
+    def _raw(self) -> str:
+        return _shown(b"".join(raw for _, raw in self._record[:10]))
+
+
+def _header(path: Path, feed: _CsvFeed) -> list[str]:
+    header = next(feed.records(), None)
+    if isinstance(header, RowProblem):
+        msg = f"{path}: the first row, which names the columns, is unreadable: {header.reason}"
+        raise UnreadableFile(msg, hint="save the file as CSV in UTF-8")
+    names = [name.strip() for name in header.fields] if header is not None else []
+    if len(set(names)) < len(names):
+        twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
+        raise UnreadableFile(f"{path}: column named twice: {twice}", hint="rename one of them")
+    return names

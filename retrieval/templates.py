@@ -1,0 +1,184 @@
+"""Prompt and item templates as validated data. Reads prompts/*.jinja, produces rendered text or chat messages.
+
+A template is a Jinja file with front matter:
+
+    ---
+    task: rerank
+    variables: [history, candidates]
+    ---
+    {% block system %}…{% endblock %}
+    {% block user %}…{% endblock %}
+
+Without blocks it renders to text; with blocks (system, user, assistant) to chat messages in that order. Templates are
+strict and sandboxed. Everything that comes from a catalogue or a person goes through the filter `plain`, so that it
+stays data: see `plain`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from jinja2 import StrictUndefined, Template, meta
+from jinja2 import TemplateError as JinjaError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from retrieval.errors import TemplateError
+
+TASKS: Final[Mapping[str, frozenset[str]]] = {
+    "item": frozenset({"item"}),
+    "rerank": frozenset({"liked", "disliked", "text", "candidates", "source", "target"}),
+    "explain": frozenset({"item", "evidence", "traits", "text", "source", "target"}),
+}
+"""The tasks that templates exist for, and the variables each is given."""
+
+ROLES: Final = ("system", "user", "assistant")
+
+# What could close a data field, open a label, or look like a chat template's control token.
+_NEUTRAL: Final = str.maketrans(
+    {"[": "(", "]": ")", "<": "‹", ">": "›", "{": "(", "}": ")", "|": "/", "`": "'", '"': "'"}
+)
+
+
+def plain(text: object, limit: int = 160) -> str:
+    """Untrusted text as one harmless line of at most `limit` characters.
+
+    Control and format characters (line breaks, bidirectional overrides, zero-width marks) become spaces or vanish,
+    compatibility look-alikes are folded (NFKC), and the characters that delimit labels, fields and control tokens in
+    our prompts are replaced by ones that do not. Cut at a word's end with an ellipsis.
+    """
+    folded = unicodedata.normalize("NFKC", str(text)).translate(_NEUTRAL)
+    visible = (
+        " " if c.isspace() or unicodedata.category(c) == "Cc" else c
+        for c in folded
+        if c.isspace() or unicodedata.category(c) == "Cc" or not unicodedata.category(c).startswith("C")
+    )
+    line = " ".join("".join(visible).split())
+    if len(line) <= limit:
+        return line
+    return line[: limit - 1].rsplit(" ", 1)[0].rstrip(" ,;:.") + "…"
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    # Prompts are plain text for a model, never HTML: escaping would corrupt them.
+    env = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+    env.filters["plain"] = plain
+    return env
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """A validated template.
+
+    Attributes:
+        name: file name without suffix.
+        task: a key of `TASKS`.
+        fingerprint: SHA-256 (hex) of the file's text; travels with every result made from it.
+    """
+
+    name: str
+    task: str
+    fingerprint: str
+    variables: frozenset[str]
+    _template: Template = field(repr=False, compare=False)
+
+    def text(self, **variables: Any) -> str:
+        """Render a template without blocks.
+
+        Raises:
+            TemplateError: a variable is missing or rendering fails.
+        """
+        return self._render(self._template.render, variables)
+
+    def messages(self, **variables: Any) -> list[dict[str, str]]:
+        """Render the blocks of a chat template to messages `{"role", "content"}`, in the order system, user, assistant.
+
+        Raises:
+            TemplateError: a variable is missing or rendering fails.
+        """
+        return [
+            {"role": role, "content": self._render(lambda role=role, **v: self._block(role, v), variables)}
+            for role in ROLES
+            if role in self._template.blocks
+        ]
+
+    def _block(self, role: str, variables: Mapping[str, Any]) -> str:
+        return "".join(self._template.blocks[role](self._template.new_context(dict(variables))))
+
+    def _render(self, render: Callable[..., str], variables: Mapping[str, Any]) -> str:
+        missing = sorted(self.variables - variables.keys())
+        if missing:
+            raise TemplateError(f"template {self.name!r} needs {', '.join(missing)}")
+        try:
+            return str(render(**variables)).strip()
+        except JinjaError as exc:
+            raise TemplateError(f"template {self.name!r} does not render: {exc}") from exc
+
+
+def prompts_dir() -> Path:
+    """Folder of the shipped templates: inside the package when installed, beside it in a checkout."""
+    inside = Path(__file__).parent / "prompts"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "prompts"
+
+
+def load_template(name_or_path: str | Path) -> PromptTemplate:
+    """Load a shipped template by name ("rerank") or any file by path.
+
+    Raises:
+        TemplateError: no such file, front matter that is not what it should be, a syntax error, or variables that the
+            task does not give; the message lists every one.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".jinja":
+        path = prompts_dir() / f"{name_or_path}.jinja"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        known = ", ".join(sorted(p.stem for p in prompts_dir().glob("*.jinja")))
+        raise TemplateError(f"cannot read template {path}: {exc}", hint=f"shipped templates: {known}") from exc
+    return parse_template(path.stem, text)
+
+
+@cache
+def parse_template(name: str, text: str) -> PromptTemplate:
+    """Validate a template given as text. Raises TemplateError as `load_template` does."""
+    head, body = _split(name, text)
+    task = str(head.get("task"))
+    if task not in TASKS:
+        raise TemplateError(f"template {name!r}: task is {task!r}, must be one of {', '.join(TASKS)}")
+    declared = frozenset(head.get("variables") or ())
+    env = _environment()
+    try:
+        used = meta.find_undeclared_variables(env.parse(body))
+        template = env.from_string(body)
+    except JinjaError as exc:
+        raise TemplateError(f"template {name!r} does not parse: {exc}") from exc
+    problems = [f"{v!r} is used but not declared" for v in sorted(used - declared)]
+    problems += [f"{v!r} is declared but task {task!r} does not give it" for v in sorted(declared - TASKS[task])]
+    if problems:
+        raise TemplateError(f"template {name!r}: " + "; ".join(problems))
+    return PromptTemplate(name, task, hashlib.sha256(text.encode()).hexdigest(), declared, template)
+
+
+def _split(name: str, text: str) -> tuple[dict[str, Any], str]:
+    parts = text.split("---\n", 2)
+    if len(parts) != 3 or parts[0].strip():
+        raise TemplateError(f"template {name!r} lacks front matter", hint="begin it with ---, task:, variables:, ---")
+    try:
+        head = yaml.safe_load(parts[1])
+    except yaml.YAMLError as exc:
+        raise TemplateError(f"template {name!r}: front matter is not YAML: {exc}") from exc
+    if not isinstance(head, dict) or set(head) - {"task", "variables", "description"}:
+        raise TemplateError(f"template {name!r}: front matter holds task, variables and description only")
+    return head, parts[2]

@@ -1,0 +1,169 @@
+"""Where the LLM is and what it can do. Reads settings and the server's state, produces an `Endpoint`.
+
+What an endpoint can do is asked of it once and kept in the home folder: a second run need not ask again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError
+
+from retrieval.errors import UsageError
+from retrieval.types import Frozen
+from xdrec_agent import server
+from xdrec_agent.errors import RemoteNotAllowed, ServerNotRunning
+from xdrec_agent.settings import LLMSettings, Settings
+
+_KEPT_S = 24 * 3600
+"""A configured endpoint may be upgraded unnoticed, so it is asked again after a day."""
+
+
+class Endpoint(Frozen):
+    """An OpenAI-compatible endpoint.
+
+    `instance` tells one start of a managed server from another. `notes` is the file for what is learnt about it;
+    None: nothing is kept.
+    """
+
+    base_url: str
+    key: str | None = Field(default=None, repr=False)
+    model: str
+    managed: bool
+    instance: str = ""
+    notes: Path | None = None
+
+    @property
+    def root_url(self) -> str:
+        """The base URL without `/v1`: vLLM's own routes are there."""
+        return self.base_url.rstrip("/").removesuffix("/v1")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it is on this machine."""
+        return _is_loopback(urlsplit(self.base_url).hostname or "")
+
+
+class Capabilities(Frozen):
+    """What an endpoint was seen to do.
+
+    `exact_label_logprobs`: log-probabilities of the tokens one names. `top_logprobs`: how many most probable tokens
+    it reports at most, 0 for none. `continue_final_message`: it goes on with an assistant message that was begun.
+    """
+
+    exact_label_logprobs: bool = False
+    top_logprobs: int = 0
+    structured_output: bool = False
+    continue_final_message: bool = False
+    tokenize: bool = False
+    generative_scoring: bool = False
+    max_model_len: int | None = None
+    server_version: str | None = None
+
+
+class Notes(Frozen):
+    """What was learnt about an endpoint: its capabilities and, by prefix, the token ids of labels."""
+
+    base_url: str
+    model: str
+    instance: str
+    capabilities: Capabilities
+    label_ids: dict[str, dict[str, int]] = Field(default_factory=dict)
+
+
+def resolve_endpoint(settings: Settings) -> Endpoint:
+    """The endpoint that the settings mean: the configured `base_url` as it is, else our own server.
+
+    Raises:
+        RemoteNotAllowed: `base_url` is on another machine, without `allow_remote` or without HTTPS.
+        ServerNotRunning: no `base_url` is configured and our server does not run, or runs another model.
+        UsageError: `base_url` is no http(s) URL.
+    """
+    llm = settings.llm
+    if llm.base_url is None:
+        return _managed(settings)
+    base_url = _checked(llm.base_url, llm)
+    return Endpoint(
+        base_url=base_url,
+        key=llm.api_key.get_secret_value() if llm.api_key else None,
+        model=llm.model,
+        managed=False,
+        notes=_notes_file(settings, base_url, llm.model),
+    )
+
+
+def load_notes(endpoint: Endpoint) -> Notes | None:
+    """What is known about the endpoint; None if nothing, or if it is of another start or too old."""
+    if endpoint.notes is None:
+        return None
+    try:
+        age = time.time() - endpoint.notes.stat().st_mtime
+        notes = Notes.model_validate_json(endpoint.notes.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValidationError):
+        return None
+    asked = (endpoint.base_url, endpoint.model, endpoint.instance)
+    same = (notes.base_url, notes.model, notes.instance) == asked
+    return notes if same and (endpoint.managed or age < _KEPT_S) else None
+
+
+def save_notes(endpoint: Endpoint, notes: Notes) -> None:
+    """Keep what was learnt, in one step: readers see the old or the new file."""
+    if endpoint.notes is None:
+        return
+    endpoint.notes.parent.mkdir(parents=True, exist_ok=True)
+    partial = endpoint.notes.with_name(f".{endpoint.notes.name}.{os.getpid()}")
+    partial.write_text(notes.model_dump_json(), encoding="utf-8")
+    os.replace(partial, endpoint.notes)
+
+
+def _managed(settings: Settings) -> Endpoint:
+    found = server.status(settings.server_dir)
+    state = found.state
+    if state is None or found.condition != "running":
+        said = {"starting": "is still starting", "stale": "has ended unexpectedly"}
+        raise ServerNotRunning(f"the LLM server {said.get(found.condition, 'does not run')}", hint="xdrec llm up")
+    if state.served_name != settings.llm.model:
+        raise ServerNotRunning(
+            f"the LLM server runs {state.served_name}, not {settings.llm.model}",
+            hint="xdrec llm down, then xdrec llm up",
+        )
+    return Endpoint(
+        base_url=state.base_url,
+        key=state.key,
+        model=state.served_name,
+        managed=True,
+        instance=f"{state.leader.pid} {state.leader.started}",
+        notes=_notes_file(settings, state.base_url, state.served_name),
+    )
+
+
+def _checked(base_url: str, llm: LLMSettings) -> str:
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError(f"llm.base_url {base_url} is no http(s) URL", hint="write http://HOST:PORT/v1")
+    if not _is_loopback(parts.hostname):
+        if not llm.allow_remote:
+            raise RemoteNotAllowed(
+                f"{parts.hostname} is another machine, and it would get people's histories",
+                hint="set llm.allow_remote = true if that is wanted",
+            )
+        if parts.scheme != "https":
+            raise RemoteNotAllowed(f"{base_url} is not encrypted", hint="use an https:// URL")
+    return base_url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _notes_file(settings: Settings, base_url: str, model: str) -> Path:
+    name = hashlib.sha256(f"{base_url} {model}".encode()).hexdigest()[:16]
+    return settings.server_dir / f"capabilities-{name}.json"

@@ -1,0 +1,89 @@
+"""Reads one GGUF file, produces a plain model folder: bfloat16 safetensors, config, tokenizer, chat template.
+
+Run as `python -m xdrec_agent.gguf IN OUT` in a process of its own, so that the memory for the dequantized
+weights goes back to the machine when it ends.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+from retrieval.errors import SetupError, UsageError, XDRecError
+from xdrec_agent.errors import ModelCorrupt
+from xdrec_agent.model_sources import reject_full_disk
+
+
+def convert(gguf: Path, folder: Path) -> None:
+    """Write the dequantized model of `gguf` into `folder`, which is made if it does not exist.
+
+    Raises:
+        ModelCorrupt: the file is no GGUF of a causal language model, or it carries no chat template.
+        OSError: the folder cannot be written.
+    """
+    import torch
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            **source,
+            dtype=torch.bfloat16,
+            quantization_config=transformers.GgufConfig(dequantize=True),
+        )
+    except (ValueError, KeyError, IndexError, NotImplementedError) as exc:
+        raise ModelCorrupt(f"{gguf.name} cannot be read as a language model: {exc}", hint="name another model") from exc
+    if not tokenizer.chat_template:
+        raise ModelCorrupt(f"{gguf.name} carries no chat template", hint="name an instruction-tuned model")
+    # The saved weights are plain bfloat16: a server must not look for a quantization.
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def convert_apart(gguf: Path, folder: Path) -> None:
+    """Do `convert` in a process of its own, silently.
+
+    Raises:
+        ModelCorrupt: as `convert`.
+        SetupError: the process was killed, most likely for its memory.
+        OSError: the disk is full.
+    """
+    command = [sys.executable, "-P", "-m", "xdrec_agent.gguf", str(gguf), str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode == 0:
+        return
+    reject_full_disk(result.stderr)
+    if result.returncode < 0:
+        raise SetupError(
+            f"converting {gguf.name} was ended by signal {-result.returncode}",
+            hint="free memory (about three times the file's size is needed) and pull again",
+        )
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    raise ModelCorrupt(
+        f"{gguf.name} cannot be converted: {lines[-1] if lines else 'no reason given'}",
+        hint="name another model",
+    )
+
+
+def main() -> None:
+    """Convert as the command line says; the last line on stderr says what went wrong, exit code 1."""
+    warnings.simplefilter("ignore")
+    try:
+        if len(sys.argv) != 3:
+            raise UsageError("usage: python -m xdrec_agent.gguf IN.gguf FOLDER")
+        convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    except XDRecError as exc:
+        sys.stderr.write(f"{' '.join(str(exc).split())}\n")
+        raise SystemExit(1) from exc
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The token ids of labels. Reads a prefix and labels, produces the one token that each is after the prefix."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+from xdrec_agent.errors import LLMRefused
+from xdrec_agent.llm_wire import Wire
+
+
+class Tokens(BaseModel):
+    """vLLM's reply to /tokenize."""
+
+    tokens: tuple[int, ...]
+
+
+async def tokenize(wire: Wire, assistant: str) -> tuple[int, ...]:
+    """The tokens of a short chat in which the assistant has begun to say `assistant`.
+
+    Raises:
+        LLMError: the endpoint cannot, among others `LLMRefused` if it does not know how.
+    """
+    messages = [{"role": "user", "content": "Hello"}]
+    if assistant:
+        messages.append({"role": "assistant", "content": assistant})
+    body = {
+        "model": wire.endpoint.model,
+        "messages": messages,
+        "continue_final_message": bool(assistant),
+        "add_generation_prompt": not assistant,
+    }
+    return (await wire.post("/tokenize", body, Tokens.model_validate_json))[0].tokens
+
+
+async def label_ids(wire: Wire, prefix: str, labels: Sequence[str]) -> dict[str, int]:
+    """The id of each label's token after `prefix`, asked of the endpoint's own tokenizer and chat template.
+
+    Raises:
+        LLMRefused: a label is not exactly one token there, or the endpoint has no /tokenize.
+    """
+    base = await tokenize(wire, prefix)
+    with_label = await asyncio.gather(*(tokenize(wire, prefix + label) for label in labels))
+    for label, tokens in zip(labels, with_label, strict=True):
+        if tokens[:-1] != base:
+            raise LLMRefused(
+                f"the label {label!r} is not exactly one token after {prefix!r} for {wire.endpoint.model}",
+                hint="use other labels, for example A, B, C …",
+            )
+    return {label: tokens[-1] for label, tokens in zip(labels, with_label, strict=True)}
