@@ -86,12 +86,10 @@ def read_csv(path: Path) -> Iterator[Row | RowProblem]:
         for record in feed.records():
             if isinstance(record, RowProblem):
                 yield record
-            elif len(record.fields) == len(names):
-                yield record.line, dict(zip(names, record.fields, strict=True))
+            elif len(record[1]) == len(names):
+                yield record[0], dict(zip(names, record[1], strict=True))
             else:
-                detail = f"{len(record.fields)} instead of {len(names)}"
-                yield RowProblem(record.line, COLUMNS, record.raw, detail)
-                feed.retry()
+                yield feed.problem(COLUMNS, f"{len(record[1])} instead of {len(names)}")
 
 
 def read_jsonl(path: Path) -> Iterator[Row | RowProblem]:
@@ -189,13 +187,6 @@ def _shown(raw: bytes) -> str:
     return raw[: 4 * _SHOWN].decode(errors="replace").rstrip("\r\n")[:_SHOWN]
 
 
-@dataclass(frozen=True)
-class _Record:
-    line: int
-    fields: list[str]
-    raw: str
-
-
 class _Stop(Exception):
     """Carries a problem out through csv's reader."""
 
@@ -207,7 +198,8 @@ class _CsvFeed:
     """Feeds lines to csv's reader, one record at a time, so that reading can resume behind a bad row.
 
     A stray quote makes csv swallow the lines that follow. Therefore the lines of the current record are kept
-    (at most 1 MiB), and when it turns out bad only its first line is given up: the others are read again.
+    (at most 1 MiB), and when it turns out not to be CSV only its first line is given up: the others are read
+    again.
     """
 
     def __init__(self, lines: Iterator[_Line | RowProblem]) -> None:
@@ -215,8 +207,8 @@ class _CsvFeed:
         self._again: deque[_Line | RowProblem] = deque()
         self._record: list[_Line] = []
 
-    def records(self) -> Iterator[_Record | RowProblem]:
-        """The records; a bad one is a problem."""
+    def records(self) -> Iterator[tuple[int, list[str]] | RowProblem]:
+        """Line and fields of the records; a bad one is a problem."""
         # The limit is csv's own and global: a field cannot be longer than its row.
         csv.field_size_limit(MAX_ROW)
         while True:
@@ -226,16 +218,16 @@ class _CsvFeed:
             except StopIteration:
                 return
             except (csv.Error, _Stop) as exc:
-                problem = exc.problem if isinstance(exc, _Stop) else self._problem(NOT_CSV, str(exc))
-                self.retry()
+                problem = exc.problem if isinstance(exc, _Stop) else self.problem(NOT_CSV, str(exc))
+                self._retry()
                 yield problem
                 continue
             if any("\udc80" <= char <= "\udcff" for field in fields if not field.isascii() for char in field):
-                yield self._problem(NOT_UTF8)
+                yield self.problem(NOT_UTF8)
             elif fields:
-                yield _Record(self._record[0][0], fields, self._raw())
+                yield self._record[0][0], fields
 
-    def retry(self) -> None:
+    def _retry(self) -> None:
         """Give up only the first line of the current record and read the others again."""
         self._again.extendleft(reversed(self._record[1:]))
         self._record = []
@@ -247,13 +239,14 @@ class _CsvFeed:
                 raise _Stop(line)
             if isinstance(line, RowProblem) or size + len(line[1]) > MAX_ROW:
                 self._again.appendleft(line)
-                raise _Stop(self._problem(NOT_CSV, "a quote is not closed"))
+                raise _Stop(self.problem(NOT_CSV, "a quote is not closed"))
             size += len(line[1])
             self._record.append(line)
             # Broken bytes become lone surrogates: csv keeps its place and the record is refused afterwards.
             yield line[1].decode(errors="surrogateescape")
 
-    def _problem(self, reason: str, detail: str = "") -> RowProblem:
+    def problem(self, reason: str, detail: str = "") -> RowProblem:
+        """The current record as a problem."""
         return RowProblem(self._record[0][0], reason, self._raw(), detail)
 
     def _raw(self) -> str:
@@ -265,7 +258,7 @@ def _header(path: Path, feed: _CsvFeed) -> list[str]:
     if isinstance(header, RowProblem):
         msg = f"{path}: the first row, which names the columns, is unreadable: {header.reason}"
         raise UnreadableFile(msg, hint="save the file as CSV in UTF-8")
-    names = [name.strip() for name in header.fields] if header is not None else []
+    names = [name.strip() for name in header[1]] if header is not None else []
     if len(set(names)) < len(names):
         twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
         raise UnreadableFile(f"{path}: column named twice: {twice}", hint="rename one of them")

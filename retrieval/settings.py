@@ -30,11 +30,11 @@ class IndexSettings(Section):
 class RetrieverSettings(Section):
     """How candidates are scored. The defaults were chosen on validation users (docs/experiments.md)."""
 
-    temperature: float = Field(default=0.1, gt=0)
+    temperature: float = Field(default=0.1, ge=0.03)
     """Of the log-sum-exp over history items: towards 0 the best match alone counts, towards infinity their mean."""
     half_life_days: float | None = Field(default=None, gt=0)
     """A liked item this much older than the newest counts half; None: age does not matter."""
-    dislike_weight: float = Field(default=0.3, ge=0)
+    dislike_weight: float = Field(default=0.1, ge=0)
     """How strongly the best-matching disliked items pull a candidate down."""
     text_weight: float = Field(default=1.0, ge=0)
     """Weight of a free text beside one fully liked item."""

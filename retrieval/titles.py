@@ -27,6 +27,7 @@ _MANY = 50  # matches looked at: several keys can belong to one item
 _WORTH_PROPOSING = 55.0
 _ARTICLES = frozenset({"the", "a", "an"})
 _TRAILING_YEAR = re.compile(r"\s*[(\[（]([0-9]{4})[)\]）]\s*$")
+_TRAILING_BRACKETS = re.compile(r"\s*[(（][^()（）]*[)）]\s*$")
 _TRAILING_ARTICLE = re.compile(r",\s*(?:the|an?)\s*$")
 _INITIALS = re.compile(r"\b(\w)\.(?=\w\b)")
 _NUMBERS = re.compile(r"[0-9]+|\b(?:ii|iii|iv|v|vi|vii|viii|ix|x)\b")
@@ -83,6 +84,15 @@ def normalise(title: str) -> str:
     while len(tokens) > 1 and tokens[0] in _ARTICLES:
         tokens.pop(0)
     return " ".join(tokens) or text
+
+
+def title_keys(item: Item) -> frozenset[str]:
+    """All keys under which the item is found: its title, with and without a last part in brackets, and its aliases.
+
+    The bracketed part is a series or another title, as in "Dune (Dune Chronicles #1)".
+    """
+    bare = _TRAILING_BRACKETS.sub("", split_year(item.title)[0])
+    return frozenset(normalise(title) for title in (item.title, bare, *item.aliases) if title.strip())
 
 
 def label(item: Item) -> str:
@@ -175,8 +185,12 @@ def _closeness(written: str, key: str, **_: object) -> float:
     return 0.4 * fuzz.ratio(written, key) + 0.6 * fuzz.token_set_ratio(written, key)
 
 
-def _load(store: Store, ids: Iterable[tuple[str, str]]) -> list[Item]:
-    return [item for domain, id_ in ids for item in store.items(domain, [id_]).values()]
+def _load(store: Store, ids: Sequence[tuple[str, str]]) -> list[Item]:
+    found = {}
+    for domain in {domain for domain, _ in ids}:
+        for item in store.items(domain, [id_ for of, id_ in ids if of == domain]).values():
+            found[domain, item.id] = item
+    return [found[key] for key in ids if key in found]
 
 
 def _other_title(written: str, key: str) -> bool:

@@ -187,6 +187,8 @@ class Candidate(Frozen):
     score: float
     matches: tuple[Match, ...] = ()
     """The liked history items that speak for it, best first; empty for a query by text alone."""
+    stages: dict[str, float] = Field(default_factory=dict)
+    """Score by the stage that gave it ("retrieval", "llm"), each on its own scale."""
 
 
 class Ranking(Frozen):

@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 import sqlalchemy as sa
 
 from retrieval import database as db
-from retrieval.titles import normalise
+from retrieval.titles import title_keys
 from retrieval.types import Frozen, Interaction, Item
 
 ItemKey = tuple[str, str]
@@ -205,9 +205,7 @@ def _write_items(database: db.Database, connection: sa.Connection, items: Mappin
     for domain, ids in _grouped(items):
         connection.execute(sa.delete(titles).where(titles.c.domain == domain, titles.c.item_id.in_(ids)))
     keys = [
-        {"domain": item.domain, "item_id": item.id, "key": key}
-        for item in items.values()
-        for key in {normalise(title) for title in (item.title, *item.aliases)}
+        {"domain": item.domain, "item_id": item.id, "key": key} for item in items.values() for key in title_keys(item)
     ]
     connection.execute(sa.insert(titles), keys)
     for domain in sorted({domain for domain, _ in items}):

@@ -27,8 +27,8 @@ _KEPT_S = 24 * 3600
 class Endpoint(Frozen):
     """An OpenAI-compatible endpoint.
 
-    `instance` tells one start of a managed server from another. `notes` is the file for what is learnt about it;
-    None: nothing is kept.
+    `instance` tells one start of a managed server from another. `notes` is the file for what is learnt about
+    it; None: nothing is kept.
     """
 
     base_url: str
@@ -52,8 +52,8 @@ class Endpoint(Frozen):
 class Capabilities(Frozen):
     """What an endpoint was seen to do.
 
-    `exact_label_logprobs`: log-probabilities of the tokens one names. `top_logprobs`: how many most probable tokens
-    it reports at most, 0 for none. `continue_final_message`: it goes on with an assistant message that was begun.
+    `exact_label_logprobs`: log-probabilities of the tokens one names. `top_logprobs`: how many of the most
+    probable tokens it reports, 0 for none. `continue_final_message`: it goes on with an answer that was begun.
     """
 
     exact_label_logprobs: bool = False

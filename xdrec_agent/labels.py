@@ -1,4 +1,4 @@
-"""The token ids of labels. Reads a prefix and labels, produces the one token that each is after the prefix."""
+"""The token ids of labels. Reads a prefix and labels, produces the one token that each is after it."""
 
 from __future__ import annotations
 

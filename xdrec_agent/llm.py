@@ -136,14 +136,14 @@ class LLMClient:
     ) -> tuple[dict[str, float], Usage]:
         """Natural-log probability of each label as the next token after `prefix`, over the whole vocabulary.
 
-        Exact for all labels where the endpoint reports named tokens (vLLM, at most 128). Elsewhere it reports the
-        most probable tokens only, and a label that is not among them is `-inf`.
+        Exact for all labels where the endpoint reports named tokens (vLLM, at most 128). Elsewhere it reports
+        the most probable tokens only, and a label that is not among them is `-inf`.
 
         Raises:
             LLMRefused: a label is not exactly one token after the prefix, or the endpoint reports no
                 log-probabilities or cannot go on after a prefix.
-            LLMReplyInvalid: a log-probability is missing or no number; or, without exact ones, no label is among
-                the most probable tokens.
+            LLMReplyInvalid: a log-probability is missing or no number; or, without exact ones, no label is
+                among the most probable tokens.
         """
         can = await self.capabilities()
         if prefix:

@@ -10,7 +10,6 @@ import time
 
 import httpx2
 import openai
-from openai._exceptions import SubjectTokenProviderError  # exported nowhere else
 
 from xdrec_agent.errors import (
     LLMError,
@@ -41,7 +40,6 @@ _KINDS: tuple[tuple[type[Exception], type[LLMError]], ...] = (
     (openai.APIStatusError, LLMRefused),
     (openai.WebSocketConnectionClosedError, LLMUnreachable),
     (openai.WebSocketQueueFullError, LLMOverloaded),
-    (SubjectTokenProviderError, LLMRefused),
     (httpx2.TimeoutException, LLMTimeout),
     (httpx2.TransportError, LLMUnreachable),
     (httpx2.DecodingError, LLMReplyInvalid),
@@ -51,13 +49,23 @@ _KINDS: tuple[tuple[type[Exception], type[LLMError]], ...] = (
     (httpx2.InvalidURL, LLMRefused),
     (httpx2.CookieConflict, LLMRefused),
 )
+_BASES = {openai.OpenAIError, openai.APIError, httpx2.HTTPError, httpx2.RequestError}
+"""Mapped by themselves only, so that a new subclass is noticed."""
+_UNEXPORTED = {
+    "APIRemovedInV1",
+    "MutuallyExclusiveAuthError",
+    "StreamAlreadyConsumed",
+    "SubjectTokenProviderError",
+    "_AmbiguousModuleClientUsageError",
+}
+"""Wrong uses of openai, in modules that it does not export."""
 _NEVER_AGAIN = {501, 505}
 """Statuses of the 5xx range that another attempt does not change."""
 
 
 def kind_of(foreign: type[Exception]) -> type[LLMError] | None:
     """Our class for a foreign one by its type alone; None if nobody has thought of it."""
-    if foreign in {openai.OpenAIError, openai.APIError}:  # bases: their future subclasses are to be noticed
+    if foreign in _BASES or foreign.__name__ in _UNEXPORTED:
         return LLMRefused
     return next((ours for theirs, ours in _KINDS if issubclass(foreign, theirs)), None)
 

@@ -1,4 +1,4 @@
-"""One request to the LLM, with retries and a deadline. Reads a path and a body, produces a validated reply."""
+"""One request to the LLM, with retries and a deadline. Reads a path and a body, produces a checked reply."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tenacity import (
     retry_if_exception,
     stop_after_attempt,
     stop_before_delay,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from xdrec_agent.endpoint import Endpoint
@@ -29,7 +30,7 @@ T = TypeVar("T")
 Logprob = Annotated[float, Field(allow_inf_nan=False, le=1e-3)]
 """A log-probability; rounding may lift it a little above zero."""
 
-_backoff = wait_exponential_jitter(initial=0.25, max=8, jitter=0.25)
+_backoff = wait_exponential(multiplier=0.25, max=8) + wait_random(0, 0.25)
 
 
 class TokenLogprob(BaseModel):

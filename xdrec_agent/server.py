@@ -1,7 +1,7 @@
 """The LLM server of this project. Reads a model folder, produces a running vLLM and the file that finds it.
 
-That file holds the server's key, so only its owner may read it. Nothing is signalled before it is certain that
-it is still the process that was started.
+That file holds the server's key, so only its owner may read it. Nothing is signalled before it is certain
+that it is still the process that was started.
 """
 
 from __future__ import annotations

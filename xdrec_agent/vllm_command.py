@@ -1,4 +1,4 @@
-"""How vLLM's server is called. Reads a model folder and settings, produces a command line and an environment."""
+"""How vLLM's server is called. Reads a model folder and settings, produces a command and its environment."""
 
 from __future__ import annotations
 

@@ -1,0 +1,128 @@
+"""The store on a real Postgres server, which the tests start and stop: its contract, and its own failures."""
+
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from store_contract import StoreContract, film
+
+from retrieval.errors import StoreError
+from retrieval.store import Store
+
+pytestmark = pytest.mark.integration
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+PORT = 54329  # names the socket only: the server listens on no address
+_numbers = itertools.count()
+
+
+class Server:
+    """A Postgres server in a folder of its own, reached by a socket in it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.data = folder / "data"
+        # Postgres refuses to run as root.
+        self.account = (
+            ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+        )
+        if self.account:
+            owner = pwd.getpwnam("postgres")
+            os.chown(folder, owner.pw_uid, owner.pw_gid)
+
+    def run(self, program, *args):
+        command = [*self.account, BINARIES[-1].with_name(program), *args]
+        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, timeout=120)
+
+    def start(self):
+        options = f"-k {self.folder} -p {PORT} -c listen_addresses='' -c fsync=off"
+        self.run("pg_ctl", "start", "-w", "-D", self.data, "-l", self.folder / "log", "-o", options)
+
+    def stop(self):
+        self.run("pg_ctl", "stop", "-w", "-D", self.data, "-m", "immediate")
+
+    def url(self, database):
+        return f"postgresql+psycopg://xdrec@/{database}?host={self.folder}&port={PORT}"
+
+    def new_database(self):
+        """URL of a database of its own for one test."""
+        name = f"store{next(_numbers)}"
+        engine = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        engine.dispose()
+        return self.url(name)
+
+
+@pytest.fixture(scope="module")
+def server():
+    if not BINARIES:
+        pytest.skip("the programs of a Postgres server are not installed")
+    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: a socket's path has at most 107 characters
+    server = Server(folder)
+    try:
+        server.run(
+            "initdb", "-D", server.data, "-A", "trust", "-U", "xdrec", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"
+        )
+        server.start()
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def store_url(server):
+    return server.new_database()
+
+
+class TestPostgresStore(StoreContract):
+    """Postgres keeps the contract of a store."""
+
+
+def test_two_writers_take_turns(store_url):
+    """Two connections that write the same items in opposite order neither lock each other out nor lose a change."""
+    with Store.open(store_url) as store:
+        failures = []
+
+        def work(name, order):
+            try:
+                for n in range(20):
+                    store.upsert_items([film(i, f"{name} {n}") for i in order], f"{name}{n}")
+            except StoreError as exc:
+                failures.append(exc)
+
+        threads = [threading.Thread(target=work, args=("a", "123")), threading.Thread(target=work, args=("b", "321"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (failures, store.generation("films")) == ([], 40)
+
+
+def test_unknown_database_is_a_store_error(server):
+    """A database that is not there is a store error with a hint."""
+    with pytest.raises(StoreError, match="does not exist") as caught:
+        Store.open(server.url("nowhere"))
+    assert caught.value.hint
+
+
+def test_a_server_that_went_away_is_a_store_error(server, store_url):
+    """When the server stops between two calls, the next one is a retryable store error, and works after its return."""
+    with Store.open(store_url) as store:
+        store.upsert_items([film("1")], "run")
+        server.stop()
+        try:
+            with pytest.raises(StoreError) as caught:
+                store.items("films", ["1"])
+        finally:
+            server.start()
+        assert caught.value.retryable
+        assert list(store.items("films", ["1"])) == ["1"]

@@ -1,0 +1,116 @@
+"""Explanations. Reads evidence, produces a reason that cites the person's own items.
+
+One structured call an item: a schema that admits only the given labels and traits, and a sentence that the grounding
+check must let pass. Whatever fails, the plain sentence built from the metadata stands in, marked as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, create_model
+
+from retrieval.templates import PromptTemplate
+from retrieval.types import Candidate, Query
+from xdrec_agent.concurrent import gathered
+from xdrec_agent.errors import LLMError
+from xdrec_agent.evidence import Evidence, gather
+from xdrec_agent.grounding import cited, objection
+from xdrec_agent.llm import LLMClient, Usage
+from xdrec_agent.recommendation import Explanation
+from xdrec_agent.settings import ExplainSettings
+
+
+@dataclass(frozen=True)
+class ExplainContext:
+    """What explaining needs. Without a client every reason is the plain one."""
+
+    settings: ExplainSettings
+    template: PromptTemplate
+    client: LLMClient | None
+
+
+class Reason(BaseModel):
+    """What the model answers; `reason_schema` narrows the lists to the evidence."""
+
+    text: str
+
+
+async def explain_all(
+    context: ExplainContext, query: Query, candidates: tuple[Candidate, ...]
+) -> tuple[list[Explanation], Usage]:
+    """A reason for each candidate, in order, all asked for at once. Never raises an LLMError."""
+    history = query.history
+    evidence = [gather(c, history, query.text, context.settings.evidence) for c in candidates]
+    answers = await gathered(_explain(context, query, one) for one in evidence)
+    usage = Usage()
+    for _, spent in answers:
+        usage += spent
+    return [explanation for explanation, _ in answers], usage
+
+
+async def _explain(context: ExplainContext, query: Query, evidence: Evidence) -> tuple[Explanation, Usage]:
+    if context.client is None:
+        return plain_explanation(evidence, "no language model was asked"), Usage()
+    messages = context.template.messages(
+        item=evidence.item,
+        evidence=evidence.known,
+        traits=evidence.traits,
+        text=query.text,
+        source=" and ".join(dict.fromkeys(k.item.domain for k in evidence.known)) or "things",
+        target=query.target,
+    )
+    try:
+        reason, usage = await context.client.structured(
+            messages, reason_schema(evidence), max_tokens=context.settings.max_tokens
+        )
+    except LLMError as exc:
+        return plain_explanation(evidence, str(exc)), Usage()
+    text = " ".join(reason.text.split())
+    problem = objection(text, evidence)
+    if problem:
+        return plain_explanation(evidence, f"the model's sentence was not used: {problem}"), usage
+    labels = {*cited(text, evidence), *getattr(reason, "liked", ())}
+    cites = tuple(known.match for known in evidence.known if known.label in labels)
+    return Explanation(text=text, cites=cites, traits=getattr(reason, "traits", ()), source="llm"), usage
+
+
+def reason_schema(evidence: Evidence) -> type[Reason]:
+    """`Reason` with the lists that this evidence admits: labels of known items, shared traits."""
+    fields: dict[str, Any] = {}
+    if evidence.known:
+        fields["liked"] = (_choices(known.label for known in evidence.known), Field(min_length=1, max_length=2))
+    if evidence.traits:
+        fields["traits"] = (_choices(evidence.traits), Field(max_length=3))
+    # The text comes last, so that the model has chosen before it writes.
+    fields["text"] = (str, Field(min_length=1, max_length=280))
+    return create_model("Reason", __base__=Reason, **fields)
+
+
+def _choices(values: Iterable[str]) -> Any:
+    """The type of a tuple of these values; made at run time, so the type checker cannot know it."""
+    any_literal: Any = Literal
+    return tuple[any_literal[tuple(values)], ...]
+
+
+def plain_explanation(evidence: Evidence, reason: str) -> Explanation:
+    """A sentence from the metadata alone: what was liked, and what the item has in common with it."""
+    leading = next((known for known in evidence.known if known.shared), None)
+    if leading is not None:
+        also = [k for k in evidence.known if k is not leading and set(k.shared) & set(leading.shared)][:1]
+        common = [t for t in leading.shared if all(t in k.shared for k in also)][:3]
+        names = " and ".join(f"“{k.item.title}”" for k in (leading, *also))
+        text = f"Because you liked {names}: in common are {_listed(common)}."
+        cites = (leading.match, *(k.match for k in also))
+        return Explanation(text=text, cites=cites, traits=tuple(common), source="evidence", reason=reason)
+    if evidence.known:
+        nearest = evidence.known[0]
+        text = f"Of what you liked, “{nearest.item.title}” comes closest to it."
+        return Explanation(text=text, cites=(nearest.match,), source="evidence", reason=reason)
+    return Explanation(text=f"It comes close to what you asked for: {evidence.text}", source="evidence", reason=reason)
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,140 @@
+"""The whole way. Reads a `Query`, produces `Recommendations`: retrieve, rerank, explain.
+
+A failing model never fails the answer: the retriever's order stands, marked as degraded and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from retrieval.errors import UsageError
+from retrieval.retriever import Retriever
+from retrieval.templates import PromptTemplate
+from retrieval.types import Query, Ranking
+from xdrec_agent.errors import LLMError
+from xdrec_agent.explain import ExplainContext, explain_all
+from xdrec_agent.llm import LLMClient, Usage
+from xdrec_agent.recommendation import Explanation, Recommendation, Recommendations
+from xdrec_agent.rerank import RERANKERS, RerankContext, weight_of
+from xdrec_agent.settings import ExplainSettings, RerankSettings
+
+
+@dataclass
+class _Trace:
+    """Seconds and tokens by stage, while they are being spent."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = perf_counter() - start
+
+
+class Recommender:
+    """Recommends with a retriever and, where there is one, a language model.
+
+    Args:
+        client: an open client; None if there is no model, and then `no_client` says why.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        client: LLMClient | None,
+        *,
+        rerank: RerankSettings,
+        explain: ExplainSettings,
+        rerank_template: PromptTemplate,
+        explain_template: PromptTemplate,
+        no_client: str = "no language model is configured",
+    ) -> None:
+        if rerank.strategy not in RERANKERS:
+            raise UsageError(f"no rerank strategy {rerank.strategy!r}", hint=f"one of: {', '.join(RERANKERS)}")
+        self.retriever = retriever
+        self.no_client = no_client
+        self.reranking = RerankContext(rerank, rerank_template, client)
+        self.explaining = ExplainContext(explain, explain_template, client)
+
+    async def recommend(self, query: Query, *, explain: bool = True) -> Recommendations:
+        """The best `query.k` items of the target domain.
+
+        Raises:
+            UsageError, SetupError, BackendError: from the retriever; never an LLMError.
+        """
+        trace = _Trace()
+        with trace.stage("retrieval"):
+            pool = query.model_copy(update={"k": max(query.k, self.reranking.settings.candidates)})
+            retrieved = self.retriever.rank(pool)
+        with trace.stage("rerank"):
+            ranking = await self._rerank(query, retrieved, trace)
+        shown = ranking.candidates[: query.k]
+        explanations: list[Explanation] | list[None] = [None] * len(shown)
+        if explain:
+            with trace.stage("explain"):
+                explanations, trace.usage["explain"] = await explain_all(self.explaining, query, shown)
+        places = {item_id: place for place, item_id in enumerate(retrieved.ids, 1)}
+        items = tuple(
+            Recommendation(
+                rank=rank,
+                item=c.item,
+                score=c.score,
+                retrieval_rank=places[c.item.id],
+                stages=c.stages,
+                matches=c.matches,
+                explanation=explanation,
+            )
+            for rank, (c, explanation) in enumerate(zip(shown, explanations, strict=True), 1)
+        )
+        return self._answer(query, ranking, items, trace, explain=explain)
+
+    async def _rerank(self, query: Query, retrieved: Ranking, trace: _Trace) -> Ranking:
+        settings = self.reranking.settings
+        if settings.strategy == "identity" or not retrieved.candidates:
+            return retrieved
+        if settings.strategy == "hybrid" and self.reranking.client and weight_of(self.reranking) == 0:
+            trace.notes.append(
+                f"{self.reranking.client.endpoint.model} has weight 0 in hybrid: on validation users it ranks no better"
+                " than chance, or nobody has measured it; set rerank.weight to use it all the same"
+            )
+        if self.reranking.client is None:
+            return _degraded(retrieved, self.no_client)
+        try:
+            ranking, trace.usage["rerank"] = await RERANKERS[settings.strategy](self.reranking, query, retrieved)
+        except LLMError as exc:
+            return _degraded(retrieved, str(exc))
+        return ranking
+
+    def _answer(
+        self, query: Query, ranking: Ranking, items: tuple[Recommendation, ...], trace: _Trace, *, explain: bool
+    ) -> Recommendations:
+        templates = {"rerank": self.reranking.template.fingerprint}
+        if explain:
+            templates["explain"] = self.explaining.template.fingerprint
+        client = self.reranking.client
+        return Recommendations(
+            user=query.history.user,
+            sources=tuple(dict.fromkeys(e.item.domain for e in query.history.entries if e.item.domain != query.target)),
+            target=query.target,
+            items=items,
+            source=ranking.source,
+            degraded=ranking.degraded,
+            reason=ranking.reason,
+            notes=tuple(trace.notes),
+            model=client.endpoint.model if client else None,
+            seconds=trace.seconds,
+            usage=trace.usage,
+            templates=templates,
+        )
+
+
+def _degraded(retrieved: Ranking, reason: str) -> Ranking:
+    return retrieved.model_copy(update={"degraded": True, "reason": reason})
