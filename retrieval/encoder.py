@@ -40,7 +40,7 @@ class SentenceEncoder:
 
     Args:
         name: what the settings call it; shown in messages.
-        folder: gives the folder, or raises ModelMissing; asked at first use.
+        folder: of the model; read at first use.
         device: "cpu", "cuda", or None for what is there.
     """
 
@@ -52,9 +52,15 @@ class SentenceEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the model's weights and configuration."""
+        """SHA-256 (hex) over the model's weights and configuration.
+
+        Raises:
+            ModelMissing: the folder holds no weights.
+        """
         digest = hashlib.sha256()
         files = sorted(p for p in self.folder.rglob("*") if p.suffix in {".safetensors", ".json"} and p.is_file())
+        if not any(p.suffix == ".safetensors" for p in files):
+            raise ModelMissing(f"{self.folder} holds no model", hint=f"xdrec models pull {self.name}")
         for path in files:
             if path.name == "xdrec-model.json":  # our own note on where the files came from
                 continue

@@ -11,12 +11,12 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import Final, Self
 
 from filelock import FileLock
 
 from retrieval.encoder import Encoder
-from retrieval.errors import IndexMismatch, UsageError
+from retrieval.errors import IndexMismatch, IndexMissing, UsageError
 from retrieval.settings import IndexSettings
 from retrieval.snapshot import Manifest, Snapshot, current_name, open_snapshot, write_snapshot
 from retrieval.store import Store
@@ -64,6 +64,19 @@ class Index:
         if self._vectors is None:
             self._vectors = VectorStore(self.folder / "chroma", self.settings.chroma_url)
         return self._vectors
+
+    def close(self) -> None:
+        """Close the connection to Chroma, if there is one, and forget the open snapshots."""
+        self._open.clear()
+        if self._vectors is not None:
+            self._vectors.close()
+            self._vectors = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
 
     def build(
         self, store: Store, domain: str, *, rebuild: bool = False, progress: Progress | None = None
@@ -158,6 +171,8 @@ class Index:
         seconds = 0.0
         for start in range(0, len(ids), _BATCH):
             items = list(store.items(domain, ids[start : start + _BATCH]).values())
+            if not items:
+                continue  # deleted since the list was made
             texts = [self.template.text(item=item) for item in items]
             began = perf_counter()
             vectors = self.encoder.encode(texts)
@@ -168,8 +183,12 @@ class Index:
         return seconds
 
     def _stale(self, domain: str, generation: int) -> bool:
-        path = self._path(domain)
-        return current_name(path) is None or open_snapshot(path, domain).manifest.generation != generation
+        try:
+            made_from = open_snapshot(self._path(domain), domain).manifest
+        except IndexMissing:
+            return True
+        now = (generation, self.encoder.fingerprint, self.template.fingerprint)
+        return (made_from.generation, made_from.encoder_fingerprint, made_from.template_fingerprint) != now
 
     def _write(self, store: Store, domain: str, generation: int) -> None:
         ids, vectors = self.vectors.all(domain)
@@ -189,4 +208,6 @@ def _in_order(store: Store, domain: str, ids: Sequence[str]) -> Iterator[Item]:
     for start in range(0, len(ids), _BATCH):
         page = ids[start : start + _BATCH]
         items = store.items(domain, page)
-        yield from (items[i] for i in page)
+        for item_id in page:
+            # What was deleted during this run is withdrawn until the next one drops its vector.
+            yield items.get(item_id) or Item(domain=domain, id=item_id, title=item_id, available=False)

@@ -237,12 +237,13 @@ class _Rejects:
         self.strict = strict
         self.reasons: Counter[str] = Counter()
         self.first: list[Problem] = []
-        self._path = path
         self._source = source
+        self._path = path
+        self._partial = path.with_name(f"{path.name}.partial") if path is not None else None
         self._file: TextIO | None = None
 
     def __enter__(self) -> Self:
-        if self._path is not None:
+        if self._partial is not None:
             try:
                 # Half a surrogate pair becomes the escape that JSON has for it.
                 self._file = self._partial.open("w", encoding="utf-8", errors="backslashreplace")
@@ -252,14 +253,9 @@ class _Rejects:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        if self._file is not None:
+        if self._file is not None and self._partial is not None:
             self._file.close()
             self._partial.unlink(missing_ok=True)
-
-    @property
-    def _partial(self) -> Path:
-        path = self._path or self._source
-        return path.with_name(f"{path.name}.partial")
 
     def add(self, bad: _Bad) -> None:
         """Count and write a bad row.
@@ -280,7 +276,7 @@ class _Rejects:
 
     def finish(self) -> Path | None:
         """Put the file in its place; None if there is none, since no row was bad."""
-        if self._file is None or self._path is None:
+        if self._path is None or self._file is None or self._partial is None:
             return None
         self._file.close()
         if not self.reasons:

@@ -259,7 +259,7 @@ def _header(path: Path, feed: _CsvFeed) -> list[str]:
         msg = f"{path}: the first row, which names the columns, is unreadable: {header.reason}"
         raise UnreadableFile(msg, hint="save the file as CSV in UTF-8")
     names = [name.strip() for name in header[1]] if header is not None else []
-    if len(set(names)) < len(names):
-        twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
+    if len({name for name in names if name}) < sum(map(bool, names)):
+        twice = ", ".join(sorted({name for name in names if name and names.count(name) > 1}))
         raise UnreadableFile(f"{path}: column named twice: {twice}", hint="rename one of them")
     return names

@@ -84,22 +84,29 @@ class Retriever:
         """
         target = self.index.snapshot(query.target)
         liked, disliked = self._profiles(query, target)
+        mask = _open_to(query, target)
+        rows, scores = self._scored(target, liked, disliked, mask, query.k * _POOL)
+        chosen = self._choose(target, rows, scores, mask, query.k)
+        return Ranking(candidates=tuple(self._candidates(target, chosen, liked)), source="retrieval")
+
+    def scores(self, query: Query) -> tuple[Mask, Scores]:
+        """Which rows of the target's snapshot are eligible, and the score of every row; both of shape (items,).
+
+        Raises: as `rank`.
+        """
+        target = self.index.snapshot(query.target)
+        liked, disliked = self._profiles(query, target)
+        return _open_to(query, target), self._score(target.vectors, liked, disliked)
+
+    def _profiles(self, query: Query, target: Snapshot) -> tuple[Profile, Profile]:
+        sources = [e for e in query.history.entries if e.item.domain != query.target]
+        text = self._text_vector(query.text, target) if query.text and self.settings.text_weight else None
+        liked = self._profile([e for e in sources if e.liked], text)
         if not liked:
             raise UsageError(
                 "nothing to go by: no liked item outside the target domain, and no text",
                 hint="name what you liked with --like TITLE, or what you want with --about TEXT",
             )
-        mask = eligible(target, query.filter)
-        known = target.rows(e.item.id for e in query.history.entries if e.item.domain == query.target)
-        mask[np.isin(target.works, target.works[known])] = False
-        rows, scores = self._best(target, liked, disliked, mask, query.k * _POOL)
-        chosen = self._choose(target, rows, scores, mask, query.k)
-        return Ranking(candidates=tuple(self._candidates(target, chosen, liked)), source="retrieval")
-
-    def _profiles(self, query: Query, target: Snapshot) -> tuple[Profile, Profile]:
-        sources = [e for e in query.history.entries if e.item.domain != query.target]
-        text = self._text_vector(query.text, target) if query.text else None
-        liked = self._profile([e for e in sources if e.liked], text)
         return liked, self._profile([e for e in sources if e.disliked], None)
 
     def _text_vector(self, text: str, target: Snapshot) -> Vectors:
@@ -109,14 +116,11 @@ class Retriever:
         names: list[tuple[str, str]] = []
         blocks: list[Vectors] = []
         weights: list[float] = []
-        newest = max((e.timestamp for e in entries if e.timestamp is not None), default=None)
-        for entry in entries:
-            snapshot = self.index.snapshot(entry.item.domain)
-            rows = snapshot.rows([entry.item.id])
-            if len(rows) == 0:
-                continue  # ingested after the last index run
+        found = [(e, row) for e in entries for row in self._vector(e.item)]  # less what came after the last index run
+        newest = max((e.timestamp for e, _ in found if e.timestamp is not None), default=None)
+        for entry, row in found:
             names.append((entry.item.domain, entry.item.id))
-            blocks.append(snapshot.vectors[rows])
+            blocks.append(row)
             weights.append(abs(entry.preference) * self._recency(entry.timestamp, newest))
         if text is not None:
             names.append(("", _TEXT))
@@ -128,49 +132,51 @@ class Retriever:
         w = np.asarray(weights, dtype=np.float32)
         return Profile(tuple(names), np.concatenate(blocks), w / w.sum())
 
+    def _vector(self, item: Item) -> Iterator[Vectors]:
+        snapshot = self.index.snapshot(item.domain)
+        rows = snapshot.rows([item.id])
+        if len(rows):
+            yield snapshot.vectors[rows]
+
     def _recency(self, timestamp: int | None, newest: int | None) -> float:
         half_life = self.settings.half_life_days
         if half_life is None or timestamp is None or newest is None:
             return 1.0
         return float(0.5 ** ((newest - timestamp) / _DAY / half_life))
 
-    def _best(
-        self, target: Snapshot, liked: Profile, disliked: Profile, mask: Mask, k: int
-    ) -> tuple[Positions, Scores]:
-        """The k best eligible rows, best first (ties by row), with their scores."""
-        rows = np.flatnonzero(mask)
-        if len(rows) > self.index.settings.exact_limit:
-            near = self.index.vectors.nearest(target.manifest.domain, liked.vectors, 2 * k)
-            found = np.sort(target.rows(near))
-            rows = found[mask[found]]
-        # A copy of most rows costs more than scoring a few in vain.
-        dense = 2 * len(rows) > len(mask)
-        vectors = target.vectors if dense else target.vectors[rows]
+    def _score(self, vectors: Vectors, liked: Profile, disliked: Profile) -> Scores:
         scores = soft_maximum(vectors, liked, self.settings.temperature)
         if disliked and self.settings.dislike_weight:
             away = soft_maximum(vectors, disliked, self.settings.temperature)
-            scores -= self.settings.dislike_weight * np.maximum(away, 0)
-        if dense:
-            scores = scores[rows]
-        k = min(k, len(rows))
-        top = np.argpartition(-scores, k - 1)[:k] if k else np.empty(0, dtype=np.int64)
-        top = top[np.lexsort((rows[top], -scores[top]))]
-        return rows[top], scores[top]
+            scores -= np.float32(self.settings.dislike_weight) * np.maximum(away, 0)
+        return scores
+
+    def _scored(
+        self, target: Snapshot, liked: Profile, disliked: Profile, mask: Mask, k: int
+    ) -> tuple[Positions, Scores]:
+        """Eligible rows with their scores: all, or in a large catalogue at least k that contain about the best ones."""
+        rows = np.flatnonzero(mask)
+        if len(rows) > self.index.settings.exact_limit:
+            # Chroma does not know the mask: it is asked for so much more that enough is left.
+            asked = 2 * k * len(mask) // len(rows)
+            near = self.index.vectors.nearest(target.manifest.domain, liked.vectors, asked)
+            found = np.sort(target.rows(near))
+            found = found[mask[found]]
+            rows = found if len(found) >= k else rows
+        # A copy of most rows costs more than scoring a few in vain.
+        if 2 * len(rows) > len(mask):
+            return rows, self._score(target.vectors, liked, disliked)[rows]
+        return rows, self._score(target.vectors[rows], liked, disliked)
 
     def _choose(self, target: Snapshot, rows: Positions, scores: Scores, mask: Mask, k: int) -> list[tuple[int, float]]:
         """One edition a work, one volume a series (its first unread one), then diversity; at most k (row, score)."""
-        works: set[int] = set()
-        kept: list[tuple[int, float]] = []
-        for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-            first = _first_unread(target, row, mask)
-            work = int(target.works[first])
-            if work not in works:
-                works.add(work)
-                kept.append((first, score))
-            if len(kept) == k and self.settings.diversity == 0:
-                break
+        pool = k * _POOL
+        kept = _one_a_work(target, *_top(rows, scores, pool), mask)
+        while len(kept) < k and pool < len(rows):  # long series can fill a pool
+            pool *= _POOL
+            kept = _one_a_work(target, *_top(rows, scores, pool), mask)
         if self.settings.diversity == 0:
-            return kept
+            return kept[:k]
         return _diverse(target, kept, k, self.settings.diversity)
 
     def _candidates(self, target: Snapshot, chosen: Sequence[tuple[int, float]], liked: Profile) -> Iterator[Candidate]:
@@ -181,8 +187,39 @@ class Retriever:
         parts = np.exp(similarity / self.settings.temperature) * liked.weights
         shares = parts / parts.sum(axis=1, keepdims=True)
         for at, (item_id, (_, score)) in enumerate(zip(ids, chosen, strict=True)):
-            if item_id in items:  # else deleted from the store after the last index run
-                yield _candidate(items[item_id], score, liked, similarity[at], shares[at])
+            item = items.get(item_id)
+            if item is not None and item.available:  # else deleted or withdrawn after the last index run
+                yield _candidate(item, score, liked, similarity[at], shares[at])
+
+
+def _open_to(query: Query, target: Snapshot) -> Mask:
+    """Rows that fulfil the filter and are no edition of what the person knows."""
+    mask = eligible(target, query.filter)
+    known = target.rows(e.item.id for e in query.history.entries if e.item.domain == query.target)
+    if len(known):
+        mask[np.isin(target.works, target.works[known])] = False
+    return mask
+
+
+def _top(rows: Positions, scores: Scores, k: int) -> tuple[Positions, Scores]:
+    """The k best, best first, ties by row."""
+    k = min(k, len(rows))
+    top = np.argpartition(-scores, k - 1)[:k] if k else np.empty(0, dtype=np.int64)
+    top = top[np.lexsort((rows[top], -scores[top]))]
+    return rows[top], scores[top]
+
+
+def _one_a_work(target: Snapshot, rows: Positions, scores: Scores, mask: Mask) -> list[tuple[int, float]]:
+    """(row, score) of the first unread volume of each series and the best edition of each work, in order."""
+    works: set[int] = set()
+    kept: list[tuple[int, float]] = []
+    for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+        first = _first_unread(target, row, mask)
+        work = int(target.works[first])
+        if work not in works:
+            works.add(work)
+            kept.append((first, score))
+    return kept
 
 
 def _candidate(item: Item, score: float, liked: Profile, similarity: Scores, shares: Scores) -> Candidate:

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from decimal import Decimal
 
 from retrieval.columns import Columns
 from retrieval.types import EVENT_WEIGHTS, Attribute, Interaction, Item
@@ -152,8 +151,6 @@ def _text(value: object) -> str:
 
 
 def _number(name: str, value: object) -> float | None:
-    if isinstance(value, Decimal | int | float) and not isinstance(value, bool):
-        value = str(value)
     text = _text(value)
     if not text:
         return None

@@ -17,7 +17,6 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from retrieval.encoder import Vectors
 from retrieval.errors import IndexMissing
@@ -144,19 +143,28 @@ def open_snapshot(folder: Path, domain: str) -> Snapshot:
     Raises:
         IndexMissing: there is none, or it cannot be read.
     """
+    name = current_name(folder)
+    if name is None:
+        raise IndexMissing(f"domain {domain!r} has no index", hint=f"xdrec index {domain}")
+    try:
+        return _read(folder / name)
+    except (OSError, ValueError) as exc:
+        if name != current_name(folder):  # a build replaced and deleted it meanwhile
+            return open_snapshot(folder, domain)
+        hint = f"xdrec index {domain}"
+        raise IndexMissing(f"the index of {domain!r} cannot be read: {exc}", hint=hint) from exc
+
+
+def _read(current: Path) -> Snapshot:
     import pyarrow as pa
 
-    try:
-        current = folder / (folder / POINTER).read_text(encoding="utf-8")
-        manifest = Manifest.model_validate_json((current / "manifest.json").read_bytes())
-        vectors = np.load(current / "vectors.npy", mmap_mode="r")
-        mean = np.load(current / "mean.npy")
-        facts = pa.ipc.open_file(pa.memory_map(str(current / "facts.arrow"))).read_all()
-    except FileNotFoundError as exc:
-        raise IndexMissing(f"domain {domain!r} has no index", hint=f"xdrec index {domain}") from exc
-    except (OSError, ValueError, ValidationError) as exc:
-        hint = f"xdrec index {domain} --rebuild"
-        raise IndexMissing(f"the index of {domain!r} cannot be read: {exc}", hint=hint) from exc
+    manifest = Manifest.model_validate_json((current / "manifest.json").read_bytes())
+    vectors = np.load(current / "vectors.npy", mmap_mode="r")
+    mean = np.load(current / "mean.npy")
+    facts = pa.ipc.open_file(pa.memory_map(str(current / "facts.arrow"))).read_all()
+    if vectors.shape != (manifest.items, manifest.dims) or len(facts) != manifest.items:
+        msg = f"{manifest.items} items, {len(facts)} facts and vectors of shape {vectors.shape}"
+        raise ValueError(msg)
     return Snapshot(manifest, vectors, mean, facts)
 
 
@@ -179,7 +187,7 @@ def _facts(items: Iterator[Item]) -> pa.Table:
             "work": pa.string(),
             "series": pa.string(),
             "volume": pa.float64(),
-            "year": pa.int32(),
+            "year": pa.int64(),
             "language": pa.string(),
             "categories": texts,
             "creators": texts,

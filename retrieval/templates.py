@@ -40,6 +40,9 @@ TASKS: Final[Mapping[str, frozenset[str]]] = {
 
 ROLES: Final = ("system", "user", "assistant")
 
+# What an expression or filter in a template can raise: Jinja's own errors, and those of the Python underneath it.
+_RENDERING: Final = (JinjaError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 # What could close a data field, open a label, or look like a chat template's control token.
 _NEUTRAL: Final = str.maketrans(
     {"[": "(", "]": ")", "<": "‹", ">": "›", "{": "(", "}": ")", "|": "/", "`": "'", '"': "'"}
@@ -122,7 +125,7 @@ class PromptTemplate:
             raise TemplateError(f"template {self.name!r} needs {', '.join(missing)}")
         try:
             return str(render(**variables)).strip()
-        except JinjaError as exc:
+        except _RENDERING as exc:
             raise TemplateError(f"template {self.name!r} does not render: {exc}") from exc
 
 
@@ -157,7 +160,10 @@ def parse_template(name: str, text: str) -> PromptTemplate:
     task = str(head.get("task"))
     if task not in TASKS:
         raise TemplateError(f"template {name!r}: task is {task!r}, must be one of {', '.join(TASKS)}")
-    declared = frozenset(head.get("variables") or ())
+    variables = head.get("variables") or []
+    if not isinstance(variables, list) or not all(isinstance(v, str) for v in variables):
+        raise TemplateError(f"template {name!r}: variables must be a list of names", hint="as in: variables: [item]")
+    declared = frozenset(variables)
     env = _environment()
     try:
         used = meta.find_undeclared_variables(env.parse(body))
@@ -166,6 +172,7 @@ def parse_template(name: str, text: str) -> PromptTemplate:
         raise TemplateError(f"template {name!r} does not parse: {exc}") from exc
     problems = [f"{v!r} is used but not declared" for v in sorted(used - declared)]
     problems += [f"{v!r} is declared but task {task!r} does not give it" for v in sorted(declared - TASKS[task])]
+    problems += [f"block {b!r} is none of {', '.join(ROLES)}" for b in sorted(template.blocks.keys() - set(ROLES))]
     if problems:
         raise TemplateError(f"template {name!r}: " + "; ".join(problems))
     return PromptTemplate(name, task, hashlib.sha256(text.encode()).hexdigest(), declared, template)

@@ -109,7 +109,7 @@ class HistoryEntry(Frozen):
 
 
 class History(Frozen):
-    """What one person knows, in one or several domains, oldest first (entries without a time come first)."""
+    """What one person knows, in one or several domains, oldest first."""
 
     user: str | None = None
     entries: tuple[HistoryEntry, ...] = ()

@@ -67,6 +67,10 @@ class VectorStore:
             port = parts.port or (443 if ssl else 8000)
             return chromadb.HttpClient(host=parts.hostname, port=port, ssl=ssl, settings=settings)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
     def origin(self, domain: str) -> Mapping[str, str] | None:
         """What `create` was given for this domain, None if it has no collection."""
         with _translated(self.where):

@@ -89,28 +89,22 @@ def reason_schema(evidence: Evidence) -> type[Reason]:
     return create_model("Reason", __base__=Reason, **fields)
 
 
-def _choices(values: Iterable[str]) -> Any:
+def _choices(values: Iterable[str]) -> object:
     """The type of a tuple of these values; made at run time, so the type checker cannot know it."""
-    any_literal: Any = Literal
-    return tuple[any_literal[tuple(values)], ...]
+    return tuple.__class_getitem__((Literal.__getitem__(tuple(values)), ...))
 
 
 def plain_explanation(evidence: Evidence, reason: str) -> Explanation:
     """A sentence from the metadata alone: what was liked, and what the item has in common with it."""
-    leading = next((known for known in evidence.known if known.shared), None)
-    if leading is not None:
-        also = [k for k in evidence.known if k is not leading and set(k.shared) & set(leading.shared)][:1]
-        common = [t for t in leading.shared if all(t in k.shared for k in also)][:3]
-        names = " and ".join(f"“{k.item.title}”" for k in (leading, *also))
-        text = f"Because you liked {names}: in common are {_listed(common)}."
-        cites = (leading.match, *(k.match for k in also))
-        return Explanation(text=text, cites=cites, traits=tuple(common), source="evidence", reason=reason)
+    leading = [known for known in evidence.known if known.shared][:2]
+    if leading:
+        parts = [f"{', '.join(known.shared[:3])} with “{known.item.title}”" for known in leading]
+        text = f"It shares {', and '.join(parts)}, which you liked."
+        traits = tuple(dict.fromkeys(t for known in leading for t in known.shared[:3]))
+        cites = tuple(known.match for known in leading)
+        return Explanation(text=text, cites=cites, traits=traits, source="evidence", reason=reason)
     if evidence.known:
         nearest = evidence.known[0]
         text = f"Of what you liked, “{nearest.item.title}” comes closest to it."
         return Explanation(text=text, cites=(nearest.match,), source="evidence", reason=reason)
     return Explanation(text=f"It comes close to what you asked for: {evidence.text}", source="evidence", reason=reason)
-
-
-def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -17,7 +17,7 @@ _SENTENCE: Final = re.compile(r"[.!?…]+(?:[\"'”’)]*)(?:\s+|$)")
 _OPENERS: Final = frozenset(
     "a an and as at because both but by each enjoy fans for from given here i if in it its just like liked love loved"
     " much of on our since so that the their there these they this those though to we what when while with you your"
-    " i'm i've you'll you'd you've you're it's".split()  # noqa: SIM905
+    " i'm i've you'll you'd you've you're it's".split()
 )
 """Words that English writes with a capital at the start of a sentence only (and forms of "I")."""
 

@@ -42,7 +42,7 @@ class ModelStatus:
     revision: str | None
 
 
-def find(name: str | Path, models_dir: Path) -> Path:
+def find(model: str | Path | ModelSpec, models_dir: Path) -> Path:
     """The folder of a model: a name of `MODELS`, a hub id, a folder under `models_dir`, or any folder's path.
 
     Raises:
@@ -50,9 +50,8 @@ def find(name: str | Path, models_dir: Path) -> Path:
         ModelCorrupt: it was pulled, and a weight file is gone or cut off since.
         UsageError: its weights are pickles.
     """
-    name = str(name)
-    spec = _spec(name)
-    known = spec is not None and spec.name in MODELS
+    spec, name = _spec(model), _name(model)
+    known = isinstance(model, ModelSpec) or (spec is not None and spec.name in MODELS)
     folder = Path(name).expanduser()
     if not known and (folder / "config.json").is_file():
         refuse_pickles((p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()), name)
@@ -68,7 +67,7 @@ def find(name: str | Path, models_dir: Path) -> Path:
 
 
 def pull(
-    name: str | Path,
+    model: str | Path | ModelSpec,
     models_dir: Path,
     *,
     offline: bool = False,
@@ -87,11 +86,10 @@ def pull(
         SetupError: the folder cannot be written (disk full, no permission).
         UsageError: the model has no safetensors.
     """
-    name = str(name)
+    spec, name = _spec(model), _name(model)
     try:
-        return find(name, models_dir)
+        return find(model, models_dir)
     except (ModelMissing, ModelCorrupt):
-        spec = _spec(name)
         if spec is None:
             raise
         if offline:
@@ -100,7 +98,7 @@ def pull(
     try:
         with _locked(spec.name, models_dir, report):
             try:
-                return find(name, models_dir)  # another process may have been faster
+                return find(model, models_dir)  # another process may have been faster
             except (ModelMissing, ModelCorrupt):
                 return _pull(spec, models_dir, sources or Sources(), report)
     except OSError as exc:
@@ -134,7 +132,14 @@ def remove(name: str, models_dir: Path) -> None:
         raise SetupError(f"{name} cannot be removed: {exc.strerror or exc}", hint="check its permissions") from exc
 
 
-def _spec(name: str) -> ModelSpec | None:
+def _name(model: str | Path | ModelSpec) -> str:
+    return model.name if isinstance(model, ModelSpec) else str(model)
+
+
+def _spec(model: str | Path | ModelSpec) -> ModelSpec | None:
+    if isinstance(model, ModelSpec):
+        return model
+    name = str(model)
     for spec in MODELS.values():
         if name in {spec.name, spec.hub_id}:
             return spec

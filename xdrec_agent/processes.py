@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +18,7 @@ from retrieval.errors import SetupError
 from retrieval.types import Frozen
 from xdrec_agent.errors import PortTaken
 
+_POLL_S = 0.05
 _CLOCK_SLACK_S = 2.0
 """Start times are told in wall-clock time, which an adjusted clock shifts a little for a running process."""
 
@@ -76,16 +79,18 @@ def end(leader: ProcessId, known: Iterable[ProcessId], *, grace_s: float) -> boo
 
     All are asked to end first (SIGTERM); what still runs `grace_s` seconds later is killed.
     """
-    members = dict.fromkeys((*group_of(leader), *known))
-    targets = [found for member in members if (found := _find(member))]
-    for target in targets:
-        _signal(target, kill=False)
-    stubborn = psutil.wait_procs(targets, timeout=grace_s)[1]
-    late = [found for member in group_of(leader) if (found := _find(member))]
-    for target in {*stubborn, *late}:
-        _signal(target, kill=True)
-    psutil.wait_procs({*stubborn, *late}, timeout=grace_s)
-    return bool(targets)
+    members = [member for member in dict.fromkeys((*group_of(leader), *known)) if running(member)]
+    for member in members:
+        _signal(member, kill=False)
+    if not _gone(members, grace_s):
+        stubborn = dict.fromkeys((*members, *group_of(leader)))
+        for member in stubborn:
+            _signal(member, kill=True)
+        _gone(stubborn, grace_s)
+    if _entry(leader):  # a zombie, reaped by its own parent if that is not this process
+        with suppress(ChildProcessError):
+            os.waitpid(leader.pid, os.WNOHANG)
+    return bool(members)
 
 
 def check_port_free(port: int) -> None:
@@ -123,18 +128,28 @@ def _find(process: ProcessId) -> psutil.Process | None:
         return None
 
 
-def _signal(process: psutil.Process, *, kill: bool) -> None:
-    try:
-        process.kill() if kill else process.terminate()
-    except psutil.NoSuchProcess:
-        return
+def _signal(process: ProcessId, *, kill: bool) -> None:
+    if found := _find(process):
+        with suppress(psutil.NoSuchProcess):
+            found.kill() if kill else found.terminate()
+
+
+def _gone(members: Iterable[ProcessId], patience_s: float) -> bool:
+    """Wait until none runs. psutil's own wait goes on until a foreign parent has reaped them, which may take long."""
+    deadline = time.monotonic() + patience_s
+    while any(running(member) for member in members):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
 def _listener(port: int) -> str:
     try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
-                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+        for listener in psutil.net_connections("tcp"):
+            at_port = listener.status == psutil.CONN_LISTEN and listener.laddr and listener.laddr.port == port
+            if at_port and listener.pid:
+                return f"{psutil.Process(listener.pid).name()} (process {listener.pid})"
     except psutil.Error:
         return "another program"
     return "another program"

@@ -60,6 +60,7 @@ class Recommender:
         if rerank.strategy not in RERANKERS:
             raise UsageError(f"no rerank strategy {rerank.strategy!r}", hint=f"one of: {', '.join(RERANKERS)}")
         self.retriever = retriever
+        self.store = retriever.store
         self.no_client = no_client
         self.reranking = RerankContext(rerank, rerank_template, client)
         self.explaining = ExplainContext(explain, explain_template, client)

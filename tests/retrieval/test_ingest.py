@@ -36,8 +36,10 @@ def load(store, tmp_path):
 
 
 @pytest.fixture
-def films(load):
+def films(load, store):
+    """The store with three films."""
     load("id,title\n1,Alien\n2,Heat\n3,Ran\n", name="films.csv")
+    return store
 
 
 def only_item(store):
@@ -83,8 +85,8 @@ def test_blank_cells_are_no_values(store, load):
     ("text", "value"),
     [
         ("12", 12), ("-3", -3), ("1.5", 1.5), ("true", True), ("false", False),
-        ("007", "007"), ("1.50", "1.50"), ("1e5", "1e5"), ("+1", "+1"), ("nan", "nan"), ("True", "True"), ("1 000", "1 000"),
-        ("-0", "-0"), ("1234567890123456789012", "1234567890123456789012"), ("٣", "٣"),
+        ("007", "007"), ("1.50", "1.50"), ("1e5", "1e5"), ("+1", "+1"), ("nan", "nan"), ("True", "True"),
+        ("1 000", "1 000"), ("-0", "-0"), ("1234567890123456789012", "1234567890123456789012"), ("٣", "٣"),
     ],
 )  # fmt: skip
 def test_attributes_are_typed_with_care(store, load, text, value):
@@ -110,7 +112,15 @@ def test_jsonl_items(store, load):
 def test_parquet_items(store, tmp_path):
     """Typed Parquet columns and lists arrive; missing numbers are no values."""
     path = tmp_path / "x.parquet"
-    table = {"item_id": [7], "title": ["Ran"], "year": [1985.0], "genres": [["War"]], "score": [None], "runtime": [162]}
+    table = {
+        "item_id": [7],
+        "title": ["Ran"],
+        "year": [1985.0],
+        "volume": [float("nan")],
+        "genres": [["War"]],
+        "score": [float("nan")],
+        "runtime": [162],
+    }
     pq.write_table(pa.table(table), path)
     ingest(store, "films", path)
     expected = Item(domain="films", id="7", title="Ran", year=1985, categories=("War",), attributes={"runtime": 162})
@@ -147,10 +157,10 @@ def test_interactions_of_movielens_shape(store, load, films):
     ("scale", "value", "expected"),
     [((0, 10), "0", 1), ((0, 10), "10", 5), ((0, 10), "7.5", 4), ((0.5, 5), ".5", 1), ((-1, 1), "0", 3)],
 )
-def test_ratings_are_mapped_to_one_to_five(store, load, films, scale, value, expected):
+def test_ratings_are_mapped_to_one_to_five(load, films, scale, value, expected):
     """The lowest rating of the file's scale becomes 1, the highest 5, those between lie between."""
     load(f"user,item,rating\nann,1,{value}\n", scale=scale)
-    assert store.export_user("ann")[0].value == expected
+    assert films.export_user("ann")[0].value == expected
 
 
 def test_implicit_events(store, load, films):
@@ -258,7 +268,7 @@ def test_ingesting_again_changes_nothing(store, load):
 
 
 def test_rejects_file(load, tmp_path):
-    """Rejected rows are written with line and reason, in the file's order, readable as JSONL; half a file never shows."""
+    """Rejected rows are written as JSONL with line and reason, in order; half a file never shows."""
     rejects = tmp_path / "out" / "rejects.jsonl"
     rejects.parent.mkdir()
     report = load(b"id,title\n1,Alien\n1,Heat\n,x\n2,\xff\n3,three,more\n", rejects=rejects)
@@ -384,7 +394,7 @@ with Store.open(sys.argv[1]) as store:
 
 
 def test_killed_import_leaves_whole_batches(store, load, tmp_path):
-    """After SIGKILL in the middle of an import what was there is there, with whole batches, and a second run completes."""
+    """After SIGKILL what was there is there, with whole batches of the import, and a second run completes it."""
     load("id,title\nold,Before\n", name="before.csv")
     path, total = tmp_path / "many.csv", 20_000
     path.write_text("id,title\n" + "".join(f"{n},Title {n}\n" for n in range(total)))
@@ -407,9 +417,10 @@ def test_killed_import_leaves_whole_batches(store, load, tmp_path):
 def peak_of_ingest(tmp_path, rows):
     path = tmp_path / f"{rows}.csv"
     with path.open("w") as file:
-        file.write("id,title\n")
-        file.writelines(f"{n},Title {n}\n" for n in range(rows))
+        file.write("user,item,rating\n")
+        file.writelines(f"user {n // 100},{n % 100},5\n" for n in range(rows))
     with Store.open(f"sqlite:///{tmp_path}/{rows}.sqlite") as store:
+        store.upsert_items([Item(domain="films", id=str(n), title="T") for n in range(100)], "run")
         tracemalloc.start()
         report = ingest(store, "films", path)
         used = tracemalloc.get_traced_memory()[1]

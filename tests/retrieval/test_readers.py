@@ -54,6 +54,11 @@ def test_byte_order_mark_is_not_part_of_the_name(csv_file, jsonl_file):
     assert read(jsonl_file, '\ufeff{"id": 1}\n') == [(1, {"id": 1})]
 
 
+def test_columns_without_a_name(csv_file):
+    """Trailing commas in the first row are no reason to refuse the file."""
+    assert [values["a"] for _, values in read(csv_file, "a,,\n1,,\n")] == ["1"]
+
+
 def test_wrong_number_of_columns(csv_file):
     """A row with too few or too many columns is a problem that says how many; the others are read."""
     rows = read(csv_file, "a,b\n1,2\n1\n1,2,3\n3,4\n")

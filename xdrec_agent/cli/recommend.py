@@ -1,0 +1,109 @@
+"""`xdrec recommend`. Reads who or what to go by, prints recommendations with their reasons."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from retrieval.errors import UsageError
+from retrieval.types import Filter
+from xdrec_agent.cli.context import settings
+from xdrec_agent.settings import Settings
+
+Texts = list[str]
+
+
+def recommend(
+    source: Annotated[Texts, typer.Option("--from", metavar="DOMAIN", help="Source domain; may be given again.")],
+    target: Annotated[str, typer.Option("--to", metavar="DOMAIN", help="Target domain.")],
+    user: Annotated[str | None, typer.Option("--user", help="A user whose interactions are in the store.")] = None,
+    like: Annotated[Texts | None, typer.Option("--like", metavar="TITLE", help="A title that was liked.")] = None,
+    dislike: Annotated[Texts | None, typer.Option("--dislike", metavar="TITLE", help="A title that was not.")] = None,
+    about: Annotated[str | None, typer.Option("--about", metavar="TEXT", help="What is wanted, in words.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many.")] = 5,
+    year_from: Annotated[int | None, typer.Option(help="Earliest year.")] = None,
+    year_to: Annotated[int | None, typer.Option(help="Latest year.")] = None,
+    category: Annotated[Texts | None, typer.Option(help="Only this category; again for another.")] = None,
+    not_category: Annotated[Texts | None, typer.Option(help="Never this category.")] = None,
+    creator: Annotated[Texts | None, typer.Option(help="Only by this creator.")] = None,
+    language: Annotated[Texts | None, typer.Option(help="Only in this language (as the catalogue writes it).")] = None,
+    where: Annotated[Texts | None, typer.Option(metavar="NAME=VALUE", help="Only with this attribute.")] = None,
+    diversity: Annotated[float | None, typer.Option(min=0, max=1, help="0: relevance alone, to 1: variety.")] = None,
+    rerank: Annotated[str | None, typer.Option(help="identity, listwise-logprob or hybrid.")] = None,
+    weight: Annotated[float | None, typer.Option(min=0, max=1, help="Of the model in hybrid.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the shuffles.")] = None,
+    explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Write reasons.")] = True,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Recommend from one domain to another, with reasons.
+
+    \b
+    Examples:
+      xdrec recommend --from films --to books --user ada
+      xdrec recommend --from films --to books --like "Blade Runner" --like Alien -k 3
+      xdrec recommend --from books --to films --about "a quiet story about memory" --year-from 1990
+      xdrec recommend --from films --to books --user ada --no-explain --json
+    """
+    wanted = Filter(
+        year_from=year_from,
+        year_to=year_to,
+        categories=tuple(category or ()),
+        not_categories=tuple(not_category or ()),
+        creators=tuple(creator or ()),
+        languages=tuple(language or ()),
+        attributes=_attributes(where or []),
+    )
+    configured = _overridden(
+        settings(),
+        retriever={"diversity": diversity},
+        rerank={"strategy": rerank, "weight": weight, "seed": seed},
+    )
+    ask = {
+        "sources": source,
+        "target": target,
+        "user": user,
+        "likes": like or [],
+        "dislikes": dislike or [],
+        "about": about,
+        "filter_": wanted,
+        "k": k,
+    }
+    _answer(configured, ask, explain=explain, json_=json_)
+
+
+def _answer(configured: Settings, ask: dict[str, Any], *, explain: bool, json_: bool) -> None:
+    from xdrec_agent.asking import build_query
+    from xdrec_agent.cli.printing import print_recommendations
+    from xdrec_agent.session import open_recommender
+
+    async def run() -> None:
+        async with open_recommender(configured) as recommender:
+            query = build_query(recommender.store, **ask)
+            answer = await recommender.recommend(query, explain=explain)
+        if json_:
+            typer.echo(answer.model_dump_json(indent=2))
+        else:
+            print_recommendations(answer, query)
+
+    asyncio.run(run())
+
+
+def _overridden(configured: Settings, **sections: dict[str, Any]) -> Settings:
+    """The settings with what the command line gave (None: not given)."""
+    changes = {
+        name: getattr(configured, name).model_copy(update={k: v for k, v in given.items() if v is not None})
+        for name, given in sections.items()
+    }
+    return configured.model_copy(update=changes)
+
+
+def _attributes(pairs: list[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"--where {pair!r} is not NAME=VALUE", hint="for example --where themes=memory")
+        found[name] = (*found.get(name, ()), value)
+    return found

@@ -1,0 +1,49 @@
+"""Everything put together. Reads settings, produces an open `Recommender`.
+
+async with open_recommender(load_settings()) as recommender:
+    query = build_query(recommender.store, sources=["films"], target="books", likes=["Alien"])
+    answer = await recommender.recommend(query)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from retrieval.retriever import Retriever
+from retrieval.templates import load_template
+from xdrec_agent.assembly import open_index, open_store
+from xdrec_agent.endpoint import resolve_endpoint
+from xdrec_agent.errors import ServerNotRunning
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.recommend import Recommender
+from xdrec_agent.settings import Settings
+
+
+@asynccontextmanager
+async def open_recommender(settings: Settings) -> AsyncIterator[Recommender]:
+    """A recommender with its store, index and client open; all are closed at the end.
+
+    Without a running model it recommends all the same, degraded and marked.
+
+    Raises:
+        RemoteNotAllowed, UsageError: the configured endpoint must not be used.
+        StoreError: the store cannot be opened.
+    """
+    rerank_template, explain_template = load_template("rerank"), load_template("explain")
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(open_store(settings))
+        client, no_client = None, ""
+        try:
+            client = await stack.enter_async_context(LLMClient(resolve_endpoint(settings), settings.llm))
+        except ServerNotRunning as exc:
+            no_client = f"{exc} (start it with: {exc.hint})"
+        yield Recommender(
+            Retriever(store, open_index(settings), settings.retriever),
+            client,
+            rerank=settings.rerank,
+            explain=settings.explain,
+            rerank_template=rerank_template,
+            explain_template=explain_template,
+            no_client=no_client,
+        )
