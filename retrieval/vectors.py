@@ -62,7 +62,7 @@ class VectorStore:
                 return chromadb.PersistentClient(path=str(folder), settings=settings)
             parts = urlsplit(url)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
-                raise UsageError(f"index.chroma_url {url!r} is not http(s)://host:port")
+                raise UsageError(f"index.chroma_url {url!r} is not http(s)://host:port", hint="set [index] chroma_url")
             ssl = parts.scheme == "https"
             port = parts.port or (443 if ssl else 8000)
             return chromadb.HttpClient(host=parts.hostname, port=port, ssl=ssl, settings=settings)

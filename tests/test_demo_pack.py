@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
-from itertools import chain, groupby, pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -146,9 +146,7 @@ def test_lists_are_tidy(domain: str, column: str) -> None:
 def test_years_are_possible(domain: str) -> None:
     """Films are of 1895 to 2025, books of 1000 to 2025."""
     years = range(FIRST_YEAR[domain], 2026)
-    assert [
-        row["id"] for row in table(domain) if not row["year"].isdigit() or int(row["year"]) not in years
-    ] == []
+    assert [row["id"] for row in table(domain) if not row["year"].isdigit() or int(row["year"]) not in years] == []
 
 
 def test_no_creator_outlives_a_career() -> None:
@@ -234,18 +232,14 @@ def test_series_start_and_do_not_repeat(domain: str) -> None:
             volumes[row["series"]].append(row["volume"])
     assert [name for name, numbers in volumes.items() if "1" not in numbers] == []
     assert [name for name, numbers in volumes.items() if not all(n.isdigit() for n in numbers if n)] == []
-    assert {
-        name: twice for name, numbers in volumes.items() if (twice := repeated(n for n in numbers if n))
-    } == {}
+    assert {name: twice for name, numbers in volumes.items() if (twice := repeated(n for n in numbers if n))} == {}
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_later_volumes_are_not_older(domain: str) -> None:
     """Within a series the volumes come out in order, so a mistyped year or volume shows."""
     rows = sorted(
-        (row["series"], int(row["volume"]), int(row["year"]), row["id"])
-        for row in table(domain)
-        if row["volume"]
+        (row["series"], int(row["volume"]), int(row["year"]), row["id"]) for row in table(domain) if row["volume"]
     )
     assert [
         (before[3], after[3])
@@ -260,9 +254,7 @@ def test_later_volumes_are_not_older(domain: str) -> None:
 def test_most_items_have_a_chinese_title(domain: str) -> None:
     """At least 85% of a domain's items have an alias in Chinese characters; no alias repeats the title."""
     rows = table(domain)
-    chinese = [
-        row for row in rows if any(HAN.search(a) and not KANA.search(a) for a in parts(row, "aliases"))
-    ]
+    chinese = [row for row in rows if any(HAN.search(a) and not KANA.search(a) for a in parts(row, "aliases"))]
     assert len(chinese) >= 0.85 * len(rows)
     assert [row["id"] for row in rows if row["title"] in parts(row, "aliases")] == []
 
@@ -278,9 +270,7 @@ def test_ratings_are_of_items_of_their_domain() -> None:
     """Every rating is of an item of the catalogue it names, and no reader rates an item twice."""
     ids = {domain: {row["id"] for row in table(domain)} for domain in DOMAINS}
     rows = table("ratings")
-    assert [
-        row for row in rows if row["domain"] not in DOMAINS or row["item"] not in ids[row["domain"]]
-    ] == []
+    assert [row for row in rows if row["domain"] not in DOMAINS or row["item"] not in ids[row["domain"]]] == []
     assert repeated((row["user"], row["domain"], row["item"]) for row in rows) == []
 
 
@@ -319,10 +309,7 @@ def _profile(user: str, domain: str) -> Counter[str]:
     """How often each category and theme occurs in what a reader liked."""
     liked = [row for row in ratings_by_user()[user] if row["domain"] == domain and int(row["rating"]) >= 4]
     return Counter(
-        tag
-        for row in liked
-        for column in ("categories", "themes")
-        for tag in parts(items()[row["item"]], column)
+        tag for row in liked for column in ("categories", "themes") for tag in parts(items()[row["item"]], column)
     )
 
 

@@ -31,6 +31,8 @@ def convert(gguf: Path, folder: Path) -> None:
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
+        if not tokenizer.chat_template:
+            raise ModelCorrupt(f"{gguf.name} carries no chat template", hint="name an instruction-tuned model")
         model = transformers.AutoModelForCausalLM.from_pretrained(
             **source,
             dtype=torch.bfloat16,
@@ -38,8 +40,6 @@ def convert(gguf: Path, folder: Path) -> None:
         )
     except (ValueError, KeyError, IndexError, NotImplementedError) as exc:
         raise ModelCorrupt(f"{gguf.name} cannot be read as a language model: {exc}", hint="name another model") from exc
-    if not tokenizer.chat_template:
-        raise ModelCorrupt(f"{gguf.name} carries no chat template", hint="name an instruction-tuned model")
     # The saved weights are plain bfloat16: a server must not look for a quantization.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

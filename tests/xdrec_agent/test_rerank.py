@@ -1,0 +1,173 @@
+"""Promises of reranking, tested against a fake at the transport."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import fake_llm
+import httpx2
+import numpy as np
+import pytest
+from fake_llm import FakeLLM
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrieval.templates import load_template
+from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
+from xdrec_agent.errors import LLMError
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.rerank import LABELS, RERANKERS, RerankContext, seed_of, shuffles, standardised
+from xdrec_agent.settings import LLMSettings, RerankSettings
+
+LIKED = HistoryEntry(item=Item(domain="films", id="alien", title="Alien", creators=("Ridley Scott",)))
+QUERY = Query(history=History(user="u", entries=(LIKED,)), target="books")
+
+
+def retrieved(n):
+    """n candidates, best first, titled "Book 0" …"""
+    books = [Item(domain="books", id=f"b{i}", title=f"Book {i}") for i in range(n)]
+    return Ranking(candidates=tuple(Candidate(item=b, score=1 - i / 100) for i, b in enumerate(books)), source="retrieval")
+
+
+def shown(body):
+    """Label → title, as the prompt of a request shows the candidates."""
+    return dict(re.findall(r"^\[(\w)\] (Book \d+)", body["messages"][1]["content"], re.M))
+
+
+def prefers(title):
+    """A model that likes one title, wherever it stands."""
+    return lambda body: {label: -0.1 if t == title else -5.0 for label, t in shown(body).items()} | {"?": -9.0}
+
+
+async def no_nap(_seconds):
+    """Retries at once."""
+
+
+async def rerank(fake, ranking, strategy="listwise-logprob", query=QUERY, **options):
+    client = LLMClient(fake.endpoint(), LLMSettings(attempts=2), http_client=fake.http_client(), sleep=no_nap)
+    async with client:
+        context = RerankContext(RerankSettings(strategy=strategy, **options), load_template("rerank"), client)
+        return await RERANKERS[strategy](context, query, ranking)
+
+
+async def test_the_preferred_candidate_comes_first_wherever_it_stood():
+    """The order is that of the labels' log-probabilities, whichever label a shuffle gave to a candidate."""
+    ranking, usage = await rerank(FakeLLM(labels=prefers("Book 7")), retrieved(12), shuffles=4)
+    assert ranking.ids[0] == "b7"
+    assert ranking.source == "listwise-logprob"
+    assert usage.requests == 4
+
+
+async def test_one_request_a_shuffle_generates_a_single_token():
+    """A ranking costs one prefill: max_tokens 1, all labels named, the answer begun with "["."""
+    fake = FakeLLM()
+    await rerank(fake, retrieved(20), shuffles=1)
+    (body,) = [call for call in fake.calls if "logprob_token_ids" in call and len(call["logprob_token_ids"]) == 20]
+    assert body["max_tokens"] == 1
+    assert body["messages"][-1] == {"role": "assistant", "content": "["}
+    assert set(shown(body)) == set(LABELS[:20])
+
+
+async def test_history_comes_before_candidates_and_is_shared_by_all_shuffles():
+    """What shuffles share is a prefix of their prompts, so that a server's prefix cache serves it."""
+    fake = FakeLLM()
+    await rerank(fake, retrieved(6), shuffles=4)
+    prompts = [c["messages"][1]["content"] for c in fake.calls if len(c.get("logprob_token_ids", ())) == 6]
+    heads = {prompt.split("[A]")[0] for prompt in prompts}
+    assert len(prompts) == 4
+    assert len(heads) == 1
+    assert "Alien" in heads.pop()
+
+
+async def test_hybrid_with_weight_zero_asks_nobody():
+    """A model without a say costs nothing and the retriever's order stands."""
+    fake = FakeLLM(labels=prefers("Book 3"))
+    ranking, usage = await rerank(fake, retrieved(5), "hybrid", weight=0.0)
+    assert ranking.ids == retrieved(5).ids
+    assert usage.requests == 0
+    assert not fake.calls
+
+
+async def test_hybrid_moves_from_the_retriever_to_the_model_with_its_weight():
+    """Weight 1 is the model alone; a small weight keeps the retriever's first."""
+    fake = FakeLLM(labels=prefers("Book 4"))
+    model, _ = await rerank(fake, retrieved(5), "hybrid", weight=1.0)
+    mixed, _ = await rerank(fake, retrieved(5), "hybrid", weight=0.05)
+    assert model.ids[0] == "b4"
+    assert mixed.ids[0] == "b0"
+
+
+async def test_candidates_beyond_those_shown_stay_below_in_their_order():
+    """Only the head is reranked; the tail is neither lost nor moved."""
+    ranking, _ = await rerank(FakeLLM(labels=prefers("Book 3")), retrieved(10), candidates=4)
+    assert ranking.ids[0] == "b3"
+    assert ranking.ids[4:] == tuple(f"b{i}" for i in range(4, 10))
+
+
+async def test_a_failing_model_raises_and_never_ranks():
+    """An outage is an error of the tree, not an order."""
+    fake = FakeLLM()
+    fake.then(*[lambda *_: fake_llm.refusal(500, "broken")] * 40)
+    with pytest.raises(LLMError):
+        await rerank(fake, retrieved(5))
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(1, 60), seed=st.integers(0, 2**32), count=st.integers(1, 3), top=st.booleans())
+def test_the_output_is_a_permutation(n, seed, count, top):
+    """For any number of candidates and any log-probabilities, with exact or only some labels reported."""
+    rng = np.random.default_rng(seed)
+
+    def labels(body):
+        return {label: float(-rng.exponential(5)) for label in shown(body)} | {"?": -1.0}
+
+    fake = FakeLLM(labels=labels, vllm=True)
+    ranking, _ = asyncio.run(rerank(fake, retrieved(n), shuffles=count, seed=seed, candidates=52 if top else 20))
+    assert sorted(ranking.ids) == sorted(retrieved(n).ids)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.binary(max_size=200))
+def test_garbage_from_the_server_is_an_error_not_a_ranking(garbage):
+    """Whatever bytes come back, the result is an LLMError."""
+    fake = FakeLLM()
+    fake.then(*[lambda *_: httpx2.Response(200, content=garbage)] * 40)
+    with pytest.raises(LLMError):
+        asyncio.run(rerank(fake, retrieved(5)))
+
+
+async def test_the_same_seed_gives_the_same_ranking_and_concurrency_does_not_change_it():
+    """Shuffles are derived from the person and the seed alone."""
+
+    def labels(body):
+        return {label: -float(ord(label) % 7) - 0.01 * len(t) for label, t in shown(body).items()} | {"?": -9.0}
+
+    one, _ = await rerank(FakeLLM(labels=labels), retrieved(15), shuffles=3, seed=4)
+    many = await asyncio.gather(*(rerank(FakeLLM(labels=labels), retrieved(15), shuffles=3, seed=4) for _ in range(4)))
+    assert {ranking.ids for ranking, _ in many} == {one.ids}
+
+
+@given(n=st.integers(1, 40), count=st.integers(1, 9), seed=st.integers(0, 1000))
+def test_every_second_shuffle_mirrors_the_one_before(n, count, seed):
+    """A linear position bias cancels within a pair: the two places of a candidate always sum to n - 1."""
+    orders = shuffles(n, count, seed)
+    assert len(orders) == count
+    for order in orders:
+        assert sorted(order) == list(range(n))
+    for first, second in zip(orders[::2], orders[1::2], strict=False):
+        assert np.all(np.argsort(first) + np.argsort(second) == n - 1)
+
+
+def test_seeds_differ_between_people_and_not_between_runs():
+    """One person's shuffles do not depend on who was served before."""
+    other = QUERY.model_copy(update={"history": History(user="v", entries=(LIKED,))})
+    assert seed_of(QUERY, 0) == seed_of(QUERY, 0)
+    assert seed_of(QUERY, 0) != seed_of(other, 0)
+    assert seed_of(QUERY, 0) != seed_of(QUERY, 1)
+
+
+def test_equal_scores_standardise_to_zero():
+    """A model that says the same of all has no influence, and nothing is divided by zero."""
+    assert standardised(np.full(4, 3.0)).tolist() == [0, 0, 0, 0]
+    assert np.isclose(standardised(np.array([1.0, 2.0, 4.0])).std(), 1)
