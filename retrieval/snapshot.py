@@ -148,7 +148,7 @@ def open_snapshot(folder: Path, domain: str) -> Snapshot:
         raise IndexMissing(f"domain {domain!r} has no index", hint=f"xdrec index {domain}")
     try:
         return _read(folder / name)
-    except (OSError, ValueError) as exc:
+    except (OSError, EOFError, ValueError) as exc:
         if name != current_name(folder):  # a build replaced and deleted it meanwhile
             return open_snapshot(folder, domain)
         hint = f"xdrec index {domain}"

@@ -156,7 +156,7 @@ def test_plain_is_one_bounded_harmless_line(text, limit):
 @given(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=50))
 def test_plain_keeps_letters_of_every_script(text):
     """Letters and digits come through, only folded to their compatible form."""
-    assert plain(text, 10_000) == unicodedata.normalize("NFKC", text).strip() or not text.isalnum()
+    assert plain(text, 10_000) == " ".join(unicodedata.normalize("NFKC", text).split())
 
 
 def test_plain_cuts_at_a_word():

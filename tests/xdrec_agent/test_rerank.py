@@ -31,8 +31,9 @@ def retrieved(n):
 
 
 def shown(body):
-    """Label → title, as the prompt of a request shows the candidates."""
-    return dict(re.findall(r"^\[(\w)\] (Book \d+)", body["messages"][1]["content"], re.M))
+    """Label → title, as the prompt of a request shows the candidates; empty for the client's probes."""
+    text = "\n".join(message["content"] for message in body["messages"])
+    return dict(re.findall(r"^\[(\w)\] (Book \d+)", text, re.M))
 
 
 def prefers(title):

@@ -1,0 +1,123 @@
+"""Filters against a plain reading of what `Filter` promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from retrieval.filters import eligible
+from retrieval.snapshot import Manifest, open_snapshot, write_snapshot
+from retrieval.types import Filter, Item
+
+WORDS = ["War", "war", "Ёлка", "ёлка", "straße", "STRASSE", "Love", "a=b", ""]
+word = st.sampled_from(WORDS)
+words = st.lists(word, max_size=2).map(tuple)
+years = st.none() | st.integers(1990, 1994)
+items = st.lists(
+    st.builds(
+        dict,
+        year=years,
+        language=st.none() | word,
+        categories=words,
+        creators=words,
+        available=st.booleans(),
+        attributes=st.dictionaries(st.sampled_from(["themes", "seen"]), words | word | st.booleans()),
+    ),
+    min_size=1,
+    max_size=6,
+)
+filters = st.builds(
+    Filter,
+    year_from=years,
+    year_to=years,
+    categories=words,
+    not_categories=words,
+    creators=words,
+    languages=words,
+    attributes=st.dictionaries(st.sampled_from(["themes", "seen", "other"]), words, max_size=2),
+)
+
+
+def snapshot_of(folder, catalogue):
+    manifest = Manifest(
+        domain="books",
+        encoder="e",
+        encoder_fingerprint="e",
+        template_fingerprint="t",
+        items=len(catalogue),
+        dims=2,
+        generation=1,
+    )
+    write_snapshot(folder, manifest, iter(catalogue), np.ones((len(catalogue), 2), dtype=np.float32))
+    return open_snapshot(folder, "books")
+
+
+def fits(item, wanted):
+    """The promise of `Filter`, item by item."""
+
+    def has(have, asked):
+        return bool({str(v).casefold() for v in have} & {v.casefold() for v in asked})
+
+    def tags(name):
+        value = item.attributes.get(name, ())
+        return value if isinstance(value, tuple) else (value,)
+
+    return (
+        item.available
+        and (wanted.year_from is None or (item.year is not None and item.year >= wanted.year_from))
+        and (wanted.year_to is None or (item.year is not None and item.year <= wanted.year_to))
+        and (not wanted.languages or (bool(item.language) and has([item.language], wanted.languages)))
+        and (not wanted.categories or has(item.categories, wanted.categories))
+        and not has(item.categories, wanted.not_categories)
+        and (not wanted.creators or has(item.creators, wanted.creators))
+        and all(has(tags(name), values) for name, values in wanted.attributes.items())
+    )
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(items, filters)
+def test_filters_do_what_they_promise(tmp_path, fields, wanted):
+    """A row is eligible exactly if the item is available and fulfils every field that is given, without regard to case."""
+    catalogue = [Item(domain="books", id=str(n), title="Book", **f) for n, f in enumerate(fields)]
+    mask = eligible(snapshot_of(tmp_path, catalogue), wanted)
+    assert mask.tolist() == [fits(item, wanted) for item in catalogue]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        (Filter(), "abd"),
+        (Filter(year_from=2000), "b"),
+        (Filter(year_to=2000), "a"),
+        (Filter(categories=("FANTASY", "crime")), "ab"),
+        (Filter(not_categories=("Crime",)), "ad"),
+        (Filter(creators=("le guin",)), "a"),
+        (Filter(languages=("DE",)), "b"),
+        (Filter(attributes={"themes": ("Dragons",)}), "a"),
+        (Filter(attributes={"pages": ("300",)}), "b"),
+        (Filter(attributes={"pages": ()}), ""),
+        (Filter(year_from=1, categories=("Crime",), languages=("de", "en")), "b"),
+        (Filter(categories=("Nothing",)), ""),
+    ],
+)
+def test_each_kind_of_filter(tmp_path, wanted, ids):
+    """Examples of every field; an item without a year fails any year limit, a withdrawn one (c) everything."""
+    catalogue = [
+        Item(domain="books", id="a", title="A", year=1968, creators=("Le Guin",), categories=("Fantasy",)),
+        Item(domain="books", id="b", title="B", year=2004, language="de", categories=("Thriller", "Crime")),
+        Item(domain="books", id="c", title="C", year=2004, available=False, categories=("Crime",)),
+        Item(domain="books", id="d", title="D"),
+    ]
+    catalogue[0] = catalogue[0].model_copy(update={"attributes": {"themes": ("dragons", "names")}})
+    catalogue[1] = catalogue[1].model_copy(update={"attributes": {"pages": 300}})
+    snapshot = snapshot_of(tmp_path, catalogue)
+    assert "".join(snapshot.ids(np.flatnonzero(eligible(snapshot, wanted)))) == ids
+
+
+def test_mask_is_the_callers_own(tmp_path):
+    """Changing a mask does not change the next one."""
+    snapshot = snapshot_of(tmp_path, [Item(domain="books", id="a", title="A")])
+    eligible(snapshot, Filter())[:] = False
+    assert eligible(snapshot, Filter()).all()

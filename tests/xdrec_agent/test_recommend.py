@@ -1,0 +1,176 @@
+"""Promises of the whole way, from a question to recommendations, with a fake LLM at the transport."""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+import fake_llm
+import numpy as np
+import pytest
+from fake_llm import FakeLLM
+
+from retrieval.errors import UnknownTitle, UsageError
+from retrieval.index import Index
+from retrieval.retriever import Retriever
+from retrieval.settings import IndexSettings, RetrieverSettings
+from retrieval.store import Store
+from retrieval.templates import load_template
+from retrieval.types import Interaction, Item
+from xdrec_agent.asking import build_query
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.recommend import Recommender
+from xdrec_agent.settings import ExplainSettings, LLMSettings, RerankSettings
+
+WORDS = ["space", "love", "crime", "war", "sea", "city", "ghost", "music"]
+
+
+class WordEncoder:
+    """Texts that share words are near each other; enough to see the way through."""
+
+    name = "words"
+    fingerprint = "words-1"
+
+    def encode(self, texts):
+        rows = np.zeros((len(texts), 64), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in re.findall(r"\w+", text.casefold()):
+                row[zlib.crc32(word.encode()) % 64] += 1
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def retriever(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    with Store.open(f"sqlite:///{folder}/store.sqlite") as store:
+        for domain in ("films", "books"):
+            items = [
+                Item(domain=domain, id=f"{w}-{n}", title=f"{w.title()} {domain} {n}", categories=(w,))
+                for w in WORDS
+                for n in range(1, 5)
+            ]
+            store.upsert_items(items, "run")
+        known = [("films", "space-1", 5), ("films", "space-2", 4), ("films", "war-1", 1), ("books", "space-1", 5)]
+        store.upsert_interactions(
+            [Interaction(user="ada", domain=d, item=i, value=v, timestamp=n) for n, (d, i, v) in enumerate(known)], "run"
+        )
+        index = Index(folder / "index", WordEncoder(), load_template("item"), IndexSettings())
+        for domain in ("films", "books"):
+            index.build(store, domain)
+        yield Retriever(store, index, RetrieverSettings())
+
+
+async def no_nap(_seconds):
+    """Retries at once."""
+
+
+async def recommend(retriever, fake, query, *, explain=True, **options):
+    recommender_options = {
+        "rerank": RerankSettings(**options),
+        "explain": ExplainSettings(),
+        "rerank_template": load_template("rerank"),
+        "explain_template": load_template("explain"),
+    }
+    if fake is None:
+        recommender = Recommender(retriever, None, **recommender_options, no_client="the server does not run")
+        return await recommender.recommend(query, explain=explain)
+    client = LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client(), sleep=no_nap)
+    async with client:
+        return await Recommender(retriever, client, **recommender_options).recommend(query, explain=explain)
+
+
+def ask(retriever, **changes):
+    return build_query(retriever.store, **({"sources": ["films"], "target": "books", "user": "ada", "k": 4} | changes))
+
+
+async def test_a_known_user_gets_explained_books_and_none_they_have(retriever):
+    """k items of the target domain, in ranks 1 to k, each with a reason that cites their own films."""
+    answer = await recommend(retriever, FakeLLM(), ask(retriever), weight=0.5)
+    assert [r.rank for r in answer.items] == [1, 2, 3, 4]
+    assert all(r.item.domain == "books" for r in answer.items)
+    assert "space-1" not in {r.item.id for r in answer.items}
+    mine = {("films", "space-1"), ("films", "space-2")}
+    assert all({(m.domain, m.item) for m in r.explanation.cites} <= mine for r in answer.items)
+    assert all(r.explanation.cites for r in answer.items)
+    assert answer.items[0].item.categories == ("space",)
+    assert not answer.degraded
+
+
+async def test_seconds_tokens_and_templates_are_reported_by_stage(retriever):
+    """Every result says what it cost and which templates made it."""
+    answer = await recommend(retriever, FakeLLM(), ask(retriever), weight=0.5)
+    assert set(answer.seconds) == {"retrieval", "rerank", "explain"}
+    assert answer.usage["rerank"].requests == 2
+    assert answer.templates["rerank"] == load_template("rerank").fingerprint
+
+
+async def test_a_dying_model_leaves_the_retrievers_order_marked(retriever):
+    """The user still gets an answer, degraded, with the reason."""
+    fake = FakeLLM()
+    fake.then(*[lambda *_: fake_llm.refusal(503, "out of order")] * 90)
+    plain = await recommend(retriever, None, ask(retriever), explain=False, strategy="identity")
+    answer = await recommend(retriever, fake, ask(retriever), weight=0.5)
+    assert answer.degraded
+    assert answer.reason
+    assert [r.item.id for r in answer.items] == [r.item.id for r in plain.items]
+    assert {r.explanation.source for r in answer.items} == {"evidence"}
+
+
+async def test_without_a_server_it_says_so(retriever):
+    """No model at all is the same as a dead one, with its own reason."""
+    answer = await recommend(retriever, None, ask(retriever))
+    assert answer.degraded
+    assert "does not run" in answer.reason
+
+
+async def test_identity_needs_no_model_and_is_not_degraded(retriever):
+    """The retriever's order is a choice here, not a fallback."""
+    answer = await recommend(retriever, None, ask(retriever), explain=False, strategy="identity")
+    assert (answer.source, answer.degraded) == ("retrieval", False)
+    assert all(r.explanation is None for r in answer.items)
+
+
+async def test_an_unfitted_model_has_no_say_and_that_is_noted(retriever):
+    """`hybrid` without a fitted weight keeps the retriever's order and tells the reader."""
+    answer = await recommend(retriever, FakeLLM(), ask(retriever), explain=False)
+    assert [r.retrieval_rank for r in answer.items] == [1, 2, 3, 4]
+    assert "weight 0" in answer.notes[0]
+    assert not answer.degraded
+
+
+def test_titles_said_now_replace_what_is_stored(retriever):
+    """A film rated 5 and named in --dislike counts as disliked, once."""
+    query = ask(retriever, dislikes=["Space films 1"])
+    entries = [e for e in query.history.entries if e.item.id == "space-1" and e.item.domain == "films"]
+    assert [e.preference for e in entries] == [-1.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"target": "music"}, UsageError),
+        ({"target": "films"}, UsageError),
+        ({"user": None}, UsageError),
+        ({"user": "nobody"}, UsageError),
+        ({"likes": ["Gone with the Wind"]}, UnknownTitle),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(retriever, changes, error):
+    """Unknown domains, users and titles, source = target, and nothing to go by name the next step."""
+    with pytest.raises(error) as caught:
+        ask(retriever, **changes)
+    assert caught.value.hint
+
+
+def test_an_unknown_strategy_names_the_known_ones(retriever):
+    """The error lists what there is."""
+    with pytest.raises(UsageError, match="no rerank strategy") as caught:
+        Recommender(
+            retriever,
+            None,
+            rerank=RerankSettings(strategy="magic"),
+            explain=ExplainSettings(),
+            rerank_template=load_template("rerank"),
+            explain_template=load_template("explain"),
+        )
+    assert "hybrid" in caught.value.hint
