@@ -53,7 +53,9 @@ def index_dir(home: Path) -> Path:
 
 
 @contextmanager
-def open_dataset(data: Path, encoder: Encoder, template: PromptTemplate, say: Say, cache: Path = CACHE) -> Iterator[Dataset]:
+def open_dataset(
+    data: Path, encoder: Encoder, template: PromptTemplate, say: Say, cache: Path = CACHE
+) -> Iterator[Dataset]:
     """Prepare the data where that was not done before, and open it.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Final, Self
@@ -68,9 +69,24 @@ class Index:
     def close(self) -> None:
         """Close the connection to Chroma, if there is one, and forget the open snapshots."""
         self._open.clear()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Embedded Chroma keeps in memory what it read: a connection must not outlive another process's run."""
         if self._vectors is not None:
             self._vectors.close()
             self._vectors = None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the writer's lock, with a connection to Chroma of its own."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "writer.lock"):
+            self._disconnect()
+            try:
+                yield
+            finally:
+                self._disconnect()
 
     def __enter__(self) -> Self:
         return self
@@ -91,8 +107,7 @@ class Index:
             IndexMismatch: the index was made by another encoder or template and `rebuild` is not given.
         """
         start = perf_counter()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "writer.lock"):
+        with self._writing():
             generation = store.generation(domain)
             wanted = dict(store.item_hashes(domain))
             if not wanted:
@@ -116,8 +131,7 @@ class Index:
 
     def drop(self, domain: str) -> None:
         """Delete a domain's vectors and snapshot."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "writer.lock"):
+        with self._writing():
             self.vectors.drop(domain)
             shutil.rmtree(self._path(domain), ignore_errors=True)
             self._open.pop(domain, None)
@@ -140,6 +154,7 @@ class Index:
             "template": snapshot.manifest.template_fingerprint,
         }
         self._refuse_others(domain, made_by)
+        self._disconnect()
         self._open[domain] = (name or "", snapshot)
         return snapshot
 

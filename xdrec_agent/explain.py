@@ -6,13 +6,14 @@ check must let pass. Whatever fails, the plain sentence built from the metadata 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, create_model
 
-from retrieval.templates import PromptTemplate
+from retrieval.templates import PromptTemplate, plain
 from retrieval.types import Candidate, Query
 from xdrec_agent.concurrent import gathered
 from xdrec_agent.errors import LLMError
@@ -33,8 +34,13 @@ class ExplainContext:
 
 
 class Reason(BaseModel):
-    """What the model answers; `reason_schema` narrows the lists to the evidence."""
+    """What the model answers, in the order in which it must: it chooses before it writes.
 
+    `reason_schema` narrows every field to the evidence.
+    """
+
+    liked: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
     text: str
 
 
@@ -72,9 +78,9 @@ async def _explain(context: ExplainContext, query: Query, evidence: Evidence) ->
     problem = objection(text, evidence)
     if problem:
         return plain_explanation(evidence, f"the model's sentence was not used: {problem}"), usage
-    labels = {*cited(text, evidence), *getattr(reason, "liked", ())}
+    labels = {*cited(text, evidence), *reason.liked}
     cites = tuple(known.match for known in evidence.known if known.label in labels)
-    return Explanation(text=text, cites=cites, traits=getattr(reason, "traits", ()), source="llm"), usage
+    return Explanation(text=text, cites=cites, traits=reason.traits, source="llm"), usage
 
 
 def reason_schema(evidence: Evidence) -> type[Reason]:
@@ -84,9 +90,16 @@ def reason_schema(evidence: Evidence) -> type[Reason]:
         fields["liked"] = (_choices(known.label for known in evidence.known), Field(min_length=1, max_length=2))
     if evidence.traits:
         fields["traits"] = (_choices(evidence.traits), Field(max_length=3))
-    # The text comes last, so that the model has chosen before it writes.
-    fields["text"] = (str, Field(min_length=1, max_length=280))
+    fields["text"] = (str, Field(max_length=400, json_schema_extra={"pattern": _pattern(evidence)}))
     return create_model("Reason", __base__=Reason, **fields)
+
+
+def _pattern(evidence: Evidence) -> str:
+    """What the sentence must look like: it begins with a liked title, so that the model cannot name another there."""
+    if not evidence.known:
+        return r'[A-Z][^"\\\n]{20,200}\.'
+    titles = "|".join(re.sub(r"([\\.^$*+?{}()\[\]|])", r"\\\1", plain(k.item.title, 80)) for k in evidence.known)
+    return rf'Because you liked ({titles})( and ({titles}))?, [^"\\\n]{{20,200}}\.'
 
 
 def _choices(values: Iterable[str]) -> object:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from retrieval.retriever import Retriever
 from retrieval.templates import load_template
-from xdrec_agent.assembly import open_index, open_store
+from xdrec_agent.assembly import open_retriever, open_store
 from xdrec_agent.endpoint import resolve_endpoint
 from xdrec_agent.errors import ServerNotRunning
 from xdrec_agent.llm import LLMClient
@@ -39,7 +38,7 @@ async def open_recommender(settings: Settings) -> AsyncIterator[Recommender]:
         except ServerNotRunning as exc:
             no_client = f"{exc} (start it with: {exc.hint})"
         yield Recommender(
-            Retriever(store, open_index(settings), settings.retriever),
+            open_retriever(settings, store),
             client,
             rerank=settings.rerank,
             explain=settings.explain,

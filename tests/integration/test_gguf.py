@@ -56,7 +56,7 @@ def write_gguf(path, template=TEMPLATE):
 
 
 def test_a_gguf_becomes_a_plain_folder(tmp_path, capfd):
-    """The folder has the same weights in bfloat16, the chat template, no trace of a quantization; nothing is printed."""
+    """The folder has the same weights in bfloat16, the chat template and no quantization; nothing is printed."""
     import torch
     from safetensors.torch import load_file
 

@@ -79,7 +79,7 @@ def fits(item, wanted):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(items, filters)
 def test_filters_do_what_they_promise(tmp_path, fields, wanted):
-    """A row is eligible exactly if the item is available and fulfils every field that is given, without regard to case."""
+    """A row is eligible exactly if the item is available and fulfils every given field, without regard to case."""
     catalogue = [Item(domain="books", id=str(n), title="Book", **f) for n, f in enumerate(fields)]
     mask = eligible(snapshot_of(tmp_path, catalogue), wanted)
     assert mask.tolist() == [fits(item, wanted) for item in catalogue]

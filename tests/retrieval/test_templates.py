@@ -34,7 +34,7 @@ def test_text_is_not_escaped():
 def test_missing_variables_are_all_listed():
     """A call that lacks variables names every one."""
     template = load_template("rerank")
-    with pytest.raises(TemplateError, match="needs candidates, disliked, liked, source, target, text$"):
+    with pytest.raises(TemplateError, match=r"needs candidates, disliked, liked, source, target, text$"):
         template.messages()
 
 

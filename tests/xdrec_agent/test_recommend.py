@@ -52,7 +52,8 @@ def retriever(tmp_path_factory):
             store.upsert_items(items, "run")
         known = [("films", "space-1", 5), ("films", "space-2", 4), ("films", "war-1", 1), ("books", "space-1", 5)]
         store.upsert_interactions(
-            [Interaction(user="ada", domain=d, item=i, value=v, timestamp=n) for n, (d, i, v) in enumerate(known)], "run"
+            [Interaction(user="ada", domain=d, item=i, value=v, timestamp=n) for n, (d, i, v) in enumerate(known)],
+            "run",
         )
         index = Index(folder / "index", WordEncoder(), load_template("item"), IndexSettings())
         for domain in ("films", "books"):

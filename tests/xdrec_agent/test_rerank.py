@@ -27,7 +27,9 @@ QUERY = Query(history=History(user="u", entries=(LIKED,)), target="books")
 def retrieved(n):
     """n candidates, best first, titled "Book 0" …"""
     books = [Item(domain="books", id=f"b{i}", title=f"Book {i}") for i in range(n)]
-    return Ranking(candidates=tuple(Candidate(item=b, score=1 - i / 100) for i, b in enumerate(books)), source="retrieval")
+    return Ranking(
+        candidates=tuple(Candidate(item=b, score=1 - i / 100) for i, b in enumerate(books)), source="retrieval"
+    )
 
 
 def shown(body):

@@ -16,7 +16,6 @@ from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
     from xdrec_agent.demo import Ask, DemoPack
-    from xdrec_agent.recommend import Recommender
     from xdrec_agent.recommendation import Recommendations
     from xdrec_agent.settings import Settings
 

@@ -1,0 +1,117 @@
+"""`xdrec llm`. Starts, stops and shows the language model's server."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from xdrec_agent.cli.context import diagnostics, settings
+from xdrec_agent.settings import Settings
+
+app = typer.Typer(help="The language model's server (vLLM).", no_args_is_help=True)
+
+
+@app.command()
+def up() -> None:
+    """Start vLLM for the configured model and wait until it answers.
+
+    \b
+    Examples:
+      xdrec llm up
+      XDREC_LLM__MODEL=qwen2.5-coder-1.5b-instruct xdrec llm up
+    """
+    from xdrec_agent import models, server
+
+    configured = settings()
+    if configured.llm.base_url is not None:
+        typer.echo(f"llm.base_url is set: {configured.llm.base_url} is used as it is, nothing is started")
+        return
+    folder = models.find(configured.llm.model, configured.models_dir)
+    with diagnostics().status("starting") as status:
+        state = server.up(
+            folder,
+            configured.llm.model,
+            configured.llm,
+            configured.server_dir,
+            progress=lambda stage, seconds: status.update(f"{stage}, {seconds:.0f} s"),
+        )
+    typer.echo(f"{state.served_name} answers at {state.base_url}")
+
+
+@app.command()
+def down() -> None:
+    """Stop the server that `up` started.
+
+    \b
+    Examples:
+      xdrec llm down
+    """
+    from xdrec_agent import server
+
+    typer.echo("stopped" if server.down(settings().server_dir) else "nothing ran")
+
+
+@app.command()
+def logs(lines: Annotated[int, typer.Option("-n", min=1, help="How many lines.")] = 40) -> None:
+    """The end of vLLM's log.
+
+    \b
+    Examples:
+      xdrec llm logs -n 100
+    """
+    from xdrec_agent import server
+
+    for line in server.logs(settings().server_dir, lines):
+        typer.echo(line)
+
+
+@app.command()
+def status(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Whether a model answers, and what its endpoint was seen to do.
+
+    \b
+    Examples:
+      xdrec llm status
+      xdrec llm status --json
+    """
+    import asyncio
+    import json
+
+    shown = asyncio.run(describe(settings()))
+    if json_:
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    for name, value in shown.items():
+        if name != "capabilities":
+            typer.echo(f"{name:14} {value}")
+    for name, value in shown["capabilities"].items():
+        typer.echo(f"  {name:26} {value}")
+
+
+async def describe(configured: Settings) -> dict[str, Any]:
+    """Where the model is, what it can do, and how the reranker will use it.
+
+    Raises:
+        ServerNotRunning: nothing is there to ask.
+        LLMError: it does not answer.
+    """
+    from xdrec_agent.endpoint import resolve_endpoint
+    from xdrec_agent.llm import LLMClient
+
+    endpoint = resolve_endpoint(configured)
+    async with LLMClient(endpoint, configured.llm) as client:
+        can = await client.capabilities()
+    if can.exact_label_logprobs:
+        ranking = "by exact label log-probabilities"
+    elif can.top_logprobs:
+        ranking = f"by the {can.top_logprobs} most probable tokens: unlisted candidates rank last"
+    else:
+        ranking = "not possible: no log-probabilities; the retriever's order stands, marked"
+    return {
+        "model": endpoint.model,
+        "base_url": endpoint.base_url,
+        "started_by_us": endpoint.managed,
+        "ranking": ranking,
+        "capabilities": can.model_dump(),
+    }

@@ -1,0 +1,81 @@
+"""`xdrec models`. Reads names, pulls, lists and removes model folders."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from xdrec_agent.cli.context import diagnostics, settings
+
+app = typer.Typer(help="Model files: encoder and language models.", no_args_is_help=True)
+
+
+@app.command()
+def pull(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME…", help="Names of the table, Hugging Face ids, or folders.")
+    ] = None,
+) -> None:
+    """Fetch models and check them; without a name the configured encoder and language model.
+
+    \b
+    Examples:
+      xdrec models pull
+      xdrec models pull qwen2.5-coder-1.5b-instruct
+      xdrec models pull Qwen/Qwen2.5-7B-Instruct
+    """
+    from xdrec_agent import models
+
+    configured = settings()
+    console = diagnostics()
+    for name in names or [configured.encoder.model, configured.llm.model]:
+        with console.status(name) as status:
+
+            def report(stage: str, done: int, total: int | None, name: str = name) -> None:
+                part = f" {done / total:.0%}" if total else ""
+                status.update(f"{name}: {stage}{part}")
+
+            folder = models.pull(name, configured.models_dir, offline=configured.offline, progress=report)
+        typer.echo(f"{name}: {folder}")
+
+
+@app.command("list")
+def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """The models of the table and those that are here.
+
+    \b
+    Examples:
+      xdrec models list
+      xdrec models list --json
+    """
+    import json
+
+    from xdrec_agent import models
+
+    found = models.list_models(settings().models_dir)
+    if json_:
+        rows = [
+            {"name": m.name, "kind": m.kind, "path": str(m.path) if m.path else None, "bytes": m.bytes}
+            | {"source": m.source, "revision": m.revision}
+            for m in found
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for model in found:
+        size = f"{(model.bytes or 0) / 1e6:,.0f} MB" if model.path else "not here"
+        typer.echo(f"{model.name:32} {model.kind or '':8} {size:>10}  {model.source or ''}")
+
+
+@app.command()
+def remove(name: Annotated[str, typer.Argument(help="As `xdrec models list` shows it.")]) -> None:
+    """Delete a model's folder.
+
+    \b
+    Examples:
+      xdrec models remove qwen2.5-coder-1.5b-instruct
+    """
+    from xdrec_agent import models
+
+    models.remove(name, settings().models_dir)
+    typer.echo(f"{name}: removed")
