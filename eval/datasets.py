@@ -22,6 +22,7 @@ from retrieval.settings import IndexSettings
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 
+NAME: Final = "amazon-three-domains"
 DOMAINS: Final = ("books", "films", "music")
 CACHE: Final = Path("build/bench")
 """Where prepared data lies, relative to the working folder."""
@@ -59,7 +60,8 @@ def open_dataset(
     """Prepare the data where that was not done before, and open it.
 
     Args:
-        data: holds `items_DOMAIN.csv.gz` and `interactions_DOMAIN.csv.gz` for each of `DOMAINS`.
+        data: the folder amazon-three-domains, which holds `items_DOMAIN.csv.gz` and `interactions_DOMAIN.csv.gz` for
+            each of `DOMAINS`, or the folder that it lies in.
         encoder, template: what item vectors are made with.
         cache: parent of the prepared folders.
 
@@ -78,6 +80,8 @@ def open_dataset(
 
 
 def _files(data: Path) -> list[Path]:
+    if (data / NAME).is_dir():
+        data = data / NAME
     files = [data / f"{kind}_{domain}.csv.gz" for kind in ("items", "interactions") for domain in DOMAINS]
     missing = [path.name for path in files if not path.is_file()]
     if missing:

@@ -69,24 +69,26 @@ class Index:
     def close(self) -> None:
         """Close the connection to Chroma, if there is one, and forget the open snapshots."""
         self._open.clear()
-        self._disconnect()
-
-    def _disconnect(self) -> None:
-        """Embedded Chroma keeps in memory what it read: a connection must not outlive another process's run."""
         if self._vectors is not None:
+            self._vectors.close()
+            self._vectors = None
+
+    def _forget(self) -> None:
+        """Embedded Chroma keeps in memory what it read: a connection must not outlive another process's run."""
+        if self._vectors is not None and self.settings.chroma_url is None:
             self._vectors.close()
             self._vectors = None
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Hold the writer's lock, with a connection to Chroma of its own."""
+        """Hold the writer's lock, with a fresh connection to Chroma."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "writer.lock"):
-            self._disconnect()
+            self._forget()
             try:
                 yield
             finally:
-                self._disconnect()
+                self._forget()
 
     def __enter__(self) -> Self:
         return self
@@ -154,7 +156,7 @@ class Index:
             "template": snapshot.manifest.template_fingerprint,
         }
         self._refuse_others(domain, made_by)
-        self._disconnect()
+        self._forget()
         self._open[domain] = (name or "", snapshot)
         return snapshot
 

@@ -70,6 +70,10 @@ class VectorStore:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+        for part in (self._client, self._client._admin_client):  # whose HTTP sessions Chroma leaves open
+            session = getattr(part._server, "_session", None)
+            if session is not None:
+                session.close()
 
     def origin(self, domain: str) -> Mapping[str, str] | None:
         """What `create` was given for this domain, None if it has no collection."""

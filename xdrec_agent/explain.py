@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, create_model
 
@@ -22,6 +22,9 @@ from xdrec_agent.grounding import cited, objection
 from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.recommendation import Explanation
 from xdrec_agent.settings import ExplainSettings
+
+
+_WORDS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -90,16 +93,30 @@ def reason_schema(evidence: Evidence) -> type[Reason]:
         fields["liked"] = (_choices(known.label for known in evidence.known), Field(min_length=1, max_length=2))
     if evidence.traits:
         fields["traits"] = (_choices(evidence.traits), Field(max_length=3))
-    fields["text"] = (str, Field(max_length=400, json_schema_extra={"pattern": _pattern(evidence)}))
+    fields["text"] = (str, Field(json_schema_extra={"pattern": _pattern(evidence)}))
     return create_model("Reason", __base__=Reason, **fields)
 
 
 def _pattern(evidence: Evidence) -> str:
-    """What the sentence must look like: it begins with a liked title, so that the model cannot name another there."""
+    """What the sentence must look like, so that a name, number or trait that is not given cannot be written at all.
+
+    The model chooses which liked titles to name, which traits, and how to join them. Where nothing is shared it gets a
+    few words without capitals. (Counted repetitions are avoided: xgrammar 0.2 fails on them.)
+    """
+    title = _literal(evidence.item.title)
+    if evidence.traits:
+        trait = f"({'|'.join(_literal(t) for t in evidence.traits)})"
+        ending = rf"(for its|which shares|which is also about) {trait}(, {trait})?( and {trait})?"
+    else:
+        ending = "(for its|as it is) [a-z'-]+" + "( [a-z'-]+" * _WORDS + ")?" * _WORDS
     if not evidence.known:
-        return r'[A-Z][^"\\\n]{20,200}\.'
-    titles = "|".join(re.sub(r"([\\.^$*+?{}()\[\]|])", r"\\\1", plain(k.item.title, 80)) for k in evidence.known)
-    return rf'Because you liked ({titles})( and ({titles}))?, [^"\\\n]{{20,200}}\.'
+        return rf"You may like {title} {ending}\."
+    known = "|".join(_literal(k.item.title) for k in evidence.known)
+    return rf"Because you liked ({known})( and ({known}))?, you may like {title} {ending}\."
+
+
+def _literal(title: str) -> str:
+    return re.sub(r"([\\.^$*+?{}()\[\]|/])", r"\\\1", plain(title, 80))
 
 
 def _choices(values: Iterable[str]) -> object:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from xdrec_agent.evidence import Evidence
@@ -40,7 +41,19 @@ def objection(text: str, evidence: Evidence) -> str | None:
             return f"“{word}” is not in the evidence"
     if evidence.known and not any(_contains(text, known.item.title) for known in evidence.known):
         return "it names none of the liked items"
+    if again := _repetition(text, evidence):
+        return f"it repeats “{again}”"
     return None
+
+
+def _repetition(text: str, evidence: Evidence) -> str | None:
+    """Two words that follow each other twice, outside of titles: small models get stuck."""
+    rest = f" {_plain(text)} "
+    for item in (evidence.item, *(known.item for known in evidence.known)):
+        rest = rest.replace(f" {_plain(item.title)} ", " | ", 1)
+    words = rest.split()
+    pairs = [pair for pair in pairwise(words) if "|" not in pair]
+    return next((" ".join(pair) for pair in pairs if pairs.count(pair) > 1), None)
 
 
 def cited(text: str, evidence: Evidence) -> tuple[str, ...]:

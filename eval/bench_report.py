@@ -1,0 +1,119 @@
+"""What a benchmark prints and writes. Reads figures, produces a table and a JSON file."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import psutil
+from pydantic import Field
+from rich.console import Console
+from rich.table import Table
+
+from retrieval.types import Frozen
+
+_PACKAGES: Final = ("xdrec", "chromadb", "numpy", "pyarrow", "sentence-transformers", "torch")
+
+
+class Figure(Frozen):
+    """One measured number. `n` is how many things it is a figure of; `met` is None where there is no target."""
+
+    name: str
+    value: float
+    unit: str = ""
+    target: str | None = None
+    met: bool | None = None
+    n: int
+    note: str = ""
+
+
+class Machine(Frozen):
+    """Where it was measured."""
+
+    processor: str
+    cores: int
+    memory_gib: float
+    system: str
+
+
+class Report(Frozen):
+    """A run of one benchmark."""
+
+    benchmark: str
+    finished: datetime
+    machine: Machine
+    versions: dict[str, str]
+    commit: str | None = Field(description="None outside a checkout; ends with + if the checkout was changed")
+    figures: tuple[Figure, ...]
+
+
+def make_report(benchmark: str, figures: list[Figure]) -> Report:
+    """The figures with what is needed to judge them."""
+    return Report(
+        benchmark=benchmark,
+        finished=datetime.now(UTC),
+        machine=_machine(),
+        versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        commit=_commit(),
+        figures=tuple(figures),
+    )
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write the report as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print the report as a table."""
+    machine = report.machine
+    table = Table(
+        title=f"{report.benchmark}, commit {report.commit or 'unknown'}",
+        caption=f"{machine.processor}, {machine.cores} cores, {machine.memory_gib:.0f} GiB, {machine.system}",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for heading in ("name", "value", "unit", "target", "met", "n", "note"):
+        table.add_column(heading, justify="right" if heading in {"value", "n"} else "left", overflow="fold")
+    for figure in report.figures:
+        met = {True: "[green]yes", False: "[red]no", None: ""}[figure.met]
+        cells = (figure.name, f"{figure.value:.4g}", figure.unit, figure.target or "", met, f"{figure.n:,}")
+        table.add_row(*cells, figure.note.replace("[", r"\["))
+    console.print(table)
+
+
+def _machine() -> Machine:
+    return Machine(
+        processor=_processor(),
+        cores=psutil.cpu_count() or 0,
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        system=platform.platform(),
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the working folder's checkout."""
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changes = subprocess.run(
+            ["git", "status", "--porcelain"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{head}+" if changes else head

@@ -1,0 +1,45 @@
+"""Ranking metrics as expectations over random tie-breaking. Reads scores, produces Recall@k and nDCG@k.
+
+Where candidates share a score their order is chance, and what is reported is the mean over all orders: a scorer that
+knows nothing (all scores equal) has exactly chance, without drawing anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the relevant items of one ranking stand.
+
+    Attributes:
+        above: for each relevant item the number of candidates that score higher.
+        level: for each the number of candidates with the same score, itself included; at least 1.
+    """
+
+    above: NDArray[np.int64]
+    level: NDArray[np.int64]
+
+
+def places(scores: NDArray[Any], relevant: NDArray[np.int64]) -> Places:
+    """Places of the candidates `relevant` (positions in `scores`, at least one)."""
+    own = scores[relevant][:, None]
+    return Places(np.count_nonzero(scores > own, axis=1), np.count_nonzero(scores == own, axis=1))
+
+
+def recall(at: Places, k: int) -> float:
+    """Expected share of the relevant items among the first k, in [0, 1]."""
+    return float(np.clip((k - at.above) / at.level, 0, 1).mean())
+
+
+def ndcg(at: Places, k: int) -> float:
+    """Expected nDCG@k with binary relevance, in [0, 1] (Järvelin and Kekäläinen 2002, discount 1 / log2(1 + rank))."""
+    gained = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
+    first, behind = np.minimum(at.above, k), np.minimum(at.above + at.level, k)
+    expected = (gained[behind] - gained[first]) / at.level
+    return float(expected.sum() / gained[min(len(at.above), k)])
