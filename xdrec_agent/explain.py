@@ -7,8 +7,9 @@ check must let pass. Whatever fails, the plain sentence built from the metadata 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, create_model
@@ -23,8 +24,8 @@ from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.recommendation import Explanation
 from xdrec_agent.settings import ExplainSettings
 
-
 _WORDS: Final = 8
+_TRAITS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ async def _explain(context: ExplainContext, query: Query, evidence: Evidence) ->
         return plain_explanation(evidence, f"the model's sentence was not used: {problem}"), usage
     labels = {*cited(text, evidence), *reason.liked}
     cites = tuple(known.match for known in evidence.known if known.label in labels)
-    return Explanation(text=text, cites=cites, traits=reason.traits, source="llm"), usage
+    return Explanation(text=text, cites=cites, traits=tuple(dict.fromkeys(reason.traits)), source="llm"), usage
 
 
 def reason_schema(evidence: Evidence) -> type[Reason]:
@@ -103,20 +104,25 @@ def _pattern(evidence: Evidence) -> str:
     The model chooses which liked titles to name, which traits, and how to join them. Where nothing is shared it gets a
     few words without capitals. (Counted repetitions are avoided: xgrammar 0.2 fails on them.)
     """
-    title = _literal(evidence.item.title)
+    title = _literal(plain(evidence.item.title, 80))
     if evidence.traits:
-        trait = f"({'|'.join(_literal(t) for t in evidence.traits)})"
-        ending = rf"(for its|which shares|which is also about) {trait}(, {trait})?( and {trait})?"
+        phrases = [_listed(p) for n in (1, 2) for p in permutations(evidence.traits[:_TRAITS], n)]
+        ending = rf"(for its|which shares|which is also about) ({'|'.join(_literal(p) for p in phrases)})"
     else:
         ending = "(for its|as it is) [a-z'-]+" + "( [a-z'-]+" * _WORDS + ")?" * _WORDS
     if not evidence.known:
         return rf"You may like {title} {ending}\."
-    known = "|".join(_literal(k.item.title) for k in evidence.known)
-    return rf"Because you liked ({known})( and ({known}))?, you may like {title} {ending}\."
+    titles = [plain(known.item.title, 80) for known in evidence.known]
+    known = "|".join(_literal(" and ".join(p)) for n in (1, 2) for p in permutations(titles, n))
+    return rf"Because you liked ({known}), you may like {title} {ending}\."
 
 
 def _literal(title: str) -> str:
-    return re.sub(r"([\\.^$*+?{}()\[\]|/])", r"\\\1", plain(title, 80))
+    return re.sub(r"([\\.^$*+?{}()\[\]|/])", r"\\\1", title)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(plain(word, 60) for word in words)
 
 
 def _choices(values: Iterable[str]) -> object:
