@@ -1,0 +1,118 @@
+"""The promise of the project: films in, explained books out, on the real encoder, Chroma, SQLite and vLLM."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retrieval.ingest import ingest
+from xdrec_agent import models
+from xdrec_agent.assembly import open_index, open_store
+
+pytestmark = pytest.mark.integration
+
+PACK = Path(__file__).resolve().parents[2] / "examples" / "films-books"
+
+
+@pytest.fixture(scope="module")
+def project(vllm_server):
+    """Settings of a project with the demo pack ingested and indexed, and a running model."""
+    models.pull(vllm_server.encoder.model, vllm_server.models_dir)
+    with open_store(vllm_server) as store:
+        for domain in ("films", "books"):
+            ingest(store, domain, PACK / f"{domain}.csv")
+            ingest(store, domain, PACK / f"{domain[:-1]}_ratings.csv")
+        index = open_index(vllm_server)
+        for domain in ("films", "books"):
+            index.build(store, domain)
+    return vllm_server
+
+
+def xdrec(project, *arguments, **environment):
+    """Run the console script; its exit code, stdout and stderr."""
+    env = os.environ | {
+        "XDREC_MODELS_DIR": str(project.models_dir),
+        "XDREC_LLM__PORT": str(project.llm.port),
+        **environment,
+    }
+    command = [str(Path(sys.executable).with_name("xdrec")), "--home", str(project.home), *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        ("--from", "films", "--to", "books", "--user", "ada"),
+        ("--from", "films", "--to", "books", "--like", "Blade Runner", "--like", "Alien"),
+        ("--from", "books", "--to", "films", "--like", "Kitchen", "--like", "Persepolis", "--dislike", "Dune"),
+    ],
+    ids=["a known user", "titles", "the other direction"],
+)
+def test_explained_recommendations(project, ask):
+    """Five items of the target, ranked with the model's say, each with a reason that cites the person's own items."""
+    code, out, err = xdrec(project, "recommend", *ask, "-k", "5", "--weight", "0.3", "--json")
+    assert code == 0, err
+    answer = json.loads(out)
+    assert not answer["degraded"]
+    assert answer["source"] == "hybrid"
+    assert len(answer["items"]) == 5
+    assert all(item["item"]["domain"] == ask[3] and "llm" in item["stages"] for item in answer["items"])
+    for item in answer["items"]:
+        assert item["explanation"]["text"]
+        assert item["explanation"]["cites"]
+        assert {cite["domain"] for cite in item["explanation"]["cites"]} == {ask[1]}
+    assert {item["explanation"]["source"] for item in answer["items"]} & {"llm"}
+    assert answer["usage"]["rerank"]["requests"] == 2
+
+
+def test_a_wish_in_words_with_filters(project):
+    """Free text alone works, and a filter holds for every item."""
+    ask = ("--from", "books", "--to", "films", "--about", "a quiet story about memory", "--year-from", "1990")
+    code, out, err = xdrec(project, "recommend", *ask, "--no-explain", "--json")
+    assert code == 0, err
+    assert all(item["item"]["year"] >= 1990 for item in json.loads(out)["items"])
+
+
+def test_an_unknown_title_has_its_own_exit_code_and_names_the_nearest(project):
+    """Nobody gets recommendations for a film that was guessed."""
+    code, out, err = xdrec(project, "recommend", "--from", "films", "--to", "books", "--like", "Blade Rummer 3")
+    assert (code, out) == (6, "")
+    assert "Blade Runner" in err
+
+
+def test_with_the_server_gone_the_answer_is_marked(project):
+    """The retriever's order, `degraded`, with the reason; the same books as `identity` gives."""
+    ask = ("recommend", "--from", "films", "--to", "books", "--user", "ada", "--json", "--no-explain")
+    gone = {"XDREC_LLM__BASE_URL": "http://127.0.0.1:9/v1", "XDREC_LLM__TIMEOUT_S": "10"}
+    code, out, err = xdrec(project, *ask, "--weight", "0.3", **gone)
+    assert code == 0, err
+    marked = json.loads(out)
+    assert marked["degraded"]
+    assert "127.0.0.1:9" in marked["reason"]
+    _, plain, _ = xdrec(project, *ask, "--rerank", "identity")
+    assert [i["item"]["id"] for i in marked["items"]] == [i["item"]["id"] for i in json.loads(plain)["items"]]
+
+
+def test_doctor_and_status_find_everything_ready(project):
+    """`doctor` exits with 0 and `llm status` shows exact label log-probabilities."""
+    code, out, err = xdrec(project, "doctor", "--json")
+    assert code == 0, out + err
+    assert {check["state"] for check in json.loads(out)} == {"ok"}
+    code, out, err = xdrec(project, "llm", "status", "--json")
+    assert code == 0, err
+    assert json.loads(out)["capabilities"]["exact_label_logprobs"]
+
+
+def test_a_person_can_be_exported_and_deleted(project):
+    """Everything kept about somebody comes out as one document, and is gone after `delete`."""
+    code, out, _ = xdrec(project, "users", "export", "reader-01")
+    assert code == 0
+    assert len(json.loads(out)["interactions"]) >= 20
+    assert xdrec(project, "users", "delete", "reader-01", "--yes")[0] == 0
+    assert xdrec(project, "users", "export", "reader-01")[0] == 2
