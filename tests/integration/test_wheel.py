@@ -53,10 +53,13 @@ def test_the_installed_wheel_works_beside_an_eval_and_a_prompts_folder(wheel, tm
         (elsewhere / name).mkdir(parents=True)
         (elsewhere / name / "__init__.py").write_text("raise RuntimeError('not this one')")
     env = {k: v for k, v in os.environ.items() if not k.startswith("XDREC_")} | {"PYTHONPATH": str(site)}
-    run = {"cwd": elsewhere, "env": env, "capture_output": True, "text": True, "check": False}
-    found = subprocess.run([sys.executable, "-P", "-c", PROGRAM], **run)
+
+    def python(program):
+        command = [sys.executable, "-P", "-c", program]
+        return subprocess.run(command, cwd=elsewhere, env=env, capture_output=True, text=True, check=False)
+
+    found = python(PROGRAM)
     assert found.returncode == 0, found.stderr
     assert all(line.startswith(str(site)) for line in found.stdout.split())
-    command = "import sys; sys.argv = ['xdrec', 'domains', '--json']; from xdrec_agent.cli import main; main()"
-    listed = subprocess.run([sys.executable, "-P", "-c", command], **run)
+    listed = python("import sys; sys.argv = ['xdrec', 'domains', '--json']; from xdrec_agent.cli import main; main()")
     assert (listed.returncode, listed.stdout.strip()) == (0, "[]")

@@ -11,6 +11,7 @@ import typer
 
 from retrieval.errors import XDRecError
 from xdrec_agent.cli import data, llm, models, users
+from xdrec_agent.cli.context import remember
 from xdrec_agent.cli.demo import demo
 from xdrec_agent.cli.doctor import doctor
 from xdrec_agent.cli.errors import report
@@ -39,6 +40,7 @@ def _global(
     ] = False,
 ) -> None:
     """Cross-domain recommendations with reasons that can be checked."""
+    remember(home=home)
 
 
 app.command()(recommend)

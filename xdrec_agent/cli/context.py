@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from xdrec_agent.settings import Settings, load_settings
 
+_given: ContextVar[dict[str, Path]] = ContextVar("given", default={})  # noqa: B039 (never changed in place)
+
+
+def remember(*, home: Path | None) -> None:
+    """Keep what stands before the command on the command line."""
+    _given.set({"home": home} if home else {})
+
 
 def settings() -> Settings:
-    """The settings with what stands before the command on the command line."""
-    context = click.get_current_context(silent=True)
-    home: Path | None = context.find_root().params.get("home") if context else None
-    return load_settings(**({"home": home} if home else {}))
+    """The settings, with what stands before the command on the command line."""
+    return load_settings(**_given.get())
 
 
 def diagnostics() -> Console:
@@ -25,12 +30,14 @@ def diagnostics() -> Console:
 
 def progress_bar() -> Progress:
     """A bar on stderr with a count and the time passed; leaves nothing behind."""
+    console = diagnostics()
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=diagnostics(),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
