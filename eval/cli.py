@@ -56,6 +56,57 @@ def retrieval(
         write_report(found, json_)
 
 
+fit = typer.Typer(help="What is fitted on validation users and shipped.", no_args_is_help=True)
+app.add_typer(fit, name="fit")
+
+
+@fit.callback()
+def _fit() -> None:
+    """What is fitted on validation users and shipped."""
+
+
+@fit.command()
+def hybrid(
+    data: Annotated[Path, typer.Option(help="The folder amazon-three-domains, or the one it lies in.")],
+    users: Annotated[int, typer.Option(min=10, help="Validation users, one case each.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of users, negatives and shuffles.")] = 0,
+    write: Annotated[bool, typer.Option("--write", help="Put the fit into xdrec_agent/fitted.json.")] = False,
+) -> None:
+    """Fit the weight that the running model's score gets in `hybrid`.
+
+    \b
+    Example:
+      xdrec-eval fit hybrid --data ../data/amazon-three-domains --users 200 --write
+    """
+    import asyncio
+
+    from eval.datasets import open_dataset
+    from eval.fit_hybrid import fit_hybrid
+    from retrieval.templates import load_template
+    from xdrec_agent.assembly import open_encoder
+    from xdrec_agent.endpoint import resolve_endpoint
+    from xdrec_agent.fitted import HybridFit, save_fit
+    from xdrec_agent.llm import LLMClient
+    from xdrec_agent.rerank import RerankContext
+    from xdrec_agent.settings import load_settings
+
+    settings, progress = load_settings(), diagnostics()
+
+    def say(line: str) -> None:
+        progress.print(line, style="dim")
+
+    async def run() -> HybridFit:
+        with open_dataset(data, open_encoder(settings), load_template("item"), say) as dataset:
+            async with LLMClient(resolve_endpoint(settings), settings.llm) as client:
+                context = RerankContext(settings.rerank, load_template("rerank"), client)
+                return await fit_hybrid(dataset, context, client, users, seed, say)
+
+    found = asyncio.run(run())
+    typer.echo(found.model_dump_json(indent=2))
+    if write:
+        save_fit(found)
+
+
 def main() -> None:
     """Entry point of the console script."""
     try:

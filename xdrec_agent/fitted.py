@@ -48,3 +48,13 @@ def hybrid_fit(model: str, template_fingerprint: str) -> HybridFit | None:
     """The fit of this model with this rerank template; None if nobody has measured it."""
     fits = (f for f in load_fitted().hybrid if f.model == model and f.template_fingerprint == template_fingerprint)
     return next(fits, None)
+
+
+def save_fit(fit: HybridFit) -> None:
+    """Put a fit into the file, in place of an older one of the same model and template."""
+    kept = [
+        f for f in load_fitted().hybrid if (f.model, f.template_fingerprint) != (fit.model, fit.template_fingerprint)
+    ]
+    partial = FITTED.with_suffix(".partial")
+    partial.write_text(Fitted(hybrid=(*kept, fit)).model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.replace(FITTED)

@@ -1,0 +1,48 @@
+"""Given candidates to rerank. Reads a case and training counts, produces one truth among count-matched others.
+
+The others were touched by as many training users as the truth (or as near as the catalogue allows), so that neither
+popularity nor novelty gives the truth away and chance is chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval.protocol import Case
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A case to rerank: candidate ids in random order, one of them the truth."""
+
+    case: Case
+    truth: str
+    candidates: tuple[str, ...]
+
+
+def count_matched(
+    case: Case,
+    known: frozenset[str],
+    counts: Mapping[str, int],
+    ids: Sequence[str],
+    rng: np.random.Generator,
+    n: int = 19,
+) -> Choice:
+    """Draw one truth item and `n` others of the nearest training count.
+
+    Args:
+        known: every target item that the user ever touched; never drawn as a negative.
+        counts: training users by target item id; missing is 0.
+        ids: the whole target catalogue.
+    """
+    truth = str(rng.choice(case.truth))
+    wanted = counts.get(truth, 0)
+    away = np.array([abs(counts.get(i, 0) - wanted) for i in ids], dtype=np.float64)
+    # Equal distances are put in random order by a fraction below one.
+    order = np.argsort(away + rng.random(len(ids)))
+    drawn = (ids[i] for i in order if ids[i] != truth and ids[i] not in known)
+    others = [next(drawn) for _ in range(n)]
+    return Choice(case, truth, tuple(rng.permutation([truth, *others]).tolist()))
