@@ -54,11 +54,14 @@ class Profile:
 def soft_maximum(candidates: Vectors, profile: Profile, temperature: float) -> Scores:
     """The module's formula for each row of `candidates`; shape (rows,), values in [-1, 1]."""
     out = np.empty(len(candidates), dtype=np.float32)
-    right = np.ascontiguousarray(profile.vectors.T / np.float32(temperature))
+    # Columns of weight 0 up to a multiple of 8: BLAS kernels are that wide and slower on a remainder.
+    spare = -len(profile.vectors) % 8
+    right = np.pad(profile.vectors.T / np.float32(temperature), ((0, 0), (0, spare)))
+    weights = np.pad(profile.weights, (0, spare))
     for start in range(0, len(candidates), _BLOCK):
         block = candidates[start : start + _BLOCK] @ right
         np.exp(block, out=block)
-        out[start : start + _BLOCK] = block @ profile.weights
+        out[start : start + _BLOCK] = block @ weights
     np.log(out, out=out)
     out *= np.float32(temperature)
     return out
@@ -116,7 +119,9 @@ class Retriever:
         names: list[tuple[str, str]] = []
         blocks: list[Vectors] = []
         weights: list[float] = []
-        found = [(e, row) for e in entries for row in self._vector(e.item)]  # less what came after the last index run
+        snapshots = {domain: self.index.snapshot(domain) for domain in {e.item.domain for e in entries}}
+        # Less what came after the last index run.
+        found = [(e, row) for e in entries for row in _vector(snapshots[e.item.domain], e.item.id)]
         newest = max((e.timestamp for e, _ in found if e.timestamp is not None), default=None)
         for entry, row in found:
             names.append((entry.item.domain, entry.item.id))
@@ -131,12 +136,6 @@ class Retriever:
             return Profile((), np.empty((0, 0), dtype=np.float32), np.empty(0, dtype=np.float32))
         w = np.asarray(weights, dtype=np.float32)
         return Profile(tuple(names), np.concatenate(blocks), w / w.sum())
-
-    def _vector(self, item: Item) -> Iterator[Vectors]:
-        snapshot = self.index.snapshot(item.domain)
-        rows = snapshot.rows([item.id])
-        if len(rows):
-            yield snapshot.vectors[rows]
 
     def _recency(self, timestamp: int | None, newest: int | None) -> float:
         half_life = self.settings.half_life_days
@@ -192,6 +191,12 @@ class Retriever:
                 yield _candidate(item, score, liked, similarity[at], shares[at])
 
 
+def _vector(snapshot: Snapshot, item_id: str) -> Iterator[Vectors]:
+    rows = snapshot.rows([item_id])
+    if len(rows):
+        yield snapshot.vectors[rows]
+
+
 def _open_to(query: Query, target: Snapshot) -> Mask:
     """Rows that fulfil the filter and are no edition of what the person knows."""
     mask = eligible(target, query.filter)
@@ -225,7 +230,7 @@ def _one_a_work(target: Snapshot, rows: Positions, scores: Scores, mask: Mask) -
 def _candidate(item: Item, score: float, liked: Profile, similarity: Scores, shares: Scores) -> Candidate:
     matches = tuple(
         Match(domain=domain, item=name, similarity=float(similarity[h]), share=float(shares[h]))
-        for h in np.argsort(-shares, kind="stable")[:_MATCHES]
+        for h in np.argsort(-shares, kind="stable")[:_MATCHES].tolist()
         for domain, name in [liked.entries[h]]
         if domain
     )
