@@ -18,7 +18,7 @@ from retrieval.templates import PromptTemplate, plain
 from retrieval.types import Candidate, Query
 from xdrec_agent.concurrent import gathered
 from xdrec_agent.errors import LLMError
-from xdrec_agent.evidence import Evidence, gather
+from xdrec_agent.evidence import Evidence, Known, gather
 from xdrec_agent.grounding import cited, objection
 from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.recommendation import Explanation
@@ -99,30 +99,38 @@ def reason_schema(evidence: Evidence) -> type[Reason]:
 
 
 def _pattern(evidence: Evidence) -> str:
-    """What the sentence must look like, so that a name, number or trait that is not given cannot be written at all.
+    """What the sentence must look like, so that a name, number or trait that is not true cannot be written at all.
 
-    The model chooses which liked titles to name, which traits, and how to join them. Where nothing is shared it gets a
-    few words without capitals. (Counted repetitions are avoided: xgrammar 0.2 fails on them.)
+    The model chooses one or two liked titles and one or two traits that all of them share with the item. Where nothing
+    is shared it gets a few words without capitals. (Counted repetitions are avoided: xgrammar 0.2 fails on them.)
     """
-    title = _literal(plain(evidence.item.title, 80))
-    if evidence.traits:
-        phrases = [_listed(p) for n in (1, 2) for p in permutations(evidence.traits[:_TRAITS], n)]
-        ending = rf"(for its|which shares|which is also about) ({'|'.join(_literal(p) for p in phrases)})"
-    else:
-        ending = "(for its|as it is) [a-z'-]+" + "( [a-z'-]+" * _WORDS + ")?" * _WORDS
-    if not evidence.known:
-        return rf"You may like {title} {ending}\."
-    titles = [plain(known.item.title, 80) for known in evidence.known]
-    known = "|".join(_literal(" and ".join(p)) for n in (1, 2) for p in permutations(titles, n))
-    return rf"Because you liked ({known}), you may like {title} {ending}\."
+    item = _literal(plain(evidence.item.title, 80))
+    groups = [g for n in (1, 2) for g in permutations(evidence.known, n) if _common(g)]
+    if groups:
+        ends = "|".join(rf"{_named(g)}, you may like {item} for its ({_traits(_common(g))})" for g in groups)
+        return rf"Because you liked ({ends})\."
+    words = "[a-z'-]+" + "( [a-z'-]+" * _WORDS + ")?" * _WORDS
+    if evidence.known:
+        titles = "|".join(_named([known]) for known in evidence.known)
+        return rf"Because you liked ({titles}), you may like {item} for its {words}\."
+    return rf"You may like {item} for its {words}\."
+
+
+def _common(group: Sequence[Known]) -> list[str]:
+    """Traits that every known item of the group shares with the item."""
+    return [t for t in group[0].shared if all(t in other.shared for other in group[1:])][:_TRAITS]
+
+
+def _named(group: Sequence[Known]) -> str:
+    return _literal(" and ".join(plain(known.item.title, 80) for known in group))
+
+
+def _traits(traits: Sequence[str]) -> str:
+    return "|".join(_literal(" and ".join(plain(t, 60) for t in p)) for n in (1, 2) for p in permutations(traits, n))
 
 
 def _literal(title: str) -> str:
     return re.sub(r"([\\.^$*+?{}()\[\]|/])", r"\\\1", title)
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(plain(word, 60) for word in words)
 
 
 def _choices(values: Iterable[str]) -> object:

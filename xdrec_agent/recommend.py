@@ -16,6 +16,7 @@ from retrieval.templates import PromptTemplate
 from retrieval.types import Query, Ranking
 from xdrec_agent.errors import LLMError
 from xdrec_agent.explain import ExplainContext, explain_all
+from xdrec_agent.fitted import hybrid_fit
 from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.recommendation import Explanation, Recommendation, Recommendations
 from xdrec_agent.rerank import RERANKERS, RerankContext, weight_of
@@ -103,8 +104,8 @@ class Recommender:
             return retrieved
         if settings.strategy == "hybrid" and self.reranking.client and weight_of(self.reranking) == 0:
             trace.notes.append(
-                f"{self.reranking.client.endpoint.model} has weight 0 in hybrid: on validation users it ranks no better"
-                " than chance, or nobody has measured it; set rerank.weight to use it all the same"
+                f"{self.reranking.client.endpoint.model} has weight 0 in hybrid ({_why_none(self.reranking)}):"
+                " it was not asked for an order; rerank.weight sets another"
             )
         if self.reranking.client is None:
             return _degraded(retrieved, self.no_client)
@@ -135,6 +136,16 @@ class Recommender:
             usage=trace.usage,
             templates=templates,
         )
+
+
+def _why_none(context: RerankContext) -> str:
+    """Why a model has no say: chosen, measured, or never measured."""
+    if context.settings.weight is not None:
+        return "as set"
+    fit = hybrid_fit(context.client.endpoint.model, context.template.fingerprint) if context.client else None
+    if fit is None:
+        return "never measured: xdrec-eval fit hybrid"
+    return f"measured: nDCG@10 {fit.ndcg_llm:.3f}, chance {fit.chance:.3f}, retriever {fit.ndcg_retrieval:.3f}"
 
 
 def _degraded(retrieved: Ranking, reason: str) -> Ranking:

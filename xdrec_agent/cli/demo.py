@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
+    from retrieval.types import Query
     from xdrec_agent.demo import Ask, DemoPack
+    from xdrec_agent.recommend import Recommender
     from xdrec_agent.recommendation import Recommendations
     from xdrec_agent.settings import Settings
 
@@ -122,16 +125,23 @@ async def _ask(configured: Settings, described: DemoPack, k: int) -> None:
                 k=k,
             )
             answer = await recommender.recommend(query)
-            out.rule(f"$ {_command(ask, k)}", align="left")
+            out.print(f"\n$ {_command(ask, k)}", style="bold green", soft_wrap=True)
             print_recommendations(answer, query, out)
-            before = recommender.retriever.rank(query)
-            out.print(_orders([c.item.title for c in before.candidates], answer))
+            out.print(await _orders(recommender, query, answer))
 
 
-def _orders(before: list[str], answer: Recommendations) -> Table:
-    table = Table("", "the retriever's order", "final order", title_justify="left")
-    for place, (first, entry) in enumerate(zip(before, answer.items, strict=True), 1):
-        table.add_row(str(place), first, entry.item.title)
+async def _orders(recommender: Recommender, query: Query, answer: Recommendations) -> Table:
+    """The retriever's order, the model's alone, and the final one, side by side."""
+    from xdrec_agent.rerank import listwise_logprob
+
+    context = recommender.reranking
+    pool = query.model_copy(update={"k": max(query.k, context.settings.candidates)})
+    retrieved = recommender.retriever.rank(pool)
+    model, _ = await listwise_logprob(context, query, retrieved)
+    table = Table("", "the retriever", "the model alone", "final order", box=SIMPLE_HEAD)
+    for place, entry in enumerate(answer.items):
+        first, second = (ranking.candidates[place].item.title for ranking in (retrieved, model))
+        table.add_row(str(place + 1), first, second, entry.item.title)
     return table
 
 
