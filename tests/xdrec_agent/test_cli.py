@@ -158,3 +158,10 @@ def test_an_unknown_pack_lists_the_known_ones():
     with pytest.raises(UsageError) as caught:
         find_pack("no-such-pack")
     assert "demo.yaml" in caught.value.hint
+
+
+def test_the_written_reference_is_that_of_the_commands():
+    """docs/cli.md does not drift from the commands."""
+    script = Path(__file__).resolve().parents[2] / "scripts" / "cli_reference.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

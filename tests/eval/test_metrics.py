@@ -1,0 +1,66 @@
+"""Promises of metrics and intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval.intervals import mean, ratio_of_means
+from eval.metrics import ndcg, places, recall
+
+
+def at(scores, relevant):
+    return places(np.array(scores, dtype=float), np.array(relevant))
+
+
+def test_a_perfect_ranking_scores_one():
+    """Two relevant items on the first two places."""
+    assert ndcg(at([9, 8, 1, 0], [0, 1]), 10) == 1
+    assert recall(at([9, 8, 1, 0], [0, 1]), 2) == 1
+
+
+def test_known_values():
+    """One relevant item on place 3: nDCG 1 / log2(4), recall 0 at 2 and 1 at 3."""
+    third = at([4, 3, 2, 1], [2])
+    assert ndcg(third, 10) == pytest.approx(0.5)
+    assert [recall(third, k) for k in (2, 3)] == [0, 1]
+
+
+@given(st.integers(2, 60), st.integers(1, 10), st.data())
+def test_a_scorer_that_knows_nothing_has_exactly_chance(n, k, data):
+    """All scores equal: recall@k is k / n for any relevant items."""
+    relevant = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=min(n, 5), unique=True))
+    assert recall(at([0.0] * n, relevant), k) == pytest.approx(min(k / n, 1))
+
+
+@given(st.integers(1, 10), st.integers(2, 30), st.integers(0, 1000))
+def test_ties_give_the_mean_over_their_orders(k, n, seed):
+    """nDCG with ties equals the average over many random ways to break them."""
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 3, n).astype(float)
+    relevant = [int(rng.integers(n))]
+    broken = [ndcg(at(scores + rng.random(n) * 0.1, relevant), k) for _ in range(600)]
+    assert ndcg(at(scores, relevant), k) == pytest.approx(np.mean(broken), abs=0.08)
+
+
+def test_intervals_resample_people_not_cases():
+    """Ten copies of each person's case make the interval no narrower."""
+    rng = np.random.default_rng(0)
+    values = rng.random(80)
+    users = [f"u{n}" for n in range(80)]
+    once = mean(values, users, np.random.default_rng(1))
+    copied = mean(np.repeat(values, 10), [u for u in users for _ in range(10)], np.random.default_rng(1))
+    assert copied.cases == 800
+    assert copied.people == 80
+    assert copied.high - copied.low == pytest.approx(once.high - once.low, rel=0.05)
+
+
+def test_the_ratio_is_paired():
+    """About twice as good for everybody is a narrow ratio of 2, however much people differ."""
+    rng = np.random.default_rng(0)
+    base = rng.random(50) + 0.1
+    ratio = ratio_of_means((2 + 0.01 * rng.standard_normal(50)) * base, base, [f"u{n}" for n in range(50)], rng)
+    assert ratio.low < 2 < ratio.high
+    assert ratio.high - ratio.low < 0.02
