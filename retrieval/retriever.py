@@ -11,12 +11,18 @@ same sum over themselves; where it is positive it is subtracted, scaled by `disl
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from retrieval.encoder import Vectors
 from retrieval.errors import UsageError
@@ -25,13 +31,14 @@ from retrieval.index import Index
 from retrieval.settings import RetrieverSettings
 from retrieval.snapshot import Positions, Snapshot, centred
 from retrieval.store import Store
-from retrieval.types import Candidate, HistoryEntry, Item, Match, Query, Ranking
+from retrieval.types import Candidate, HistoryEntry, Match, Query, Ranking
 
 Scores = NDArray[np.float32]
 
 _DAY: Final = 86_400.0
-_BLOCK: Final = 8_192
-"""Rows scored at a time: block × history stays in the processor's cache."""
+_BLOCK: Final = 1_024
+"""Rows scored at a time: a block and its product stay in the processor's cache."""
+_THREADS: Final = min(4, os.cpu_count() or 1)
 _POOL: Final = 5
 """How many times k rows are looked at, so that editions, series and diversity have what to choose from."""
 _MATCHES: Final = 5
@@ -54,17 +61,36 @@ class Profile:
 def soft_maximum(candidates: Vectors, profile: Profile, temperature: float) -> Scores:
     """The module's formula for each row of `candidates`; shape (rows,), values in [-1, 1]."""
     out = np.empty(len(candidates), dtype=np.float32)
-    # Columns of weight 0 up to a multiple of 8: BLAS kernels are that wide and slower on a remainder.
-    spare = -len(profile.vectors) % 8
-    right = np.pad(profile.vectors.T / np.float32(temperature), ((0, 0), (0, spare)))
-    weights = np.pad(profile.weights, (0, spare))
-    for start in range(0, len(candidates), _BLOCK):
+    right = np.ascontiguousarray(profile.vectors.T / np.float32(temperature))
+
+    def score(start: int) -> None:
         block = candidates[start : start + _BLOCK] @ right
         np.exp(block, out=block)
-        out[start : start + _BLOCK] = block @ weights
-    np.log(out, out=out)
+        np.log(block @ profile.weights, out=out[start : start + _BLOCK])
+
+    starts = range(0, len(candidates), _BLOCK)
+    if len(starts) < _THREADS:
+        for start in starts:
+            score(start)
+    else:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            deque(pool.map(score, starts), maxlen=0)
     out *= np.float32(temperature)
     return out
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """One BLAS thread: for products this narrow its threads mostly wait for one another, long where a core is busy.
+
+    Blocks are spread over threads of our own instead, which take the next one when they are ready.
+    """
+    limited: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
+    return limited
 
 
 class Retriever:
@@ -88,9 +114,10 @@ class Retriever:
         target = self.index.snapshot(query.target)
         liked, disliked = self._profiles(query, target)
         mask = _open_to(query, target)
-        rows, scores = self._scored(target, liked, disliked, mask, query.k * _POOL)
-        chosen = self._choose(target, rows, scores, mask, query.k)
-        return Ranking(candidates=tuple(self._candidates(target, chosen, liked)), source="retrieval")
+        with _one_thread():
+            rows, scores = self._scored(target, liked, disliked, mask, query.k * _POOL)
+            chosen = self._choose(target, rows, scores, mask, query.k)
+            return Ranking(candidates=tuple(self._candidates(target, chosen, liked)), source="retrieval")
 
     def scores(self, query: Query) -> tuple[Mask, Scores]:
         """Which rows of the target's snapshot are eligible, and the score of every row; both of shape (items,).
@@ -99,7 +126,8 @@ class Retriever:
         """
         target = self.index.snapshot(query.target)
         liked, disliked = self._profiles(query, target)
-        return _open_to(query, target), self._score(target.vectors, liked, disliked)
+        with _one_thread():
+            return _open_to(query, target), self._score(target.vectors, liked, disliked)
 
     def _profiles(self, query: Query, target: Snapshot) -> tuple[Profile, Profile]:
         sources = [e for e in query.history.entries if e.item.domain != query.target]
@@ -169,13 +197,14 @@ class Retriever:
 
     def _choose(self, target: Snapshot, rows: Positions, scores: Scores, mask: Mask, k: int) -> list[tuple[int, float]]:
         """One edition a work, one volume a series (its first unread one), then diversity; at most k (row, score)."""
+        enough = k if self.settings.diversity == 0 else len(rows)
         pool = k * _POOL
-        kept = _one_a_work(target, *_top(rows, scores, pool), mask)
+        kept = _one_a_work(target, *_top(rows, scores, pool), mask, enough)
         while len(kept) < k and pool < len(rows):  # long series can fill a pool
             pool *= _POOL
-            kept = _one_a_work(target, *_top(rows, scores, pool), mask)
+            kept = _one_a_work(target, *_top(rows, scores, pool), mask, enough)
         if self.settings.diversity == 0:
-            return kept[:k]
+            return kept
         return _diverse(target, kept, k, self.settings.diversity)
 
     def _candidates(self, target: Snapshot, chosen: Sequence[tuple[int, float]], liked: Profile) -> Iterator[Candidate]:
@@ -185,10 +214,12 @@ class Retriever:
         similarity = target.vectors[rows] @ liked.vectors.T
         parts = np.exp(similarity / self.settings.temperature) * liked.weights
         shares = parts / parts.sum(axis=1, keepdims=True)
-        for at, (item_id, (_, score)) in enumerate(zip(ids, chosen, strict=True)):
+        best = np.argsort(-shares, axis=1, kind="stable")[:, :_MATCHES]
+        speaking = (best, np.take_along_axis(similarity, best, axis=1), np.take_along_axis(shares, best, axis=1))
+        for item_id, (_, score), *matches in zip(ids, chosen, *(m.tolist() for m in speaking), strict=True):
             item = items.get(item_id)
             if item is not None and item.available:  # else deleted or withdrawn after the last index run
-                yield _candidate(item, score, liked, similarity[at], shares[at])
+                yield Candidate(item=item, score=score, matches=tuple(_matches(liked, *matches)))
 
 
 def _vector(snapshot: Snapshot, item_id: str) -> Iterator[Vectors]:
@@ -208,14 +239,15 @@ def _open_to(query: Query, target: Snapshot) -> Mask:
 
 def _top(rows: Positions, scores: Scores, k: int) -> tuple[Positions, Scores]:
     """The k best, best first, ties by row."""
-    k = min(k, len(rows))
-    top = np.argpartition(-scores, k - 1)[:k] if k else np.empty(0, dtype=np.int64)
-    top = top[np.lexsort((rows[top], -scores[top]))]
+    if k < len(rows):
+        best = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+        rows, scores = rows[best], scores[best]
+    top = np.lexsort((rows, -scores))[:k]
     return rows[top], scores[top]
 
 
-def _one_a_work(target: Snapshot, rows: Positions, scores: Scores, mask: Mask) -> list[tuple[int, float]]:
-    """(row, score) of the first unread volume of each series and the best edition of each work, in order."""
+def _one_a_work(target: Snapshot, rows: Positions, scores: Scores, mask: Mask, enough: int) -> list[tuple[int, float]]:
+    """(row, score) of the first unread volume of each series and the best edition of each work: the first `enough`."""
     works: set[int] = set()
     kept: list[tuple[int, float]] = []
     for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
@@ -224,17 +256,18 @@ def _one_a_work(target: Snapshot, rows: Positions, scores: Scores, mask: Mask) -
         if work not in works:
             works.add(work)
             kept.append((first, score))
+        if len(kept) == enough:
+            break
     return kept
 
 
-def _candidate(item: Item, score: float, liked: Profile, similarity: Scores, shares: Scores) -> Candidate:
-    matches = tuple(
-        Match(domain=domain, item=name, similarity=float(similarity[h]), share=float(shares[h]))
-        for h in np.argsort(-shares, kind="stable")[:_MATCHES].tolist()
-        for domain, name in [liked.entries[h]]
-        if domain
-    )
-    return Candidate(item=item, score=score, matches=matches)
+def _matches(
+    liked: Profile, rows: Sequence[int], similarity: Sequence[float], shares: Sequence[float]
+) -> Iterator[Match]:
+    for row, near, share in zip(rows, similarity, shares, strict=True):
+        domain, item_id = liked.entries[row]
+        if domain:  # else the text
+            yield Match(domain=domain, item=item_id, similarity=near, share=share)
 
 
 def _first_unread(target: Snapshot, row: int, mask: Mask) -> int:
