@@ -11,10 +11,7 @@ same sum over themselves; where it is positive it is subtracted, scaled by `disl
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -38,7 +35,6 @@ Scores = NDArray[np.float32]
 _DAY: Final = 86_400.0
 _BLOCK: Final = 1_024
 """Rows scored at a time: a block and its product stay in the processor's cache."""
-_THREADS: Final = min(4, os.cpu_count() or 1)
 _POOL: Final = 5
 """How many times k rows are looked at, so that editions, series and diversity have what to choose from."""
 _MATCHES: Final = 5
@@ -62,19 +58,11 @@ def soft_maximum(candidates: Vectors, profile: Profile, temperature: float) -> S
     """The module's formula for each row of `candidates`; shape (rows,), values in [-1, 1]."""
     out = np.empty(len(candidates), dtype=np.float32)
     right = np.ascontiguousarray(profile.vectors.T / np.float32(temperature))
-
-    def score(start: int) -> None:
+    for start in range(0, len(candidates), _BLOCK):
         block = candidates[start : start + _BLOCK] @ right
         np.exp(block, out=block)
-        np.log(block @ profile.weights, out=out[start : start + _BLOCK])
-
-    starts = range(0, len(candidates), _BLOCK)
-    if len(starts) < _THREADS:
-        for start in starts:
-            score(start)
-    else:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            deque(pool.map(score, starts), maxlen=0)
+        out[start : start + _BLOCK] = block @ profile.weights
+    np.log(out, out=out)
     out *= np.float32(temperature)
     return out
 
@@ -85,10 +73,7 @@ def _libraries() -> ThreadpoolController:
 
 
 def _one_thread() -> AbstractContextManager[object]:
-    """One BLAS thread: for products this narrow its threads mostly wait for one another, long where a core is busy.
-
-    Blocks are spread over threads of our own instead, which take the next one when they are ready.
-    """
+    """One BLAS thread: at products this narrow several mostly wait for one another, long where a core is busy."""
     limited: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
     return limited
 

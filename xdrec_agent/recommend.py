@@ -111,9 +111,22 @@ class Recommender:
             return _degraded(retrieved, self.no_client)
         try:
             ranking, trace.usage["rerank"] = await RERANKERS[settings.strategy](self.reranking, query, retrieved)
+            await self._note_limits(trace)
         except LLMError as exc:
             return _degraded(retrieved, str(exc))
         return ranking
+
+    async def _note_limits(self, trace: _Trace) -> None:
+        """Say so if the endpoint cannot give what the strategy works best with."""
+        client = self.reranking.client
+        if client is None or "rerank" not in trace.usage or trace.usage["rerank"].requests == 0:
+            return
+        can = await client.capabilities()
+        if not can.exact_label_logprobs:
+            trace.notes.append(
+                f"{client.endpoint.base_url} reports its {can.top_logprobs} most probable tokens only:"
+                " candidates whose label is not among them were put last"
+            )
 
     def _answer(
         self, query: Query, ranking: Ranking, items: tuple[Recommendation, ...], trace: _Trace, *, explain: bool

@@ -61,6 +61,15 @@ def retriever(tmp_path_factory):
         yield Retriever(store, index, RetrieverSettings())
 
 
+class TopOnly(FakeLLM):
+    """An endpoint that goes on after a prefix but reports no tokens that one names."""
+
+    async def handle(self, request):
+        if b"logprob_token_ids" in request.content:
+            return fake_llm.refusal(400, "unknown option")
+        return await super().handle(request)
+
+
 async def no_nap(_seconds):
     """Retries at once."""
 
@@ -137,6 +146,14 @@ async def test_an_unfitted_model_has_no_say_and_that_is_noted(retriever):
     assert [r.retrieval_rank for r in answer.items] == [1, 2, 3, 4]
     assert "weight 0" in answer.notes[0]
     assert not answer.degraded
+
+
+async def test_an_endpoint_that_can_do_less_is_used_and_that_is_noted(retriever):
+    """With top log-probabilities alone the reranker goes one step back and says so; it is no failure."""
+    fake = TopOnly(labels=lambda body: {"A": -0.1, "B": -2.0})
+    answer = await recommend(retriever, fake, ask(retriever), explain=False, weight=0.5)
+    assert not answer.degraded
+    assert "most probable tokens only" in answer.notes[0]
 
 
 def test_titles_said_now_replace_what_is_stored(retriever):
