@@ -74,8 +74,8 @@ def measure_quality(data: Dataset, rng: np.random.Generator, say: Say) -> list[F
     say("drawing intervals")
     figures = [
         _figure(f"{metric}, {part}, {arm}", mean(results.of(metric), results.users, rng))
-        for (arm, part), results in table.items()
         for metric in METRICS
+        for (arm, part), results in sorted(table.items(), key=lambda entry: entry[0][1])
     ]
     return [*_ratios(table, rng), *figures]
 

@@ -11,11 +11,14 @@ from typing import Final
 
 import psutil
 from pydantic import Field
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from retrieval.types import Frozen
 
+_WIDTH: Final = 150
+"""Fewest columns that the table takes, so that it reads in a log file."""
 _PACKAGES: Final = ("xdrec", "chromadb", "numpy", "pyarrow", "sentence-transformers", "torch")
 
 
@@ -77,13 +80,15 @@ def print_report(report: Report, console: Console) -> None:
         caption=f"{machine.processor}, {machine.cores} cores, {machine.memory_gib:.0f} GiB, {machine.system}",
         title_justify="left",
         caption_justify="left",
+        box=SIMPLE_HEAD,
     )
     for heading in ("name", "value", "unit", "target", "met", "n", "note"):
-        table.add_column(heading, justify="right" if heading in {"value", "n"} else "left", overflow="fold")
+        table.add_column(heading, justify="right" if heading in {"value", "n"} else "left", no_wrap=heading != "note")
     for figure in report.figures:
         met = {True: "[green]yes", False: "[red]no", None: ""}[figure.met]
         cells = (figure.name, f"{figure.value:.4g}", figure.unit, figure.target or "", met, f"{figure.n:,}")
         table.add_row(*cells, figure.note.replace("[", r"\["))
+    console.width = max(console.width, _WIDTH)
     console.print(table)
 
 

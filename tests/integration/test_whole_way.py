@@ -38,6 +38,7 @@ def xdrec(project, *arguments, **environment):
     env = os.environ | {
         "XDREC_MODELS_DIR": str(project.models_dir),
         "XDREC_LLM__PORT": str(project.llm.port),
+        "XDREC_LLM__TIMEOUT_S": "180",  # a busy machine is no failure
         **environment,
     }
     command = [str(Path(sys.executable).with_name("xdrec")), "--home", str(project.home), *arguments]
