@@ -135,7 +135,7 @@ def _check(domain: str, path: Path, list_separator: str, scale: tuple[float, flo
     if not list_separator:
         raise UsageError("the list separator is empty", hint="give a character, as in: --list-separator ';'")
     if not scale[0] < scale[1]:
-        raise UsageError(f"the scale {scale[0]:g} to {scale[1]:g} is empty", hint="lowest first, as in: --scale 1 5")
+        raise UsageError(f"the scale {scale[0]:g} to {scale[1]:g} is empty", hint="lowest first, as in: --scale 1:5")
     if rejects is not None and rejects.resolve() == path.resolve():
         raise UsageError(f"the rejects would overwrite {path}", hint="give another file for --rejects")
 

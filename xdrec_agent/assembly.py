@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from retrieval.encoder import SentenceEncoder
+from retrieval.errors import SetupError
 from retrieval.index import Index
 from retrieval.retriever import Retriever
 from retrieval.store import Store
@@ -13,9 +14,24 @@ from xdrec_agent import models
 from xdrec_agent.settings import Settings
 
 
-def open_store(settings: Settings) -> Store:
-    """The store, its tables made where missing. Raises StoreError."""
-    return Store.open(settings.store_url)
+def open_store(settings: Settings, *, create: bool = True) -> Store:
+    """The store, its tables made where missing.
+
+    Args:
+        create: False: make nothing, as befits what only reads or deletes.
+
+    Raises:
+        SetupError: `create` is False and there is no store yet.
+        StoreError: the database fails.
+    """
+    url = settings.store_url
+    if create:
+        return Store.open(url)
+    file = Path(url.removeprefix("sqlite:///").partition("?")[0])
+    if url.startswith("sqlite:///") and not file.is_file():
+        hint = "xdrec ingest DOMAIN FILE makes it; if it is elsewhere: xdrec --home FOLDER …"
+        raise SetupError(f"there is no store at {file}", hint=hint)
+    return Store(url)
 
 
 def open_encoder(settings: Settings) -> SentenceEncoder:

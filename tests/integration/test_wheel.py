@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -61,5 +62,9 @@ def test_the_installed_wheel_works_beside_an_eval_and_a_prompts_folder(wheel, tm
     found = python(PROGRAM)
     assert found.returncode == 0, found.stderr
     assert all(line.startswith(str(site)) for line in found.stdout.split())
-    listed = python("import sys; sys.argv = ['xdrec', 'domains', '--json']; from xdrec_agent.cli import main; main()")
-    assert (listed.returncode, listed.stdout.strip()) == (0, "[]")
+    (elsewhere / "films.csv").write_text("id,title\na,Alien\n", encoding="utf-8")
+    call = "import sys; sys.argv = ['xdrec', *{}]; from xdrec_agent.cli import main; main()"
+    ingested = python(call.format(["ingest", "films", "films.csv"]))
+    assert ingested.returncode == 0, ingested.stderr
+    listed = python(call.format(["domains", "--json"]))
+    assert (listed.returncode, json.loads(listed.stdout)[0]["items"]) == (0, 1), listed.stderr

@@ -1,25 +1,93 @@
-"""The command line `xdrec`. Reads arguments, calls the library, turns errors into a line, a hint and an exit code."""
+"""The command line `xdrec`. Reads arguments, calls the library, turns errors into a line, a hint and an exit code.
+
+A command's module is imported when the command is called or `--help` is asked for, and imports what it works with when
+it runs: starting up stays cheap.
+"""
+
+# ruff: noqa: ANN401 (typer keeps the types of its commands and contexts to itself)
 
 from __future__ import annotations
 
-import sys
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from retrieval.errors import XDRecError
-from xdrec_agent.cli import data, llm, models, users
 from xdrec_agent.cli.context import remember
-from xdrec_agent.cli.demo import demo
-from xdrec_agent.cli.doctor import doctor
 from xdrec_agent.cli.errors import report
-from xdrec_agent.cli.recommend import recommend
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "recommend": "xdrec_agent.cli.recommend:recommend",
+    "demo": "xdrec_agent.cli.demo:demo",
+    "doctor": "xdrec_agent.cli.doctor:doctor",
+    "ingest": "xdrec_agent.cli.data:ingest",
+    "index": "xdrec_agent.cli.data:index",
+    "domains": "xdrec_agent.cli.data:domains",
+    "items": "xdrec_agent.cli.items:app",
+    "models": "xdrec_agent.cli.models:app",
+    "llm": "xdrec_agent.cli.llm:app",
+    "users": "xdrec_agent.cli.users:app",
+}
+"""Where each command is: a function, or a `typer.Typer` with commands of its own."""
+
+
+class _Lazy(Mapping[str, Any]):
+    """`COMMANDS`, each imported and built when it is looked up."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            module, _, attribute = COMMANDS[name].partition(":")
+            self._built[name] = _build(name, getattr(import_module(module), attribute))
+        return self._built[name]
+
+
+def _build(name: str, found: Any) -> Any:
+    if isinstance(found, typer.Typer):
+        command: Any = typer.main.get_group(found)
+        command.name = name
+        return command
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
+
+
+class _Root(TyperGroup):
+    """The commands, and the one place where errors become exit codes."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**(attributes | {"commands": _Lazy()}))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta["xdrec.json"] = "--json" in args
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except XDRecError as exc:
+            report(exc, as_json=ctx.meta["xdrec.json"])
+            raise typer.Exit(exc.exit_code) from exc
+        except KeyboardInterrupt as exc:
+            typer.echo("stopped", err=True)
+            raise typer.Exit(130) from exc
+
 
 app = typer.Typer(
     name="xdrec",
-    help="Cross-domain recommendations with reasons that can be checked.",
+    cls=_Root,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -28,6 +96,8 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(version("xdrec"))
         raise typer.Exit
 
@@ -43,24 +113,6 @@ def _global(
     remember(home=home)
 
 
-app.command()(recommend)
-app.command()(demo)
-app.command()(doctor)
-app.command()(data.ingest)
-app.command()(data.index)
-app.command()(data.domains)
-app.add_typer(models.app, name="models")
-app.add_typer(llm.app, name="llm")
-app.add_typer(users.app, name="users")
-
-
 def main() -> None:
     """Entry point of the console script."""
-    try:
-        app()
-    except XDRecError as exc:
-        report(exc, as_json="--json" in sys.argv)
-        sys.exit(exc.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
-        sys.exit(130)
+    app()

@@ -1,14 +1,15 @@
-"""What all commands share. Reads the global options, produces the settings and the consoles."""
+"""What all commands share. Reads the global options, produces the settings and the console for remarks."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+if TYPE_CHECKING:
+    from rich.console import Console
 
-from xdrec_agent.settings import Settings, load_settings
+    from xdrec_agent.settings import Settings
 
 _given: ContextVar[dict[str, Path]] = ContextVar("given", default={})  # noqa: B039 (never changed in place)
 
@@ -20,24 +21,13 @@ def remember(*, home: Path | None) -> None:
 
 def settings() -> Settings:
     """The settings, with what stands before the command on the command line."""
+    from xdrec_agent.settings import load_settings
+
     return load_settings(**_given.get())
 
 
 def diagnostics() -> Console:
     """For progress and remarks: stderr, so that stdout holds data alone."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False)
-
-
-def progress_bar() -> Progress:
-    """A bar on stderr with a count and the time passed; leaves nothing behind."""
-    console = diagnostics()
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from retrieval.errors import UsageError
-from xdrec_agent.cli.context import diagnostics, progress_bar, settings
+from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
     from retrieval.ingest import IngestReport
+    from xdrec_agent.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -42,13 +43,13 @@ def ingest(
     """
     from retrieval.ingest import ingest as run
     from xdrec_agent.assembly import open_store
+    from xdrec_agent.cli.progress import counting_bar
 
     if kind not in {None, "items", "interactions"}:
         raise UsageError(f"--kind {kind!r}", hint="items or interactions")
     configured = settings()
-    refused = rejects or configured.home / "rejects" / f"{domain}-{file.name}.jsonl"
-    refused.parent.mkdir(parents=True, exist_ok=True)
-    with open_store(configured) as store, progress_bar() as bar:
+    refused = rejects or _kept_rejects(configured, domain, file)
+    with open_store(configured) as store, counting_bar() as bar:
         task = bar.add_task(f"{domain}: {file.name}", total=None)
         report = run(
             store,
@@ -85,16 +86,17 @@ def index(
     import json
 
     from xdrec_agent.assembly import open_index, open_store
+    from xdrec_agent.cli.progress import counting_bar
 
     configured = settings()
     reports = []
-    with open_store(configured) as store:
+    with open_store(configured, create=False) as store:
         names = domain or [summary.domain for summary in store.domains()]
         if not names:
             raise UsageError("the store has no domains", hint="xdrec ingest DOMAIN FILE")
         built = open_index(configured)
         for name in names:
-            with progress_bar() as bar:
+            with counting_bar() as bar:
                 task = bar.add_task(f"{name}: embedding", total=None)
                 report = built.build(
                     store,
@@ -114,25 +116,46 @@ def index(
 
 
 def domains(json_: Json = False) -> None:
-    """The domains in the store and their sizes.
+    """The domains in the store, their sizes, and whether their indexes are current.
 
     \b
     Examples:
+      xdrec domains
       xdrec domains --json
     """
     import json
 
     from xdrec_agent.assembly import open_store
+    from xdrec_agent.index_state import index_states
 
-    with open_store(settings()) as store:
+    configured = settings()
+    with open_store(configured, create=False) as store:
         found = store.domains()
+    states = index_states(configured, found)
     if json_:
-        typer.echo(json.dumps([d.model_dump() for d in found], indent=2))
+        rows = [d.model_dump() | {"index": s.state} for d, s in zip(found, states, strict=True)]
+        typer.echo(json.dumps(rows, indent=2))
         return
-    for d in found:
-        typer.echo(f"{d.domain:20} {d.items:>9,} items {d.interactions:>10,} interactions {d.users:>8,} users")
+    for d, s in zip(found, states, strict=True):
+        size = f"{d.items:>9,} items {d.interactions:>10,} interactions {d.users:>8,} users"
+        typer.echo(f"{d.domain:20} {size}  index {s.state}" + (f" → {s.next}" if s.next else ""))
     if not found:
-        diagnostics().print("no domains yet → xdrec ingest DOMAIN FILE")
+        typer.echo("no domains yet → xdrec ingest DOMAIN FILE", err=True)
+
+
+def _kept_rejects(configured: Settings, domain: str, file: Path) -> Path:
+    from urllib.parse import quote
+
+    from xdrec_agent.personal_data import rejects_folder
+
+    # Any text may name a domain, not any text may name a file.
+    place = rejects_folder(configured) / f"{quote(domain, safe=' ')}-{file.name}.jsonl"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        msg = f"{place.parent} cannot be made: {exc.strerror}"
+        raise UsageError(msg, hint="name a folder that you may write: xdrec --home FOLDER …") from exc
+    return place
 
 
 def _print(report: IngestReport) -> None:

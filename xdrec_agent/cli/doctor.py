@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from xdrec_agent.cli.context import settings
 
@@ -24,6 +22,9 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
       xdrec doctor --json
     """
     import json
+
+    from rich.console import Console
+    from rich.text import Text
 
     from xdrec_agent.doctor import diagnose
 

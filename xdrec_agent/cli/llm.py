@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from retrieval.errors import SetupError
 from xdrec_agent.cli.context import diagnostics, settings
-from xdrec_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from xdrec_agent.settings import Settings
 
 app = typer.Typer(help="The language model's server (vLLM).", no_args_is_help=True)
 
 
 @app.command()
 def up() -> None:
-    """Start vLLM for the configured model and wait until it answers.
+    """Start vLLM for the configured model and wait until it answers; a configured base_url is asked instead.
 
     \b
     Examples:
       xdrec llm up
       XDREC_LLM__MODEL=qwen2.5-coder-1.5b-instruct xdrec llm up
     """
+    import asyncio
+
     from xdrec_agent import models, server
 
     configured = settings()
     if configured.llm.base_url is not None:
         typer.echo(f"llm.base_url is set: {configured.llm.base_url} is used as it is, nothing is started")
+        _print(asyncio.run(describe(configured)))
         return
     folder = models.find(configured.llm.model, configured.models_dir)
     with diagnostics().status("starting") as status:
@@ -62,8 +68,13 @@ def logs(lines: Annotated[int, typer.Option("-n", min=1, help="How many lines.")
     """
     from xdrec_agent import server
 
-    for line in server.logs(settings().server_dir, lines):
+    folder = settings().server_dir
+    shown = server.logs(folder, lines)
+    if not shown:
+        raise SetupError("the server was never started", hint="xdrec llm up")
+    for line in shown:
         typer.echo(line)
+    diagnostics().print(f"the whole log: {folder / server.LOG}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -82,11 +93,21 @@ def status(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     if json_:
         typer.echo(json.dumps(shown, indent=2))
         return
+    _print(shown)
+
+
+def _print(shown: dict[str, Any]) -> None:
     for name, value in shown.items():
         if name != "capabilities":
-            typer.echo(f"{name:14} {value}")
+            typer.echo(f"{name:14} {_said(value)}")
     for name, value in shown["capabilities"].items():
-        typer.echo(f"  {name:26} {value}")
+        typer.echo(f"  {name:26} {_said(value)}")
+
+
+def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "—" if value is None else str(value)
 
 
 async def describe(configured: Settings) -> dict[str, Any]:
@@ -96,22 +117,20 @@ async def describe(configured: Settings) -> dict[str, Any]:
         ServerNotRunning: nothing is there to ask.
         LLMError: it does not answer.
     """
+    from xdrec_agent import server
+    from xdrec_agent.doctor import ranking
     from xdrec_agent.endpoint import resolve_endpoint
     from xdrec_agent.llm import LLMClient
 
     endpoint = resolve_endpoint(configured)
     async with LLMClient(endpoint, configured.llm) as client:
         can = await client.capabilities()
-    if can.exact_label_logprobs:
-        ranking = "by exact label log-probabilities"
-    elif can.top_logprobs:
-        ranking = f"by the {can.top_logprobs} most probable tokens: unlisted candidates rank last"
-    else:
-        ranking = "not possible: no log-probabilities; the retriever's order stands, marked"
+    state = server.status(configured.server_dir).state if endpoint.managed else None
     return {
         "model": endpoint.model,
         "base_url": endpoint.base_url,
         "started_by_us": endpoint.managed,
-        "ranking": ranking,
+        "pid": state.leader.pid if state else None,
+        "ranking": ranking(can),
         "capabilities": can.model_dump(),
     }

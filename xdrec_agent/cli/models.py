@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xdrec_agent.cli.context import diagnostics, settings
+from xdrec_agent.cli.context import settings
+
+if TYPE_CHECKING:
+    from xdrec_agent.settings import Settings
 
 app = typer.Typer(help="Model files: encoder and language models.", no_args_is_help=True)
 
@@ -26,18 +29,30 @@ def pull(
       xdrec models pull Qwen/Qwen2.5-7B-Instruct
     """
     from xdrec_agent import models
+    from xdrec_agent.cli.progress import download_bar
 
     configured = settings()
-    console = diagnostics()
-    for name in names or [configured.encoder.model, configured.llm.model]:
-        with console.status(name) as status:
-
-            def report(stage: str, done: int, total: int | None, name: str = name) -> None:
-                part = f" {done / total:.0%}" if total else ""
-                status.update(f"{name}: {stage}{part}")
-
-            folder = models.pull(name, configured.models_dir, offline=configured.offline, progress=report)
+    for name in names or _configured(configured):
+        with download_bar() as bar:
+            task = bar.add_task(name, total=None)
+            folder = models.pull(
+                name,
+                configured.models_dir,
+                offline=configured.offline,
+                progress=lambda stage, done, total: bar.update(
+                    task,  # noqa: B023
+                    description=f"{name}: {stage}",  # noqa: B023
+                    completed=done,
+                    total=total,
+                ),
+            )
         typer.echo(f"{name}: {folder}")
+
+
+def _configured(configured: Settings) -> list[str]:
+    """The models that have to be here: the language model of a configured endpoint is elsewhere."""
+    own = [] if configured.llm.base_url else [configured.llm.model]
+    return [configured.encoder.model, *own]
 
 
 @app.command("list")

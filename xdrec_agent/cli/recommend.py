@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from retrieval.errors import UsageError
-from retrieval.types import Filter
 from xdrec_agent.cli.context import settings
-from xdrec_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from xdrec_agent.settings import Settings
 
 Texts = list[str]
 
@@ -46,6 +47,8 @@ def recommend(
       xdrec recommend --from books --to films --about "a quiet story about memory" --year-from 1990
       xdrec recommend --from films --to books --user ada --no-explain --json
     """
+    from retrieval.types import Filter
+
     wanted = Filter(
         year_from=year_from,
         year_to=year_to,

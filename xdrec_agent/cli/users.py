@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from retrieval.errors import UsageError
 from xdrec_agent.cli.context import settings
 
 app = typer.Typer(help="People, and what is kept about them.", no_args_is_help=True)
@@ -19,18 +20,24 @@ User = Annotated[str, typer.Argument(metavar="USER", help="The user's id.")]
 def list_(
     domain: Annotated[str | None, typer.Option(help="Only users with interactions in this domain.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """The users' ids, one a line.
 
     \b
     Examples:
       xdrec users list --domain films --limit 10
+      xdrec users list --json
     """
     from xdrec_agent.assembly import open_store
 
-    with open_store(settings()) as store:
-        for user in store.users(domain, limit):
-            typer.echo(user)
+    with open_store(settings(), create=False) as store:
+        users = store.users(domain, limit)
+    if json_:
+        typer.echo(json.dumps(users, ensure_ascii=False, indent=2))
+        return
+    for user in users:
+        typer.echo(user)
 
 
 @app.command()
@@ -45,16 +52,17 @@ def export(
       xdrec users export ada
       xdrec users export ada -o ada.json
     """
-    from xdrec_agent.assembly import open_store
     from xdrec_agent.personal_data import export_user
 
-    with open_store(settings()) as store:
-        text = json.dumps(export_user(store, user), ensure_ascii=False, indent=2)
+    text = json.dumps(export_user(settings(), user), ensure_ascii=False, indent=2)
     if output is None:
         typer.echo(text)
-    else:
+        return
+    try:
         output.write_text(text + "\n", encoding="utf-8")
-        typer.echo(f"written to {output}", err=True)
+    except OSError as exc:
+        raise UsageError(f"cannot write {output}: {exc.strerror}", hint="give a file that you may write") from exc
+    typer.echo(f"written to {output}", err=True)
 
 
 @app.command()
@@ -65,12 +73,11 @@ def delete(user: User, yes: Annotated[bool, typer.Option("--yes", help="Do not a
     Examples:
       xdrec users delete ada --yes
     """
-    from xdrec_agent.assembly import open_store
     from xdrec_agent.personal_data import delete_user, export_user
 
-    with open_store(settings()) as store:
-        export_user(store, user)
-        if not yes:
-            typer.confirm(f"Delete everything kept about {user}?", abort=True, err=True)
-        for place, count in delete_user(store, user).items():
-            typer.echo(f"{place}: {count} deleted")
+    configured = settings()
+    export_user(configured, user)
+    if not yes:
+        typer.confirm(f"Delete everything kept about {user}?", abort=True, err=True)
+    for place, count in delete_user(configured, user).items():
+        typer.echo(f"{place}: {count} deleted")
