@@ -37,6 +37,6 @@ class RetrieverSettings(Section):
     dislike_weight: float = Field(default=0.1, ge=0)
     """How strongly the best-matching disliked items pull a candidate down."""
     text_weight: float = Field(default=1.0, ge=0)
-    """Weight of a free text beside one fully liked item."""
+    """Weight of a free text beside the whole liked history; 0: the text is not looked at."""
     diversity: float = Field(default=0.0, ge=0, le=1)
     """Maximal marginal relevance: 0 is pure relevance, towards 1 candidates must differ from those above them."""

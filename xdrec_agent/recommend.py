@@ -96,7 +96,7 @@ class Recommender:
             )
             for rank, (c, explanation) in enumerate(zip(shown, explanations, strict=True), 1)
         )
-        return self._answer(query, ranking, items, trace, explain=explain)
+        return self._answer(query, ranking, items, trace)
 
     async def _rerank(self, query: Query, retrieved: Ranking, trace: _Trace) -> Ranking:
         settings = self.reranking.settings
@@ -129,11 +129,10 @@ class Recommender:
             )
 
     def _answer(
-        self, query: Query, ranking: Ranking, items: tuple[Recommendation, ...], trace: _Trace, *, explain: bool
+        self, query: Query, ranking: Ranking, items: tuple[Recommendation, ...], trace: _Trace
     ) -> Recommendations:
-        templates = {"rerank": self.reranking.template.fingerprint}
-        if explain:
-            templates["explain"] = self.explaining.template.fingerprint
+        given = {"rerank": self.reranking.template, "explain": self.explaining.template}
+        templates = {stage: given[stage].fingerprint for stage, usage in trace.usage.items() if usage.requests}
         client = self.reranking.client
         return Recommendations(
             user=query.history.user,

@@ -48,16 +48,10 @@ def demo(
 
 
 def _models(configured: Settings, steps: Console) -> None:
-    from xdrec_agent import models
+    from xdrec_agent.cli.models import needed, pulled
 
-    for name in (configured.encoder.model, configured.llm.model):
-        with steps.status(f"model {name}") as status:
-
-            def report(stage: str, done: int, total: int | None, name: str = name) -> None:
-                part = f" {done / total:.0%}" if total else ""
-                status.update(f"model {name}: {stage}{part}")
-
-            models.pull(name, configured.models_dir, offline=configured.offline, progress=report)
+    for name in needed(configured):
+        pulled(name, configured)
         steps.print(f"model {name}: ready")
 
 

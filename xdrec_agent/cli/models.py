@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,28 +29,29 @@ def pull(
       xdrec models pull qwen2.5-coder-1.5b-instruct
       xdrec models pull Qwen/Qwen2.5-7B-Instruct
     """
+    configured = settings()
+    for name in names or needed(configured):
+        typer.echo(f"{name}: {pulled(name, configured)}")
+
+
+def pulled(name: str, configured: Settings) -> Path:
+    """Fetch one model behind a progress bar where it is not here; its folder."""
     from xdrec_agent import models
     from xdrec_agent.cli.progress import download_bar
 
-    configured = settings()
-    for name in names or _configured(configured):
-        with download_bar() as bar:
-            task = bar.add_task(name, total=None)
-            folder = models.pull(
-                name,
-                configured.models_dir,
-                offline=configured.offline,
-                progress=lambda stage, done, total: bar.update(
-                    task,  # noqa: B023
-                    description=f"{name}: {stage}",  # noqa: B023
-                    completed=done,
-                    total=total,
-                ),
-            )
-        typer.echo(f"{name}: {folder}")
+    with download_bar() as bar:
+        task = bar.add_task(name, total=None)
+        return models.pull(
+            name,
+            configured.models_dir,
+            offline=configured.offline,
+            progress=lambda stage, done, total: bar.update(
+                task, description=f"{name}: {stage}", completed=done, total=total
+            ),
+        )
 
 
-def _configured(configured: Settings) -> list[str]:
+def needed(configured: Settings) -> list[str]:
     """The models that have to be here: the language model of a configured endpoint is elsewhere."""
     own = [] if configured.llm.base_url else [configured.llm.model]
     return [configured.encoder.model, *own]
