@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
@@ -12,6 +15,14 @@ from rich.console import Console
 from retrieval.errors import XDRecError
 from xdrec_agent.cli.context import diagnostics
 from xdrec_agent.cli.errors import report as report_error
+
+if TYPE_CHECKING:
+    from eval.datasets import Dataset
+    from xdrec_agent.rerank import RerankContext
+    from xdrec_agent.settings import Settings
+
+T = TypeVar("T")
+_PATIENCE_S: Final = 900.0
 
 app = typer.Typer(
     name="xdrec-eval",
@@ -56,6 +67,77 @@ def retrieval(
         write_report(found, json_)
 
 
+@bench.command("rerank")
+def bench_rerank_(
+    data: Annotated[Path, typer.Option(help="The folder amazon-three-domains, or the one it lies in.")],
+    users: Annotated[int, typer.Option(min=20, help="For quality, one case each.")] = 1008,
+    latency: Annotated[int, typer.Option(min=2, help="For the latency of one user.")] = 12,
+    saturation: Annotated[int, typer.Option(min=2, help="For the throughput at saturation.")] = 48,
+    shuffles: Annotated[int, typer.Option(min=0, help="For the stopping rule; 0: leave it out.")] = 24,
+    json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here, too.")] = None,
+) -> None:
+    """Quality and cost of every reranking strategy with the running model.
+
+    \b
+    Replies of the quality part are kept: a stopped run goes on where it was.
+    Example:
+      xdrec-eval bench rerank --data ../data/amazon-three-domains --users 1008 --json build/bench/rerank.json
+    """
+    from eval.bench_report import Figure, make_report, print_report, write_report
+    from eval.bench_rerank import Sizes, bench_rerank
+    from eval.choices import tasks
+
+    sizes = Sizes(users, latency, saturation, shuffles)
+
+    async def run(bench: _Bench) -> list[Figure]:
+        chosen = tasks(bench.dataset, max(users, 4 * (latency + saturation)))
+        return await bench_rerank(bench.context, bench.settings.llm, chosen, sizes, bench.say)
+
+    found = make_report("rerank", _with_model(data, run))
+    print_report(found, Console(highlight=False))
+    if json_ is not None:
+        write_report(found, json_)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What a measurement with a model needs."""
+
+    settings: Settings
+    dataset: Dataset
+    context: RerankContext
+    say: Callable[[str], None]
+
+
+def _with_model(data: Path, run: Callable[[_Bench], Coroutine[Any, Any, T]]) -> T:
+    """Run with the prepared data and a client of the running model."""
+    import asyncio
+
+    from eval.datasets import open_dataset
+    from retrieval.templates import load_template
+    from xdrec_agent import models
+    from xdrec_agent.assembly import load_templates, open_client, open_encoder
+    from xdrec_agent.rerank import RerankContext
+    from xdrec_agent.settings import load_settings
+
+    settings, progress = load_settings(), diagnostics()
+    # A saturated server lets requests wait for minutes.
+    llm = settings.llm.model_copy(update={"timeout_s": max(_PATIENCE_S, settings.llm.timeout_s)})
+    settings = settings.model_copy(update={"llm": llm})
+    models.pull(settings.encoder.model, settings.models_dir, offline=settings.offline)
+
+    def say(line: str) -> None:
+        progress.print(line, style="dim", markup=False)
+
+    async def run_all() -> T:
+        with open_dataset(data, open_encoder(settings), load_template("item"), say) as dataset:
+            async with open_client(settings) as client:
+                context = RerankContext(settings.rerank, load_templates(settings), client)
+                return await run(_Bench(settings, dataset, context, say))
+
+    return asyncio.run(run_all())
+
+
 fit = typer.Typer(help="What is fitted on validation users and shipped.", no_args_is_help=True)
 app.add_typer(fit, name="fit")
 
@@ -66,45 +148,28 @@ def _fit() -> None:
 
 
 @fit.command()
-def hybrid(
+def rerank(
     data: Annotated[Path, typer.Option(help="The folder amazon-three-domains, or the one it lies in.")],
-    users: Annotated[int, typer.Option(min=10, help="Validation users, one case each.")] = 200,
-    seed: Annotated[int, typer.Option(help="Of users, negatives and shuffles.")] = 0,
-    write: Annotated[bool, typer.Option("--write", help="Put the fit into xdrec_agent/fitted.json.")] = False,
+    users: Annotated[int, typer.Option(min=20, help="Validation users, one case each.")] = 800,
+    write: Annotated[bool, typer.Option("--write", help="Put the fits into xdrec_agent/fitted.json.")] = False,
 ) -> None:
-    """Fit the weight that the running model's score gets in `hybrid`.
+    """Fit what the running model's judgements are worth: weight in `hybrid`, position bias, confidence.
 
     \b
+    Replies are kept: a stopped run goes on where it was, and `bench rerank` asks for the same ones.
     Example:
-      xdrec-eval fit hybrid --data ../data/amazon-three-domains --users 200 --write
+      xdrec-eval fit rerank --data ../data/amazon-three-domains --users 800 --write
     """
-    import asyncio
+    from eval.fit_rerank import fit_all
+    from xdrec_agent.fitted import RerankFit, save_fits
 
-    from eval.datasets import open_dataset
-    from eval.fit_hybrid import fit_hybrid
-    from retrieval.templates import load_template
-    from xdrec_agent.assembly import open_encoder
-    from xdrec_agent.endpoint import resolve_endpoint
-    from xdrec_agent.fitted import HybridFit, save_fit
-    from xdrec_agent.llm import LLMClient
-    from xdrec_agent.rerank import RerankContext
-    from xdrec_agent.settings import load_settings
+    async def run(bench: _Bench) -> tuple[RerankFit, ...]:
+        return await fit_all(bench.context, bench.dataset, users, f"xdrec-eval fit rerank --users {users}", bench.say)
 
-    settings, progress = load_settings(), diagnostics()
-
-    def say(line: str) -> None:
-        progress.print(line, style="dim")
-
-    async def run() -> HybridFit:
-        with open_dataset(data, open_encoder(settings), load_template("item"), say) as dataset:
-            async with LLMClient(resolve_endpoint(settings), settings.llm) as client:
-                context = RerankContext(settings.rerank, load_template("rerank"), client)
-                return await fit_hybrid(dataset, context, client, users, seed, say)
-
-    found = asyncio.run(run())
-    typer.echo(found.model_dump_json(indent=2))
+    found = _with_model(data, run)
+    typer.echo(json.dumps([one.model_dump() for one in found], indent=2))
     if write:
-        save_fit(found)
+        save_fits(found)
 
 
 def main() -> None:

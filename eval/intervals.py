@@ -47,11 +47,15 @@ def ratio_of_means(numerator: Values, denominator: Values, users: Sequence[str],
         numerator, denominator: one value a case; the denominator's sum must be positive.
         users: whose case it is.
 
-    The interval is the bias-corrected and accelerated bootstrap (Efron 1987).
+    Where all people are alike the interval is the figure itself. Otherwise it is the bias-corrected and accelerated bootstrap (Efron 1987).
     """
     _, person = np.unique(np.asarray(users), return_inverse=True)
     above = np.bincount(person, numerator).astype(np.float64)
     below = np.bincount(person, denominator).astype(np.float64)
+    value = float(_ratio(above, below))
+    if np.all(above == above[0]) and np.all(below == below[0]):
+        # Resampling people who are all alike gives the same figure again and again.
+        return Estimate(value, value, value, len(above), len(numerator))
     drawn = bootstrap(
         (above, below),
         _ratio,
@@ -63,7 +67,7 @@ def ratio_of_means(numerator: Values, denominator: Values, users: Sequence[str],
         rng=rng,
     )
     low, high = drawn.confidence_interval
-    return Estimate(float(_ratio(above, below)), float(low), float(high), len(above), len(numerator))
+    return Estimate(value, float(low), float(high), len(above), len(numerator))
 
 
 def _ratio(above: Values, below: Values, axis: int = -1) -> Values:

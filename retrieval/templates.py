@@ -17,6 +17,7 @@ stays data: see `plain`.
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from retrieval.errors import TemplateError
 TASKS: Final[Mapping[str, frozenset[str]]] = {
     "item": frozenset({"item"}),
     "rerank": frozenset({"liked", "disliked", "text", "candidates", "source", "target"}),
+    "judge": frozenset({"liked", "disliked", "text", "candidate", "source", "target"}),
     "explain": frozenset({"item", "evidence", "traits", "text", "source", "target"}),
 }
 """The tasks that templates exist for, and the variables each is given."""
@@ -49,23 +51,43 @@ _NEUTRAL: Final = str.maketrans(
 )
 
 
+# Characters that show nothing and are no format characters: fillers and variation selectors (Unicode's
+# Default_Ignorable_Code_Point outside category C).
+_INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_BYTES_A_CHARACTER: Final = 3
+
+
+def visible(text: object) -> str:
+    """Untrusted text as one line of what can be seen.
+
+    Control characters and line breaks become spaces, format characters and other invisible ones vanish.
+    """
+    shown = (
+        " " if c.isspace() or unicodedata.category(c) == "Cc" else c
+        for c in _INVISIBLE.sub("", str(text))
+        if c.isspace() or unicodedata.category(c) == "Cc" or not unicodedata.category(c).startswith("C")
+    )
+    return " ".join("".join(shown).split())
+
+
 def plain(text: object, limit: int = 160) -> str:
-    """Untrusted text as one harmless line of at most `limit` characters.
+    """Untrusted text as one harmless line of at most `limit` characters and 3 · `limit` bytes of UTF-8.
 
     Control and format characters (line breaks, bidirectional overrides, zero-width marks) become spaces or vanish,
     compatibility look-alikes are folded (NFKC), and the characters that delimit labels, fields and control tokens in
-    our prompts are replaced by ones that do not. Cut at a word's end with an ellipsis.
+    our prompts are replaced by ones that do not. Cut at a word's end with an ellipsis. A token of a byte-level
+    tokenizer is at least one byte, so the bytes bound the tokens whatever the text is.
     """
-    folded = unicodedata.normalize("NFKC", str(text)).translate(_NEUTRAL)
-    visible = (
-        " " if c.isspace() or unicodedata.category(c) == "Cc" else c
-        for c in folded
-        if c.isspace() or unicodedata.category(c) == "Cc" or not unicodedata.category(c).startswith("C")
-    )
-    line = " ".join("".join(visible).split())
-    if len(line) <= limit:
+    # Folding may bring characters to light that must go, and what is gone may let others be folded.
+    line = visible(unicodedata.normalize("NFKC", visible(text)).translate(_NEUTRAL))
+    if len(line) <= limit and len(line.encode()) <= _BYTES_A_CHARACTER * limit:
         return line
-    return line[: limit - 1].rsplit(" ", 1)[0].rstrip(" ,;:.") + "…"
+    ellipsis = "…"
+    room = _BYTES_A_CHARACTER * limit - len(ellipsis.encode())
+    cut = line[: limit - 1].encode()[:room].decode(errors="ignore")
+    return cut.rsplit(" ", 1)[0].rstrip(" ,;:.") + ellipsis
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import httpx2
@@ -28,15 +29,25 @@ SPECIFIC_TO_VLLM = {
 }
 
 
+WORDS = {"Yes": 0xE000, "No": 0xE001}
+"""Words that are one token, all else is a token a character."""
+
+
 def uniform(body: Body) -> Mapping[str, float]:
     """Every capital letter equally likely."""
     return {chr(code): -3.3 for code in range(ord("A"), ord("Z") + 1)}
 
 
+def undecided(body: Body) -> Sequence[float]:
+    """Every item as likely as not."""
+    return [0.5] * len(body["items"])
+
+
 class FakeLLM:
     """Its tokenizer makes every character a token. `vllm=False` imitates an endpoint with OpenAI's own options only.
 
-    `labels` gives the natural-log probabilities of next tokens, `text` the answer, both as functions of the request.
+    `labels` gives the natural-log probabilities of next tokens, `text` the answer, `scores` those of
+    /generative_scoring, all as functions of the request.
     """
 
     def __init__(
@@ -45,11 +56,13 @@ class FakeLLM:
         model: str = "fake",
         labels: Callable[[Body], Mapping[str, float]] = uniform,
         text: Callable[[Body], str] = lambda body: "Hello there",
+        scores: Callable[[Body], Sequence[float]] = undecided,
         vllm: bool = True,
     ) -> None:
         self.model = model
         self.labels = labels
         self.text = text
+        self.scores = scores
         self.vllm = vllm
         self.calls: list[Body] = []
         self.paths: list[str] = []
@@ -81,12 +94,8 @@ class FakeLLM:
             return reply if isinstance(reply, httpx2.Response) else await reply
         if path == "/v1/models":
             return httpx2.Response(200, json={"data": [{"id": self.model, "max_model_len": 4096}]})
-        if self.vllm and path == "/version":
-            return httpx2.Response(200, json={"version": "0.32.0"})
-        if self.vllm and path == "/tokenize":
-            return httpx2.Response(200, json={"tokens": tokens(body)})
-        if self.vllm and path == "/generative_scoring":
-            return httpx2.Response(200, json={"data": [{"score": 0.5} for _ in body["items"]]})
+        if self.vllm and path in ROUTES:
+            return httpx2.Response(200, content=json.dumps(ROUTES[path](self, body)))
         return refusal(404, "no such route")
 
 
@@ -96,7 +105,32 @@ def tokens(body: Body) -> list[int]:
     prompt = "</>".join(turns)
     if not body.get("continue_final_message"):
         prompt += "</><a>"
-    return [ord(character) for character in prompt]
+    return [token(part) for part in re.split(f"({'|'.join(WORDS)}|.)", prompt, flags=re.S) if part]
+
+
+def token(text: str) -> int:
+    """The id of a single token."""
+    return WORDS[text] if text in WORDS else ord(text)
+
+
+def word(token_id: int) -> str:
+    """The text of a token."""
+    return next((text for text, known in WORDS.items() if known == token_id), chr(token_id))
+
+
+def scored(fake: FakeLLM, body: Body) -> dict[str, Any]:
+    """vLLM's reply to /generative_scoring."""
+    data = [{"index": index, "score": score} for index, score in enumerate(fake.scores(body))]
+    return {"model": fake.model, "data": data}
+
+
+ROUTES: Mapping[str, Callable[[FakeLLM, Body], dict[str, Any]]] = {
+    "/version": lambda fake, body: {"version": "0.32.0"},
+    "/tokenize": lambda fake, body: {"tokens": tokens(body)},
+    "/detokenize": lambda fake, body: {"prompt": "".join(map(word, body["tokens"]))},
+    "/generative_scoring": scored,
+}
+"""vLLM's own routes."""
 
 
 def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> httpx2.Response:
@@ -139,12 +173,12 @@ def completion(fake: FakeLLM, body: Body) -> dict[str, Any]:
 def _position(fake: FakeLLM, body: Body) -> dict[str, Any]:
     likely = dict(sorted(fake.labels(body).items(), key=lambda pair: -pair[1]))
     if named := body.get("logprob_token_ids"):
-        wanted = {f"token_id:{token}": likely.get(chr(token), -20.0) for token in named}
+        wanted = {f"token_id:{token_id}": likely.get(word(token_id), -20.0) for token_id in named}
     else:
         wanted = dict(list(likely.items())[: body.get("top_logprobs", 0)])
     first = next(iter(likely))
-    chosen = f"token_id:{ord(first)}" if body.get("return_tokens_as_token_ids") else first
-    top = [{"token": token, "logprob": logprob} for token, logprob in wanted.items()]
+    chosen = f"token_id:{token(first)}" if body.get("return_tokens_as_token_ids") else first
+    top = [{"token": name, "logprob": logprob} for name, logprob in wanted.items()]
     return {"token": chosen, "logprob": likely[first], "top_logprobs": top}
 
 

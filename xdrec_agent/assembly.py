@@ -1,16 +1,21 @@
-"""The parts of retrieval, made from settings. Reads `Settings`, produces store, encoder, index and retriever."""
+"""The parts, made from settings. Reads `Settings`, produces store, encoder, index, retriever, client and templates."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 from retrieval.encoder import SentenceEncoder
-from retrieval.errors import SetupError
+from retrieval.errors import SetupError, TemplateError
 from retrieval.index import Index
 from retrieval.retriever import Retriever
 from retrieval.store import Store
-from retrieval.templates import load_template
+from retrieval.templates import PromptTemplate, load_template
 from xdrec_agent import models
+from xdrec_agent.endpoint import resolve_endpoint
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.response_cache import ResponseCache
 from xdrec_agent.settings import Settings
 
 
@@ -49,3 +54,37 @@ def open_index(settings: Settings) -> Index:
 def open_retriever(settings: Settings, store: Store) -> Retriever:
     """A retriever over an open store."""
     return Retriever(store, open_index(settings), settings.retriever)
+
+
+@asynccontextmanager
+async def open_client(settings: Settings) -> AsyncIterator[LLMClient]:
+    """A client of the configured endpoint, with the response cache if that is on.
+
+    Raises:
+        ServerNotRunning, RemoteNotAllowed, UsageError: from `resolve_endpoint`.
+        BackendError: the response cache cannot be opened.
+    """
+    endpoint = resolve_endpoint(settings)
+    with nullcontext() if settings.llm.cache == "off" else open_responses(settings) as cache:
+        async with LLMClient(endpoint, settings.llm, cache=cache) as client:
+            yield client
+
+
+def open_responses(settings: Settings) -> ResponseCache:
+    """The response cache. Raises BackendError."""
+    size = int(settings.llm.cache_gib * 2**30)
+    return ResponseCache(settings.responses_dir, size, only=settings.llm.cache == "only")
+
+
+def load_templates(settings: Settings) -> dict[str, PromptTemplate]:
+    """The configured templates by task: "rerank", "judge" and "explain".
+
+    Raises:
+        TemplateError: one cannot be loaded, or is for another task.
+    """
+    names = {"rerank": settings.rerank.template, "judge": settings.rerank.judge_template, "explain": "explain"}
+    templates = {task: load_template(name) for task, name in names.items()}
+    for task, template in templates.items():
+        if template.task != task:
+            raise TemplateError(f"template {template.name!r} is for task {template.task!r}, not {task!r}")
+    return templates

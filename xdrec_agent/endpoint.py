@@ -25,10 +25,10 @@ _KEPT_S = 24 * 3600
 
 
 class Endpoint(Frozen):
-    """An OpenAI-compatible endpoint.
+    """An OpenAI-compatible endpoint: one server, or several that serve the same model.
 
-    `instance` tells one start of a managed server from another. `notes` is the file for what is learnt about
-    it; None: nothing is kept.
+    `base_url` names one or, separated by commas, several. `instance` tells one start of a managed server from another.
+    `notes` is the file for what is learnt about it; None: nothing is kept.
     """
 
     base_url: str
@@ -39,14 +39,14 @@ class Endpoint(Frozen):
     notes: Path | None = None
 
     @property
-    def root_url(self) -> str:
-        """The base URL without `/v1`: vLLM's own routes are there."""
-        return self.base_url.rstrip("/").removesuffix("/v1")
+    def base_urls(self) -> tuple[str, ...]:
+        """The servers' base URLs."""
+        return tuple(self.base_url.split(","))
 
     @property
     def loopback(self) -> bool:
-        """Whether it is on this machine."""
-        return _is_loopback(urlsplit(self.base_url).hostname or "")
+        """Whether all of it is on this machine."""
+        return all(_is_loopback(urlsplit(url).hostname or "") for url in self.base_urls)
 
 
 class Capabilities(Frozen):
@@ -79,15 +79,19 @@ class Notes(Frozen):
 def resolve_endpoint(settings: Settings) -> Endpoint:
     """The endpoint that the settings mean: the configured `base_url` as it is, else our own server.
 
+    If only the response cache may answer it is a name, and no server is looked for.
+
     Raises:
-        RemoteNotAllowed: `base_url` is on another machine, without `allow_remote` or without HTTPS.
+        RemoteNotAllowed: a `base_url` is on another machine, without `allow_remote` or without HTTPS.
         ServerNotRunning: no `base_url` is configured and our server does not run, or runs another model.
         UsageError: `base_url` is no http(s) URL.
     """
     llm = settings.llm
+    if llm.cache == "only":
+        return Endpoint(base_url="the response cache", model=llm.model, managed=False)
     if llm.base_url is None:
         return _managed(settings)
-    base_url = _checked(llm.base_url, llm)
+    base_url = ",".join(_checked(url.strip(), llm) for url in llm.base_url.split(","))
     return Endpoint(
         base_url=base_url,
         key=llm.api_key.get_secret_value() if llm.api_key else None,

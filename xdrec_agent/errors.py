@@ -3,11 +3,13 @@
 XDRecError
 ├── LLMError                  4  the model gave no usable answer
 │   ├── LLMUnreachable           connection refused, reset, name not found (retryable)
+│   │   └── LLMLeftOut           failed too often a moment ago, not asked
 │   ├── LLMTimeout               no answer within the deadline (retryable)
 │   ├── LLMOverloaded            429 or 5xx (retryable)
 │   ├── LLMRefused               any other 4xx: key, model name, prompt too long
 │   └── LLMReplyInvalid          an answer, but not of the promised shape (retryable)
 ├── SetupError (retrieval)    3
+│   ├── CacheMiss                only the response cache may answer, and it cannot
 │   ├── ModelSourceUnavailable   neither the hub nor a package answers
 │   ├── ModelCorrupt             a checksum does not fit
 │   ├── ServerNotRunning         `xdrec llm up` has not been run
@@ -36,6 +38,12 @@ class LLMUnreachable(LLMError):
     retryable = True
 
 
+class LLMLeftOut(LLMUnreachable):
+    """Every server has failed too often a moment ago; none was asked."""
+
+    retryable = False
+
+
 class LLMTimeout(LLMError):
     """No answer within the deadline."""
 
@@ -58,6 +66,10 @@ class LLMReplyInvalid(LLMError):
     """The answer is not of the promised shape."""
 
     retryable = True
+
+
+class CacheMiss(SetupError):
+    """A reply is not in the response cache, and nothing else may answer. Never turned into a degraded result."""
 
 
 class ModelSourceUnavailable(SetupError):

@@ -6,6 +6,7 @@ check must let pass. Whatever fails, the plain sentence built from the metadata 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, create_model
 
-from retrieval.templates import PromptTemplate, plain
+from retrieval.templates import PromptTemplate, plain, visible
 from retrieval.types import Candidate, Query
 from xdrec_agent.concurrent import gathered
 from xdrec_agent.errors import LLMError
@@ -22,6 +23,7 @@ from xdrec_agent.evidence import Evidence, Known, gather
 from xdrec_agent.grounding import cited, objection
 from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.recommendation import Explanation
+from xdrec_agent.response_cache import Origin
 from xdrec_agent.settings import ExplainSettings
 
 _WORDS: Final = 8
@@ -72,12 +74,16 @@ async def _explain(context: ExplainContext, query: Query, evidence: Evidence) ->
         source=" and ".join(dict.fromkeys(k.item.domain for k in evidence.known)) or "things",
         target=query.target,
     )
+    origin = Origin(template=context.template.fingerprint, user=query.history.user)
     try:
-        reason, usage = await context.client.structured(
-            messages, reason_schema(evidence), max_tokens=context.settings.max_tokens
-        )
+        async with asyncio.timeout(context.settings.deadline_s):
+            reason, usage = await context.client.structured(
+                messages, reason_schema(evidence), max_tokens=context.settings.max_tokens, origin=origin
+            )
     except LLMError as exc:
         return plain_explanation(evidence, str(exc)), Usage()
+    except TimeoutError:
+        return plain_explanation(evidence, f"the model wrote none within {context.settings.deadline_s:g} s"), Usage()
     text = " ".join(reason.text.split())
     problem = objection(text, evidence)
     if problem:
@@ -142,13 +148,14 @@ def plain_explanation(evidence: Evidence, reason: str) -> Explanation:
     """A sentence from the metadata alone: what was liked, and what the item has in common with it."""
     leading = [known for known in evidence.known if known.shared][:2]
     if leading:
-        parts = [f"{', '.join(known.shared[:3])} with “{known.item.title}”" for known in leading]
+        parts = [f"{', '.join(map(visible, known.shared[:3]))} with “{visible(known.item.title)}”" for known in leading]
         text = f"It shares {', and '.join(parts)}, which you liked."
         traits = tuple(dict.fromkeys(t for known in leading for t in known.shared[:3]))
         cites = tuple(known.match for known in leading)
         return Explanation(text=text, cites=cites, traits=traits, source="evidence", reason=reason)
     if evidence.known:
         nearest = evidence.known[0]
-        text = f"Of what you liked, “{nearest.item.title}” comes closest to it."
+        text = f"Of what you liked, “{visible(nearest.item.title)}” comes closest to it."
         return Explanation(text=text, cites=(nearest.match,), source="evidence", reason=reason)
-    return Explanation(text=f"It comes close to what you asked for: {evidence.text}", source="evidence", reason=reason)
+    text = f"It comes close to what you asked for: {visible(evidence.text or '')}"
+    return Explanation(text=text, source="evidence", reason=reason)

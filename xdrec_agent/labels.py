@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel
 
 from xdrec_agent.errors import LLMRefused
 from xdrec_agent.llm_wire import Wire
+from xdrec_agent.response_cache import Origin
 
 
 class Tokens(BaseModel):
@@ -26,13 +27,25 @@ async def tokenize(wire: Wire, assistant: str) -> tuple[int, ...]:
     messages = [{"role": "user", "content": "Hello"}]
     if assistant:
         messages.append({"role": "assistant", "content": assistant})
+    return await tokenize_chat(wire, messages)
+
+
+async def tokenize_chat(
+    wire: Wire, messages: Sequence[Mapping[str, str]], origin: Origin | None = None
+) -> tuple[int, ...]:
+    """The tokens of a chat as the endpoint would read it; a last message of the assistant's is gone on with.
+
+    Raises:
+        LLMError: as `tokenize`.
+    """
+    begun = messages[-1]["role"] == "assistant"
     body = {
         "model": wire.endpoint.model,
-        "messages": messages,
-        "continue_final_message": bool(assistant),
-        "add_generation_prompt": not assistant,
+        "messages": list(messages),
+        "continue_final_message": begun,
+        "add_generation_prompt": not begun,
     }
-    return (await wire.post("/tokenize", body, Tokens.model_validate_json))[0].tokens
+    return (await wire.post("/tokenize", body, Tokens.model_validate_json, origin)).reply.tokens
 
 
 async def label_ids(wire: Wire, prefix: str, labels: Sequence[str]) -> dict[str, int]:

@@ -17,8 +17,9 @@ from retrieval.types import Frozen
 from xdrec_agent.endpoint import Capabilities, Endpoint, Notes, load_notes, save_notes
 from xdrec_agent.errors import LLMRefused, LLMReplyInvalid
 from xdrec_agent.labels import label_ids
-from xdrec_agent.llm_wire import ChatCompletion, Choice, Wire
+from xdrec_agent.llm_wire import ChatCompletion, Choice, TokenCounts, Wire
 from xdrec_agent.probe import probe_wire
+from xdrec_agent.response_cache import Origin, ResponseCache
 from xdrec_agent.settings import LLMSettings
 
 Messages = Sequence[Mapping[str, str]]
@@ -29,11 +30,13 @@ R = TypeVar("R")
 class Usage(Frozen):
     """What calls have cost; add them up with `+`.
 
-    `requests` counts every attempt, `retries` those after the first, `seconds` is the time from asking to the
-    answer, waiting for a turn included.
+    `requests` counts every attempt, `retries` those after the first, `cache_hits` the calls that the response cache
+    answered: they cost neither requests nor tokens. `cached_tokens` are the prompt tokens that the server's prefix
+    cache saved. `seconds` is the time from asking to the answer, waiting for a turn included.
     """
 
     requests: int = 0
+    cache_hits: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -60,7 +63,9 @@ class LLMClient:
 
     Every method raises an `LLMError` for what the endpoint does wrong: `LLMUnreachable`, `LLMTimeout`,
     `LLMOverloaded` and `LLMReplyInvalid` after `attempts` tries or when the deadline `timeout_s` is over,
-    `LLMRefused` at once. Cancelling a call cancels its request.
+    `LLMRefused` at once, and `LLMLeftOut` if all servers failed too often a moment ago. Cancelling a call cancels its
+    request. A call with an `origin` may be answered by the response cache; where only that may answer a miss is a
+    `CacheMiss`.
     """
 
     def __init__(
@@ -68,11 +73,12 @@ class LLMClient:
         endpoint: Endpoint,
         settings: LLMSettings,
         *,
+        cache: ResponseCache | None = None,
         http_client: httpx2.AsyncClient | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.endpoint = endpoint
-        self.wire = Wire(endpoint, settings, http_client, sleep)
+        self.wire = Wire(endpoint, settings, cache=cache, http_client=http_client, sleep=sleep)
         self._notes: Notes | None = None
         self._learning = asyncio.Lock()
 
@@ -99,6 +105,7 @@ class LLMClient:
         seed: int | None = None,
         json_schema: type[BaseModel] | None = None,
         prefix: str | None = None,
+        origin: Origin | None = None,
     ) -> Reply:
         """Have the model answer, or go on after `prefix` as if it had begun so.
 
@@ -110,12 +117,13 @@ class LLMClient:
             await self._require_continuation()
         if json_schema is not None:
             body["response_format"] = _response_format(json_schema)
-        choice, usage = await self._complete(body, _only_choice)
+        again_the_same = temperature == 0 or seed is not None
+        choice, usage = await self._complete(body, _only_choice, origin if again_the_same else None)
         text = choice.message.content or ""
         return Reply(text=text, usage=usage, complete=choice.finish_reason != "length")
 
     async def structured(
-        self, messages: Messages, schema: type[M], *, max_tokens: int, seed: int | None = None
+        self, messages: Messages, schema: type[M], *, max_tokens: int, origin: Origin | None = None
     ) -> tuple[M, Usage]:
         """Have the model answer with an object of this type.
 
@@ -123,7 +131,7 @@ class LLMClient:
             LLMReplyInvalid: the answer was cut off at `max_tokens` or is no such object. Not tried again: at
                 temperature 0 the model would say the same.
         """
-        reply = await self.chat(messages, max_tokens=max_tokens, seed=seed, json_schema=schema)
+        reply = await self.chat(messages, max_tokens=max_tokens, json_schema=schema, origin=origin)
         if not reply.complete:
             raise LLMReplyInvalid(f"the {schema.__name__} was cut off after {max_tokens} tokens")
         try:
@@ -132,7 +140,7 @@ class LLMClient:
             raise LLMReplyInvalid(f"the answer is no {schema.__name__}: {reply.text[:200]!r}") from exc
 
     async def label_logprobs(
-        self, messages: Messages, prefix: str, labels: Sequence[str]
+        self, messages: Messages, prefix: str, labels: Sequence[str], *, origin: Origin | None = None
     ) -> tuple[dict[str, float], Usage]:
         """Natural-log probability of each label as the next token after `prefix`, over the whole vocabulary.
 
@@ -150,7 +158,7 @@ class LLMClient:
             await self._require_continuation()
         body = self._body(messages, prefix, max_tokens=1, temperature=0.0, seed=None) | {"logprobs": True}
         if can.exact_label_logprobs:
-            ids = await self._label_ids(prefix, labels)
+            ids = await self.label_ids(prefix, labels)
             body |= {"logprob_token_ids": list(ids.values()), "return_tokens_as_token_ids": True}
             tokens = {f"token_id:{token}": label for label, token in ids.items()}
         elif can.top_logprobs:
@@ -165,26 +173,20 @@ class LLMClient:
         def read(reply: ChatCompletion) -> dict[str, float]:
             return _label_logprobs(reply, tokens, exact=can.exact_label_logprobs)
 
-        return await self._complete(body, read)
+        return await self._complete(body, read, origin)
 
-    async def _complete(self, body: Mapping[str, Any], read: Callable[[ChatCompletion], R]) -> tuple[R, Usage]:
+    async def _complete(
+        self, body: Mapping[str, Any], read: Callable[[ChatCompletion], R], origin: Origin | None
+    ) -> tuple[R, Usage]:
         def parse(content: bytes) -> tuple[R, ChatCompletion]:
             reply = ChatCompletion.model_validate_json(content)
-            self._check_model(reply.model)
+            self.check_model(reply.model)
             return read(reply), reply
 
         began = time.perf_counter()
-        (result, reply), requests = await self.wire.post("chat/completions", body, parse)
-        counts = reply.usage
-        details = counts.prompt_tokens_details if counts else None
-        return result, Usage(
-            requests=requests,
-            prompt_tokens=counts.prompt_tokens if counts else 0,
-            cached_tokens=(details.cached_tokens if details else None) or 0,
-            completion_tokens=counts.completion_tokens if counts else 0,
-            seconds=time.perf_counter() - began,
-            retries=requests - 1,
-        )
+        answer = await self.wire.post("chat/completions", body, parse, origin)
+        result, reply = answer.reply
+        return result, usage_of(answer.requests, reply.usage, began)
 
     def _body(
         self, messages: Messages, prefix: str | None, max_tokens: int, temperature: float, seed: int | None
@@ -202,8 +204,11 @@ class LLMClient:
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         return body
 
-    def _check_model(self, answered: str) -> None:
-        """An alias may answer under its dated name (`NAME-2026-01-31`); any other name is another model."""
+    def check_model(self, answered: str) -> None:
+        """Raise LLMReplyInvalid unless the model that answered is the one asked.
+
+        An alias may answer under its dated name (`NAME-2026-01-31`); any other name is another model.
+        """
         if not re.fullmatch(re.escape(self.endpoint.model) + r"(-\d[\d-]*)?", answered):
             raise LLMReplyInvalid(
                 f"{self.endpoint.base_url} answered with {answered}, asked was {self.endpoint.model}",
@@ -219,29 +224,66 @@ class LLMClient:
 
     async def _known(self) -> Notes:
         if self._notes is None:
-            self._notes = load_notes(self.endpoint)
+            self._notes = self._remembered()
         if self._notes is None:
-            self._notes = Notes(
-                base_url=self.endpoint.base_url,
-                model=self.endpoint.model,
-                instance=self.endpoint.instance,
-                capabilities=await probe_wire(self.wire),
+            self._notes = self._keep(
+                Notes(
+                    base_url=self.endpoint.base_url,
+                    model=self.endpoint.model,
+                    instance=self.endpoint.instance,
+                    capabilities=await probe_wire(self.wire),
+                )
             )
-            save_notes(self.endpoint, self._notes)
         return self._notes
 
-    async def _label_ids(self, prefix: str, labels: Sequence[str]) -> dict[str, int]:
+    def _remembered(self) -> Notes | None:
+        cache = self.wire.cache
+        if cache is not None and cache.only:
+            kept = cache.notes(self.endpoint.model)
+            return Notes.model_validate_json(kept) if kept else None
+        notes = load_notes(self.endpoint)
+        if cache is not None and notes:
+            cache.put_notes(self.endpoint.model, notes.model_dump_json().encode())
+        return notes
+
+    def _keep(self, notes: Notes) -> Notes:
+        save_notes(self.endpoint, notes)
+        if self.wire.cache is not None:
+            self.wire.cache.put_notes(self.endpoint.model, notes.model_dump_json().encode())
+        return notes
+
+    async def label_ids(self, prefix: str, labels: Sequence[str]) -> dict[str, int]:
+        """The id of each label's one token after `prefix`; all different.
+
+        Raises:
+            LLMRefused: a label is not exactly one token there, or two are the same one.
+        """
         async with self._learning:
             notes = await self._known()
             known = notes.label_ids.get(prefix, {})
             if new := [label for label in dict.fromkeys(labels) if label not in known]:
                 known = known | await label_ids(self.wire, prefix, new)
-                self._notes = notes.model_copy(update={"label_ids": notes.label_ids | {prefix: known}})
-                save_notes(self.endpoint, self._notes)
+                self._notes = self._keep(notes.model_copy(update={"label_ids": notes.label_ids | {prefix: known}}))
         ids = {label: known[label] for label in labels}
         if len(set(ids.values())) < len(ids):
             raise LLMRefused("two labels are the same token", hint="use other labels")
         return ids
+
+
+def usage_of(requests: int, counts: TokenCounts | None, began: float) -> Usage:
+    """What a call cost that began at `began` (`time.perf_counter`); `requests` 0: the response cache answered."""
+    seconds = time.perf_counter() - began
+    if requests == 0:
+        return Usage(cache_hits=1, seconds=seconds)
+    details = counts.prompt_tokens_details if counts else None
+    return Usage(
+        requests=requests,
+        prompt_tokens=counts.prompt_tokens if counts else 0,
+        cached_tokens=(details.cached_tokens if details else None) or 0,
+        completion_tokens=counts.completion_tokens if counts else 0,
+        seconds=seconds,
+        retries=requests - 1,
+    )
 
 
 def _only_choice(reply: ChatCompletion) -> Choice:

@@ -1,11 +1,16 @@
-"""One request to the LLM, with retries and a deadline. Reads a path and a body, produces a checked reply."""
+"""One request to the LLM, with retries and a deadline. Reads a path and a body, produces a checked reply.
+
+Where there is a response cache it answers what was asked before.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 import httpx2
 from pydantic import BaseModel, Field, ValidationError
@@ -20,11 +25,10 @@ from tenacity import (
 )
 
 from xdrec_agent.endpoint import Endpoint
-from xdrec_agent.errors import LLMError, LLMReplyInvalid, LLMTimeout
+from xdrec_agent.errors import CacheMiss, LLMError, LLMReplyInvalid, LLMTimeout
+from xdrec_agent.replicas import Replica, Replicas
+from xdrec_agent.response_cache import Origin, ResponseCache, key_of
 from xdrec_agent.settings import LLMSettings
-
-if TYPE_CHECKING:
-    import openai
 
 T = TypeVar("T")
 Logprob = Annotated[float, Field(allow_inf_nan=False, le=1e-3)]
@@ -88,106 +92,163 @@ class ChatCompletion(BaseModel):
     usage: TokenCounts | None = None
 
 
-class Wire:
-    """Sends requests to one endpoint, `concurrency` at a time; an async context manager.
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """A parsed reply and how many requests it took; none if it came from the response cache."""
 
-    A call's deadline starts when its turn has come and covers all its attempts and the pauses between them.
+    reply: T
+    requests: int
+
+
+@dataclass(frozen=True)
+class _Request(Generic[T]):
+    method: str
+    path: str
+    body: Mapping[str, Any] | None
+    parse: Callable[[bytes], T]
+
+
+class Wire:
+    """Sends requests to one endpoint, `concurrency` at a time to each of its servers; an async context manager.
+
+    A call's deadline starts when its turn has come and covers all its attempts and the pauses between them. An attempt
+    that failed is made again at another server where there is one.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
         settings: LLMSettings,
+        *,
+        cache: ResponseCache | None = None,
         http_client: httpx2.AsyncClient | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.endpoint = endpoint
+        self.cache = cache
         self._settings = settings
         self._http_client = http_client
         self._sleep = sleep
-        self._turn = asyncio.Semaphore(settings.concurrency)
-        self._openai: openai.AsyncOpenAI | None = None
+        self._turn = asyncio.Semaphore(settings.concurrency * len(endpoint.base_urls))
+        self._replicas: Replicas | None = None
 
     async def __aenter__(self) -> Self:
+        if self.cache is not None and self.cache.only:
+            return self
         import openai
 
-        self._openai = openai.AsyncOpenAI(
-            base_url=self.endpoint.base_url,
-            api_key=self.endpoint.key or "none",
-            organization="",
-            project="",
-            max_retries=0,
-            timeout=self._settings.timeout_s,
-            http_client=self._http_client or _http_client(self.endpoint, self._settings),
+        clients = [
+            openai.AsyncOpenAI(
+                base_url=base_url,
+                api_key=self.endpoint.key or "none",
+                organization="",
+                project="",
+                max_retries=0,
+                timeout=self._settings.timeout_s,
+                http_client=self._http_client or _http_client(self.endpoint, self._settings),
+            )
+            for base_url in self.endpoint.base_urls
+        ]
+        recovery_s = self._settings.recovery_s
+        self._replicas = Replicas(
+            [Replica(url, client, recovery_s) for url, client in zip(self.endpoint.base_urls, clients, strict=True)]
         )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._openai is not None:
-            await self._openai.close()
+        for replica in self._replicas.all if self._replicas else ():
+            await replica.client.close()
 
-    async def post(self, path: str, body: Mapping[str, Any], parse: Callable[[bytes], T]) -> tuple[T, int]:
-        """Send a body and parse the reply; returns it with the number of requests that were needed.
+    async def post(
+        self, path: str, body: Mapping[str, Any], parse: Callable[[bytes], T], origin: Origin | None = None
+    ) -> Answer[T]:
+        """Send a body and parse the reply.
 
-        `path` is relative to the base URL, or to the server's root if it begins with a slash. `parse` raises
-        pydantic's ValidationError or `LLMReplyInvalid` for a reply that is not as promised: a failed attempt.
+        Args:
+            path: relative to the base URL, or to the server's root if it begins with a slash.
+            parse: raises pydantic's ValidationError or `LLMReplyInvalid` for a reply that is not as promised: a failed
+                attempt.
+            origin: what is asked for whom; None: the reply is neither kept nor taken from the response cache.
 
         Raises:
             LLMError: all attempts failed; the error is that of the last one.
+            CacheMiss: nothing but the cache may answer.
         """
-        return await self._call("POST", path, body, parse)
+        key = key_of(self.endpoint.model, origin, path, body) if self.cache is not None and origin else ""
+        kept = self.cache.get(key) if self.cache is not None and key else None
+        if kept is not None:
+            # What does not parse was kept by another version: asked again.
+            with suppress(ValidationError, LLMReplyInvalid):
+                return Answer(parse(kept), 0)
+        content, answer = await self._call(_Request("POST", path, body, parse))
+        if self.cache is not None and origin:
+            self.cache.put(key, content, origin.user)
+        return answer
 
     async def get(self, path: str, parse: Callable[[bytes], T]) -> T:
-        """As `post`, without a body; returns the parsed reply."""
-        return (await self._call("GET", path, None, parse))[0]
+        """As `post`, without a body or a cache; returns the parsed reply."""
+        return (await self._call(_Request("GET", path, None, parse)))[1].reply
 
-    async def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None, parse: Callable[[bytes], T]
-    ) -> tuple[T, int]:
-        deadline = self._settings.timeout_s
+    async def _call(self, request: _Request[T]) -> tuple[bytes, Answer[T]]:
+        if self.cache is not None and self.cache.only:
+            raise CacheMiss(
+                f"the response cache {self.cache.folder} lacks a reply of {self.endpoint.model}",
+                hint="run it once with llm.cache = on and a server",
+            )
         attempts = AsyncRetrying(
             sleep=self._sleep,
             retry=retry_if_exception(lambda exc: isinstance(exc, LLMError) and exc.retryable),
             wait=_pause,
-            stop=stop_after_attempt(self._settings.attempts) | stop_before_delay(deadline),
+            stop=stop_after_attempt(self._settings.attempts) | stop_before_delay(self._settings.timeout_s),
             reraise=True,
         )
+        tried: set[Replica] = set()
         async with self._turn:
-            try:
-                async with asyncio.timeout(deadline):
-                    reply: T = await attempts(self._attempt, method, path, body, parse)
-            except TimeoutError as exc:
-                raise LLMTimeout(
-                    f"{self.endpoint.base_url}: no answer within {deadline:g} s",
-                    hint="raise llm.timeout_s, or xdrec llm status",
-                ) from exc
-        return reply, attempts.statistics["attempt_number"]
+            deadline = asyncio.get_running_loop().time() + self._settings.timeout_s
+            made: tuple[bytes, T] = await attempts(self._attempt, request, tried, deadline)
+        content, reply = made
+        return content, Answer(reply, attempts.statistics["attempt_number"])
 
-    async def _attempt(self, method: str, path: str, body: Mapping[str, Any] | None, parse: Callable[[bytes], T]) -> T:
-        from xdrec_agent.llm_errors import FOREIGN, translate
-
-        if self._openai is None:
+    async def _attempt(self, request: _Request[T], tried: set[Replica], deadline: float) -> tuple[bytes, T]:
+        if self._replicas is None:
             msg = "the client must be entered first: `async with`"
             raise RuntimeError(msg)
-        url = self.endpoint.root_url + path if path.startswith("/") else path
-        try:
-            if method == "GET":
-                response = await self._openai.get(url, cast_to=httpx2.Response)
-            else:
-                response = await self._openai.post(url, cast_to=httpx2.Response, body=body)
-        except FOREIGN as exc:
-            raise translate(exc, self.endpoint.base_url) from exc
-        try:
-            return parse(response.content)
-        except ValidationError as exc:
-            first = exc.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            raise LLMReplyInvalid(
-                f"{self.endpoint.base_url} sent a malformed reply: {place} {first['msg']}",
-                hint="xdrec llm status",
-            ) from exc
+        with self._replicas.one(tried) as replica:
+            tried.add(replica)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    content = await _send(replica, request)
+                return content, request.parse(content)
+            except TimeoutError as exc:
+                raise LLMTimeout(
+                    f"{replica.base_url}: no answer within {self._settings.timeout_s:g} s",
+                    hint="raise llm.timeout_s, or xdrec llm status",
+                ) from exc
+            except ValidationError as exc:
+                first = exc.errors(include_url=False, include_input=False)[0]
+                place = ".".join(map(str, first["loc"]))
+                raise LLMReplyInvalid(
+                    f"{replica.base_url} sent a malformed reply: {place} {first['msg']}",
+                    hint="xdrec llm status",
+                ) from exc
+
+
+async def _send(replica: Replica, request: _Request[T]) -> bytes:
+    from xdrec_agent.llm_errors import FOREIGN, translate
+
+    # Paths from the root are vLLM's own routes, beside the OpenAI-compatible ones under /v1.
+    root = replica.base_url.rstrip("/").removesuffix("/v1")
+    url = root + request.path if request.path.startswith("/") else request.path
+    try:
+        if request.method == "GET":
+            response = await replica.client.get(url, cast_to=httpx2.Response)
+        else:
+            response = await replica.client.post(url, cast_to=httpx2.Response, body=request.body)
+    except FOREIGN as exc:
+        raise translate(exc, replica.base_url) from exc
+    return bytes(response.content)
 
 
 def _http_client(endpoint: Endpoint, settings: LLMSettings) -> httpx2.AsyncClient:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from retrieval.columns import INTERACTION_COLUMNS
 from retrieval.errors import BackendError, SetupError, UsageError
-from xdrec_agent.assembly import open_store
+from xdrec_agent.assembly import open_responses, open_store
 from xdrec_agent.settings import Settings
 
 Record = dict[str, Any]
@@ -140,8 +140,23 @@ def _may_be_of(row: object, user: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(user)}(?!\w)", str(row)) is not None
 
 
+def _replies(settings: Settings, user: str) -> list[Record]:
+    if not settings.responses_dir.is_dir():
+        return []
+    with open_responses(settings) as cache:
+        return [{"request": key, "reply": json.loads(reply)} for key, reply in cache.of_user(user)]
+
+
+def _delete_replies(settings: Settings, user: str) -> int:
+    if not settings.responses_dir.is_dir():
+        return 0
+    with open_responses(settings) as cache:
+        return cache.delete_user(user)
+
+
 PLACES: Final[Mapping[str, Place]] = {
     "interactions": Place(_interactions, _delete_interactions),
     "rejected_rows": Place(_rejected_rows, _delete_rejected_rows),
+    "llm_replies": Place(_replies, _delete_replies),
 }
 """Every place, by name. What keeps something about a person registers here."""

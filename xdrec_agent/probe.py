@@ -73,7 +73,7 @@ async def probe_wire(wire: Wire) -> Capabilities:
 
 async def _chat(wire: Wire, **options: Any) -> ChatCompletion:
     body = {"model": wire.endpoint.model, "max_tokens": 1, "temperature": 0} | options
-    return (await wire.post("chat/completions", body, ChatCompletion.model_validate_json))[0]
+    return (await wire.post("chat/completions", body, ChatCompletion.model_validate_json)).reply
 
 
 async def _tokens(wire: Wire) -> tuple[int, ...]:
@@ -143,7 +143,7 @@ async def _scores(wire: Wire, tokens: tuple[int, ...]) -> bool:
         return False
     body = {"model": wire.endpoint.model, "query": "Hello", "items": ["a", "b"], "label_token_ids": labels}
     try:
-        scores, _ = await wire.post("/generative_scoring", body, _Scores.model_validate_json)
+        scores = (await wire.post("/generative_scoring", body, _Scores.model_validate_json)).reply
     except (LLMRefused, LLMReplyInvalid):
         return False
     return len(scores.data) == 2

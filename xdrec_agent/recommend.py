@@ -5,7 +5,8 @@ A failing model never fails the answer: the retriever's order stands, marked as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -16,10 +17,9 @@ from retrieval.templates import PromptTemplate
 from retrieval.types import Query, Ranking
 from xdrec_agent.errors import LLMError
 from xdrec_agent.explain import ExplainContext, explain_all
-from xdrec_agent.fitted import hybrid_fit
 from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.recommendation import Explanation, Recommendation, Recommendations
-from xdrec_agent.rerank import RERANKERS, RerankContext, weight_of
+from xdrec_agent.rerank import RERANKERS, RerankContext, Reranked, fit_of, judge_of, task_of, weight_of
 from xdrec_agent.settings import ExplainSettings, RerankSettings
 
 
@@ -45,6 +45,7 @@ class Recommender:
 
     Args:
         client: an open client; None if there is no model, and then `no_client` says why.
+        templates: by task: "rerank", "judge" and "explain".
     """
 
     def __init__(
@@ -54,8 +55,7 @@ class Recommender:
         *,
         rerank: RerankSettings,
         explain: ExplainSettings,
-        rerank_template: PromptTemplate,
-        explain_template: PromptTemplate,
+        templates: Mapping[str, PromptTemplate],
         no_client: str = "no language model is configured",
     ) -> None:
         if rerank.strategy not in RERANKERS:
@@ -63,8 +63,9 @@ class Recommender:
         self.retriever = retriever
         self.store = retriever.store
         self.no_client = no_client
-        self.reranking = RerankContext(rerank, rerank_template, client)
-        self.explaining = ExplainContext(explain, explain_template, client)
+        self.templates = templates
+        self.reranking = RerankContext(rerank, templates, client)
+        self.explaining = ExplainContext(explain, templates["explain"], client)
 
     async def recommend(self, query: Query, *, explain: bool = True) -> Recommendations:
         """The best `query.k` items of the target domain.
@@ -77,7 +78,8 @@ class Recommender:
             pool = query.model_copy(update={"k": max(query.k, self.reranking.settings.candidates)})
             retrieved = self.retriever.rank(pool)
         with trace.stage("rerank"):
-            ranking = await self._rerank(query, retrieved, trace)
+            reranked = await self._rerank(query, retrieved, trace)
+        ranking = reranked.ranking
         shown = ranking.candidates[: query.k]
         explanations: list[Explanation] | list[None] = [None] * len(shown)
         if explain:
@@ -92,48 +94,41 @@ class Recommender:
                 retrieval_rank=places[c.item.id],
                 stages=c.stages,
                 matches=c.matches,
+                confidence=c.confidence,
                 explanation=explanation,
             )
             for rank, (c, explanation) in enumerate(zip(shown, explanations, strict=True), 1)
         )
-        return self._answer(query, ranking, items, trace)
+        return self._answer(query, reranked, items, trace)
 
-    async def _rerank(self, query: Query, retrieved: Ranking, trace: _Trace) -> Ranking:
-        settings = self.reranking.settings
-        if settings.strategy == "identity" or not retrieved.candidates:
-            return retrieved
-        if settings.strategy == "hybrid" and self.reranking.client and weight_of(self.reranking) == 0:
+    async def _rerank(self, query: Query, retrieved: Ranking, trace: _Trace) -> Reranked:
+        settings, client = self.reranking.settings, self.reranking.client
+        if settings.strategy == "identity":
+            return Reranked(retrieved)
+        if client is None:
+            return _degraded(retrieved, self.no_client)
+        if settings.strategy == "hybrid" and weight_of(self.reranking) == 0:
             trace.notes.append(
-                f"{self.reranking.client.endpoint.model} has weight 0 in hybrid ({_why_none(self.reranking)}):"
+                f"{client.endpoint.model} has weight 0 in hybrid ({_why_none(self.reranking)}):"
                 " it was not asked for an order; rerank.weight sets another"
             )
-        if self.reranking.client is None:
-            return _degraded(retrieved, self.no_client)
         try:
-            ranking, trace.usage["rerank"] = await RERANKERS[settings.strategy](self.reranking, query, retrieved)
-            await self._note_limits(trace)
+            async with asyncio.timeout(settings.deadline_s):
+                reranked = await RERANKERS[settings.strategy](self.reranking, query, retrieved)
+                trace.notes += await _limits(client, reranked)
         except LLMError as exc:
             return _degraded(retrieved, str(exc))
-        return ranking
-
-    async def _note_limits(self, trace: _Trace) -> None:
-        """Say so if the endpoint cannot give what the strategy works best with."""
-        client = self.reranking.client
-        if client is None or "rerank" not in trace.usage or trace.usage["rerank"].requests == 0:
-            return
-        can = await client.capabilities()
-        if not can.exact_label_logprobs:
-            trace.notes.append(
-                f"{client.endpoint.base_url} reports its {can.top_logprobs} most probable tokens only:"
-                " candidates whose label is not among them were put last"
-            )
+        except TimeoutError:
+            return _degraded(retrieved, f"{client.endpoint.model} gave no order within {settings.deadline_s:g} s")
+        trace.usage["rerank"] = reranked.usage
+        return reranked
 
     def _answer(
-        self, query: Query, ranking: Ranking, items: tuple[Recommendation, ...], trace: _Trace
+        self, query: Query, reranked: Reranked, items: tuple[Recommendation, ...], trace: _Trace
     ) -> Recommendations:
-        given = {"rerank": self.reranking.template, "explain": self.explaining.template}
-        templates = {stage: given[stage].fingerprint for stage, usage in trace.usage.items() if usage.requests}
-        client = self.reranking.client
+        asked = {stage for stage, usage in trace.usage.items() if usage.requests or usage.cache_hits}
+        tasks = {"rerank": task_of(self.reranking), "explain": "explain"}
+        ranking, client = reranked.ranking, self.reranking.client
         return Recommendations(
             user=query.history.user,
             sources=tuple(dict.fromkeys(e.item.domain for e in query.history.entries if e.item.domain != query.target)),
@@ -143,22 +138,42 @@ class Recommender:
             degraded=ranking.degraded,
             reason=ranking.reason,
             notes=tuple(trace.notes),
+            shuffles=reranked.shuffles,
+            tau=reranked.tau,
+            enough_evidence=reranked.enough_evidence,
             model=client.endpoint.model if client else None,
             seconds=trace.seconds,
             usage=trace.usage,
-            templates=templates,
+            templates={stage: self.templates[tasks[stage]].fingerprint for stage in sorted(asked)},
         )
+
+
+async def _limits(client: LLMClient, reranked: Reranked) -> list[str]:
+    """What the model or its endpoint could not give."""
+    notes = []
+    if reranked.left_out:
+        notes.append(f"{client.endpoint.model} left out {reranked.left_out} candidates: they were put last")
+    if reranked.enough_evidence is False:
+        notes.append("not enough evidence: the first item cannot be told apart from a random one")
+    if reranked.shuffles:
+        can = await client.capabilities()
+        if not can.exact_label_logprobs:
+            notes.append(
+                f"{client.endpoint.base_url} reports its {can.top_logprobs} most probable tokens only:"
+                " candidates whose label is not among them were put last"
+            )
+    return notes
 
 
 def _why_none(context: RerankContext) -> str:
     """Why a model has no say: chosen, measured, or never measured."""
     if context.settings.weight is not None:
         return "as set"
-    fit = hybrid_fit(context.client.endpoint.model, context.template.fingerprint) if context.client else None
+    fit = fit_of(context, judge_of(context))
     if fit is None:
-        return "never measured: xdrec-eval fit hybrid"
-    return f"measured: nDCG@10 {fit.ndcg_llm:.3f}, chance {fit.chance:.3f}, retriever {fit.ndcg_retrieval:.3f}"
+        return "never measured: xdrec-eval fit rerank"
+    return f"measured: nDCG@10 {fit.ndcg_alone:.3f}, chance {fit.chance:.3f}, retriever {fit.ndcg_retrieval:.3f}"
 
 
-def _degraded(retrieved: Ranking, reason: str) -> Ranking:
-    return retrieved.model_copy(update={"degraded": True, "reason": reason})
+def _degraded(retrieved: Ranking, reason: str) -> Reranked:
+    return Reranked(retrieved.model_copy(update={"degraded": True, "reason": reason}))

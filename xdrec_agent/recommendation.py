@@ -36,6 +36,8 @@ class Recommendation(Frozen):
     retrieval_rank: int = Field(ge=1)
     stages: dict[str, float] = Field(default_factory=dict)
     matches: tuple[Match, ...] = ()
+    confidence: float | None = None
+    """Calibrated, in [0, 1] (`retrieval.types.Candidate`); None: not calibrated."""
     explanation: Explanation | None = None
 
 
@@ -45,6 +47,9 @@ class Recommendations(Frozen):
     Attributes:
         source: the stage that made the order.
         degraded, reason: a stage that should have taken part failed, and how.
+        shuffles: in how many orders the model was shown the candidates; 0 if it was not asked for an order.
+        tau: mean Kendall's tau between what the shuffles gave, in [-1, 1]: near 0 the model does not know.
+        enough_evidence: whether the first item is told apart from a random one; None: not calibrated.
         notes: what the reader should know and that is no failure.
         seconds: wall time by stage.
         usage: what the language model was asked, by stage.
@@ -59,6 +64,9 @@ class Recommendations(Frozen):
     degraded: bool = False
     reason: str | None = None
     notes: tuple[str, ...] = ()
+    shuffles: int = 0
+    tau: float | None = None
+    enough_evidence: bool | None = None
     model: str | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
     usage: dict[str, Usage] = Field(default_factory=dict)

@@ -10,11 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from retrieval.templates import load_template
-from xdrec_agent.assembly import open_retriever, open_store
-from xdrec_agent.endpoint import resolve_endpoint
+from xdrec_agent.assembly import load_templates, open_client, open_retriever, open_store
 from xdrec_agent.errors import ServerNotRunning
-from xdrec_agent.llm import LLMClient
 from xdrec_agent.recommend import Recommender
 from xdrec_agent.settings import Settings
 
@@ -30,12 +27,12 @@ async def open_recommender(settings: Settings) -> AsyncIterator[Recommender]:
         SetupError: there is no store yet.
         StoreError: the store cannot be opened.
     """
-    rerank_template, explain_template = load_template("rerank"), load_template("explain")
+    templates = load_templates(settings)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(open_store(settings, create=False))
         client, no_client = None, ""
         try:
-            client = await stack.enter_async_context(LLMClient(resolve_endpoint(settings), settings.llm))
+            client = await stack.enter_async_context(open_client(settings))
         except ServerNotRunning as exc:
             no_client = f"{exc} (start it with: {exc.hint})"
         yield Recommender(
@@ -43,7 +40,6 @@ async def open_recommender(settings: Settings) -> AsyncIterator[Recommender]:
             client,
             rerank=settings.rerank,
             explain=settings.explain,
-            rerank_template=rerank_template,
-            explain_template=explain_template,
+            templates=templates,
             no_client=no_client,
         )

@@ -31,7 +31,8 @@ class LLMSettings(Section):
     model: str = "smollm2-135m-instruct"
     """A name of `xdrec models list`, a Hugging Face id, or a folder."""
     base_url: str | None = None
-    """An OpenAI-compatible endpoint to use as it is; None: the vLLM server that `xdrec llm up` starts."""
+    """An OpenAI-compatible endpoint to use as it is, or several of the same model, separated by commas: they are
+    balanced. None: the vLLM server that `xdrec llm up` starts."""
     api_key: SecretStr | None = None
     """Key for `base_url`; the server of `xdrec llm up` makes its own."""
     allow_remote: bool = False
@@ -47,19 +48,43 @@ class LLMSettings(Section):
     """Deadline of one call, retries included."""
     attempts: int = Field(default=3, ge=1)
     concurrency: int = Field(default=16, ge=1)
+    """Requests in flight at a time, per server."""
+    recovery_s: float = Field(default=5, gt=0)
+    """How long a server that keeps failing is left out before it is tried again."""
+    cache: Literal["on", "off", "only"] = "on"
+    """Whether replies are kept and used again; "only": nothing else answers, a miss is an error."""
+    cache_gib: float = Field(default=1, gt=0)
+    """Size of the response cache; the oldest replies go first."""
 
 
 class RerankSettings(Section):
     """How candidates are reranked."""
 
     strategy: str = "hybrid"
-    candidates: int = Field(default=20, ge=1)
-    """How many of the retriever's candidates are shown to the model."""
-    shuffles: int = Field(default=2, ge=1)
+    """identity, listwise-logprob, pointwise-logprob, listwise-generate or hybrid."""
+    judge: str | None = None
+    """Whose judgement `hybrid` mixes with the retriever's score; None: the one fitted for the model."""
     weight: float | None = Field(default=None, ge=0, le=1)
-    """Of the model's score in `hybrid`; None: the fitted one of the model, 0 if there is none."""
+    """Of the judge in `hybrid`; None: the fitted one of the model, 0 if there is none."""
+    candidates: int = Field(default=20, ge=1)
+    """How many of the retriever's candidates are reranked."""
+    window: int = Field(default=20, ge=2, le=52)
+    """How many of them the model is shown at once."""
+    scheme: Literal["windows", "tournament"] = "windows"
+    """How more of them are reranked: windows that move up from the bottom, or groups whose better halves meet."""
+    min_shuffles: int = Field(default=2, ge=1)
+    max_shuffles: int = Field(default=8, ge=1)
+    """More than the least only while the top still moves more than noise would."""
+    aggregate: Literal["mean", "borda"] = "mean"
+    """Consensus of shuffles: mean log-probability, or mean rank."""
+    template: str = "rerank"
+    """Template of the lists: a shipped one's name or a file."""
+    judge_template: str = "judge"
+    """Template of `pointwise-logprob`."""
     max_history: int = Field(default=10, ge=1)
     """Most recent liked items shown to the model."""
+    deadline_s: float = Field(default=120, gt=0)
+    """How long reranking may take; after that the retriever's order stands, marked as degraded."""
     seed: int = 0
 
 
@@ -69,6 +94,8 @@ class ExplainSettings(Section):
     max_tokens: int = Field(default=160, ge=32)
     evidence: int = Field(default=3, ge=1, le=10)
     """History items offered to the model as reasons, the best matching ones."""
+    deadline_s: float = Field(default=120, gt=0)
+    """How long a reason may take; after that the plain one from the catalogue's facts stands."""
 
 
 class Settings(BaseSettings):
@@ -106,6 +133,11 @@ class Settings(BaseSettings):
     def index_dir(self) -> Path:
         """Folder of the indexes."""
         return self.home / "index"
+
+    @property
+    def responses_dir(self) -> Path:
+        """Folder of the response cache."""
+        return self.home / "responses"
 
     @property
     def server_dir(self) -> Path:

@@ -1,11 +1,11 @@
-"""Promises of the candidates that reranking is measured on, and of the fit made from them."""
+"""Promises of the candidates that reranking is measured on."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from eval.fit_hybrid import CHANCE_OF_20, Scored
+from eval.choices import CHANCE_OF_20
 from eval.negatives import count_matched
 from eval.protocol import Case
 from retrieval.types import History
@@ -42,11 +42,3 @@ def test_what_the_user_knows_is_never_a_negative():
 def test_chance_is_what_the_data_set_states():
     """The mean nDCG@10 over the twenty places of the truth is .227."""
     assert pytest.approx(0.227, abs=5e-4) == CHANCE_OF_20
-
-
-def test_the_mixture_moves_from_one_score_to_the_other():
-    """Weight 0 is the retriever's nDCG, weight 1 the model's."""
-    up, down = np.linspace(1, 0, 20), np.linspace(0, 1, 20)
-    scored = Scored("u", 0, retrieval=up, llm=down)
-    assert scored.ndcg(0.0) == 1
-    assert scored.ndcg(1.0) == 0

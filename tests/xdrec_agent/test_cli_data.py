@@ -108,7 +108,7 @@ def test_an_export_holds_what_every_place_keeps_of_this_person_alone(xdrec):
 def test_deleting_a_person_reaches_every_place_and_nobody_else(xdrec, home):
     """The report counts each place; a second deletion finds nobody."""
     done = xdrec("users", "delete", "ada", "--yes")
-    assert done.stdout == "interactions: 1 deleted\nrejected_rows: 1 deleted\n"
+    assert done.stdout == "interactions: 1 deleted\nrejected_rows: 1 deleted\nllm_replies: 0 deleted\n"
     left = json.loads(xdrec("users", "export", "bob").stdout)
     assert (len(left["interactions"]), len(left["rejected_rows"])) == (1, 1)
     assert all(b"ada" not in file.read_bytes() for file in (home / "rejects").iterdir())

@@ -63,7 +63,7 @@ def test_a_loopback_url_is_used_as_it_is(tmp_path, url):
     assert (endpoint.base_url, endpoint.key, endpoint.model) == (url.rstrip("/"), "k", "m")
     assert not endpoint.managed
     assert endpoint.loopback
-    assert endpoint.root_url + "/v1" == endpoint.base_url
+    assert endpoint.base_urls == (endpoint.base_url,)
 
 
 @pytest.mark.parametrize(

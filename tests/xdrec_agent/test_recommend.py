@@ -78,8 +78,7 @@ async def recommend(retriever, fake, query, *, explain=True, **options):
     recommender_options = {
         "rerank": RerankSettings(**options),
         "explain": ExplainSettings(),
-        "rerank_template": load_template("rerank"),
-        "explain_template": load_template("explain"),
+        "templates": {task: load_template(task) for task in ("rerank", "judge", "explain")},
     }
     if fake is None:
         recommender = Recommender(retriever, None, **recommender_options, no_client="the server does not run")
@@ -188,7 +187,6 @@ def test_an_unknown_strategy_names_the_known_ones(retriever):
             None,
             rerank=RerankSettings(strategy="magic"),
             explain=ExplainSettings(),
-            rerank_template=load_template("rerank"),
-            explain_template=load_template("explain"),
+            templates={task: load_template(task) for task in ("rerank", "judge", "explain")},
         )
     assert "hybrid" in caught.value.hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 
 import fake_llm
@@ -17,7 +18,10 @@ from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
 from xdrec_agent.errors import LLMError
 from xdrec_agent.llm import LLMClient
-from xdrec_agent.rerank import LABELS, RERANKERS, RerankContext, seed_of, shuffles, standardised
+from xdrec_agent.rerank import JUDGES, RERANKERS, RerankContext
+from xdrec_agent.rerank.consistency import shuffles
+from xdrec_agent.rerank.context import seed_of, standardised
+from xdrec_agent.rerank.prompt import LABELS
 from xdrec_agent.settings import LLMSettings, RerankSettings
 
 LIKED = HistoryEntry(item=Item(domain="films", id="alien", title="Alien", creators=("Ridley Scott",)))
@@ -47,11 +51,22 @@ async def no_nap(_seconds):
     """Retries at once."""
 
 
-async def rerank(fake, ranking, strategy="listwise-logprob", query=QUERY, **options):
+TEMPLATES = {task: load_template(task) for task in ("rerank", "judge")}
+
+
+async def reranked(fake, ranking, strategy="listwise-logprob", query=QUERY, **options):
     client = LLMClient(fake.endpoint(), LLMSettings(attempts=2), http_client=fake.http_client(), sleep=no_nap)
+    if shown := options.pop("shuffles", None):
+        options |= {"min_shuffles": shown, "max_shuffles": shown}
     async with client:
-        context = RerankContext(RerankSettings(strategy=strategy, **options), load_template("rerank"), client)
+        context = RerankContext(RerankSettings(strategy=strategy, **options), TEMPLATES, client)
         return await RERANKERS[strategy](context, query, ranking)
+
+
+async def rerank(fake, ranking, strategy="listwise-logprob", query=QUERY, **options):
+    """The order and its cost."""
+    found = await reranked(fake, ranking, strategy, query, **options)
+    return found.ranking, found.usage
 
 
 async def test_the_preferred_candidate_comes_first_wherever_it_stood():
@@ -116,39 +131,137 @@ async def test_a_failing_model_raises_and_never_ranks():
         await rerank(fake, retrieved(5))
 
 
-@settings(max_examples=25, deadline=None)
-@given(n=st.integers(1, 60), seed=st.integers(0, 2**32), count=st.integers(1, 3), top=st.booleans())
-def test_the_output_is_a_permutation(n, seed, count, top):
-    """For any number of candidates and any log-probabilities, with exact or only some labels reported."""
+STRATEGIES = [*RERANKERS, *(f"hybrid of {judge}" for judge in JUDGES)]
+
+
+def random_model(seed):
+    """Log-probabilities, yes-no scores and permutations as a model without sense would give them."""
     rng = np.random.default_rng(seed)
 
     def labels(body):
-        return {label: float(-rng.exponential(5)) for label in shown(body)} | {"?": -1.0}
+        return {label: float(-rng.exponential(5)) for label in (*shown(body), "Y", "N")} | {"?": -1.0}
 
-    fake = FakeLLM(labels=labels, vllm=True)
-    ranking, _ = asyncio.run(rerank(fake, retrieved(n), shuffles=count, seed=seed, candidates=52 if top else 20))
+    def text(body):
+        named = rng.choice(list(shown(body)) or ["A"], size=max(1, len(shown(body))))
+        return json.dumps({"order": " > ".join(f"[{label}]" for label in named)})
+
+    return FakeLLM(labels=labels, text=text, scores=lambda body: rng.random(len(body["items"])).tolist())
+
+
+def options_of(name):
+    """The strategy and settings that a name of `STRATEGIES` stands for."""
+    strategy, _, judge = name.partition(" of ")
+    return strategy, ({"judge": judge, "weight": 0.5} if judge else {})
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    name=st.sampled_from(STRATEGIES),
+    n=st.integers(1, 60),
+    seed=st.integers(0, 2**32),
+    window=st.integers(10, 52),
+    scheme=st.sampled_from(["windows", "tournament"]),
+    candidates=st.integers(1, 80),
+)
+def test_any_strategy_gives_a_permutation(name, n, seed, window, scheme, candidates):
+    """For any number of candidates, any window and whatever the model thinks."""
+    strategy, options = options_of(name)
+    options |= {"window": window, "scheme": scheme, "candidates": candidates, "max_shuffles": 2}
+    ranking, _ = asyncio.run(rerank(random_model(seed), retrieved(n), strategy, seed=seed % 1000, **options))
     assert sorted(ranking.ids) == sorted(retrieved(n).ids)
+    assert strategy in {ranking.source, "identity"}
+    assert ranking.ids[candidates:] == retrieved(n).ids[candidates:]
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.binary(max_size=200))
-def test_garbage_from_the_server_is_an_error_not_a_ranking(garbage):
+@settings(max_examples=30, deadline=None)
+@given(
+    name=st.sampled_from([s for s in STRATEGIES if s not in {"identity", "hybrid"}]), garbage=st.binary(max_size=200)
+)
+def test_garbage_from_the_server_is_an_error_not_a_ranking(name, garbage):
     """Whatever bytes come back, the result is an LLMError."""
     fake = FakeLLM()
     fake.then(*[lambda *_: httpx2.Response(200, content=garbage)] * 40)
+    strategy, options = options_of(name)
     with pytest.raises(LLMError):
-        asyncio.run(rerank(fake, retrieved(5)))
+        asyncio.run(rerank(fake, retrieved(5), strategy, **options))
 
 
-async def test_the_same_seed_gives_the_same_ranking_and_concurrency_does_not_change_it():
+def steady(body):
+    """Prefers by the label and a little by the title, always the same."""
+    likes = {label: -float(ord(label) % 7) - 0.01 * len(t) for label, t in shown(body).items()}
+    return likes | {"Y": -0.1 * (len(str(body["messages"])) % 7), "N": -1.0, "?": -9.0}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+async def test_the_same_seed_gives_the_same_ranking_and_concurrency_does_not_change_it(name):
     """Shuffles are derived from the person and the seed alone."""
 
-    def labels(body):
-        return {label: -float(ord(label) % 7) - 0.01 * len(t) for label, t in shown(body).items()} | {"?": -9.0}
+    def scores(body):
+        return [len(item) % 7 / 7 for item in body["items"]]
 
-    one, _ = await rerank(FakeLLM(labels=labels), retrieved(15), shuffles=3, seed=4)
-    many = await asyncio.gather(*(rerank(FakeLLM(labels=labels), retrieved(15), shuffles=3, seed=4) for _ in range(4)))
-    assert {ranking.ids for ranking, _ in many} == {one.ids}
+    def text(body):
+        return json.dumps(
+            {"order": " > ".join(f"[{label}]" for label in sorted(shown(body), key=lambda x: ord(x) % 5))}
+        )
+
+    strategy, options = options_of(name)
+
+    async def run():
+        fake = FakeLLM(labels=steady, scores=scores, text=text)
+        return (await rerank(fake, retrieved(33), strategy, seed=4, candidates=33, **options))[0].ids
+
+    one = await run()
+    assert set(await asyncio.gather(*(run() for _ in range(4)))) == {one}
+
+
+async def test_more_shuffles_are_drawn_only_while_they_agree_on_something_unsettled():
+    """A sure model needs two; one that only likes places gets a few more, and tau says that it knows nothing."""
+    sure = await reranked(FakeLLM(labels=ranks_by_title), retrieved(20))
+    biased = await reranked(FakeLLM(labels=likes_places), retrieved(20))
+    assert sure.shuffles == 2
+    assert 4 <= biased.shuffles < 8
+    assert sure.tau == 1
+    assert abs(biased.tau) < 0.5
+    assert sure.usage.requests == 2
+
+
+def ranks_by_title(body):
+    """A model that knows what it wants: a higher number is better."""
+    return {label: float(title.split()[1]) - 30 for label, title in shown(body).items()} | {"?": -50.0}
+
+
+def likes_places(body):
+    """A model that looks at labels only, without any order in them."""
+    return {label: -float(ord(label) * 7919 % 101) / 10 for label in shown(body)} | {"?": -50.0}
+
+
+async def test_borda_counts_places_and_not_margins():
+    """A single shuffle that is very sure cannot overrule the others."""
+    calls = []
+
+    def labels(body):
+        calls.append(body)
+        books = shown(body)
+        wild = len([c for c in calls if shown(c)]) == 1
+        favourite = "Book 0" if wild else "Book 4"
+        return {label: (-0.01 if t == favourite else -90.0 if wild else -3.0) for label, t in books.items()} | {
+            "?": -99.0
+        }
+
+    mean, _ = await rerank(FakeLLM(labels=labels), retrieved(5), shuffles=4)
+    calls.clear()
+    borda, _ = await rerank(FakeLLM(labels=labels), retrieved(5), shuffles=4, aggregate="borda")
+    assert mean.ids[0] == "b0"
+    assert borda.ids[0] == "b4"
+
+
+async def test_what_a_written_permutation_leaves_out_is_counted():
+    """A model that names one label three times has ranked one candidate; the others follow in the retriever's order."""
+    fake = FakeLLM(text=lambda body: json.dumps({"order": "[B] > [B] > [B]"}))
+    found = await reranked(fake, retrieved(3), "listwise-generate")
+    label_b = next(t for c in fake.calls for label, t in shown(c).items() if label == "B")
+    assert found.left_out == 2
+    assert found.ranking.ids == tuple(sorted(["b0", "b1", "b2"], key=lambda i: i != f"b{label_b.split()[1]}"))
 
 
 @given(n=st.integers(1, 40), count=st.integers(1, 9), seed=st.integers(0, 1000))

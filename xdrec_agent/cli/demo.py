@@ -126,12 +126,12 @@ async def _ask(configured: Settings, described: DemoPack, k: int) -> None:
 
 async def _orders(recommender: Recommender, query: Query, answer: Recommendations) -> Table:
     """The retriever's order, the model's alone, and the final one, side by side."""
-    from xdrec_agent.rerank import listwise_logprob
+    from xdrec_agent.rerank import RERANKERS
 
     context = recommender.reranking
     pool = query.model_copy(update={"k": max(query.k, context.settings.candidates)})
     retrieved = recommender.retriever.rank(pool)
-    model, _ = await listwise_logprob(context, query, retrieved)
+    model = (await RERANKERS["listwise-logprob"](context, query, retrieved)).ranking
     table = Table("", "the retriever", "the model alone", "final order", box=SIMPLE_HEAD)
     for place, entry in enumerate(answer.items):
         first, second = (ranking.candidates[place].item.title for ranking in (retrieved, model))

@@ -96,6 +96,39 @@ def status(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     _print(shown)
 
 
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete every kept reply.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """The replies that are kept on disk: how many, where, how large.
+
+    With llm.cache = only (XDREC_LLM__CACHE=only) nothing else answers, and a run can be replayed without a server.
+
+    \b
+    Examples:
+      xdrec llm cache
+      xdrec llm cache --clear
+    """
+    import json
+
+    from xdrec_agent.assembly import open_responses
+
+    configured = settings()
+    if not configured.responses_dir.is_dir():
+        shown: dict[str, Any] = {"folder": str(configured.responses_dir), "replies": 0, "bytes": 0}
+    else:
+        with open_responses(configured) as replies:
+            deleted = replies.clear() if clear else None
+            shown = {"folder": str(replies.folder), "replies": len(replies), "bytes": replies.bytes}
+            shown |= {} if deleted is None else {"deleted": deleted}
+    if json_:
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    for name, value in shown.items():
+        typer.echo(f"{name:14} {value}")
+
+
 def _print(shown: dict[str, Any]) -> None:
     for name, value in shown.items():
         if name != "capabilities":

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from retrieval.templates import visible
 from retrieval.types import Item, Query
 from xdrec_agent.recommendation import Recommendation, Recommendations
 
@@ -20,7 +21,7 @@ def print_recommendations(answer: Recommendations, query: Query, console: Consol
         out.print(_line(item))
         if item.explanation:
             mark = {"llm": "written by the model, checked", "evidence": "from the catalogue's facts"}
-            reason = Text(item.explanation.text).append(f"  ({mark[item.explanation.source]})", style="dim")
+            reason = Text(visible(item.explanation.text)).append(f"  ({mark[item.explanation.source]})", style="dim")
             out.print(Padding(reason, (0, 0, 0, 4)))
     if answer.degraded:
         out.print(Text(f"degraded: this is the retriever's order, because {answer.reason}", style="bold yellow"))
@@ -30,19 +31,19 @@ def print_recommendations(answer: Recommendations, query: Query, console: Consol
 
 
 def _heading(answer: Recommendations, query: Query) -> Text:
-    said = [e.item.title for e in query.history.liked if e.item.domain != query.target]
+    said = [visible(e.item.title) for e in query.history.liked if e.item.domain != query.target]
     who = answer.user or ", ".join(said) or f"“{query.text}”"
     head = Text(f"{answer.target} for {who}", style="bold")
     return head.append(f"  from {', '.join(answer.sources)}" if answer.sources else "", style="dim")
 
 
 def _line(entry: Recommendation) -> Text:
-    line = Text(f"{entry.rank:>2}  ").append(entry.item.title, style="bold cyan").append(_by(entry.item))
+    line = Text(f"{entry.rank:>2}  ").append(visible(entry.item.title), style="bold cyan").append(_by(entry.item))
     return line.append(f"  retriever: {entry.retrieval_rank}", style="dim")
 
 
 def _by(item: Item) -> str:
-    creators = f" by {', '.join(item.creators)}" if item.creators else ""
+    creators = f" by {visible(', '.join(item.creators))}" if item.creators else ""
     return creators + (f", {item.year}" if item.year else "")
 
 
@@ -51,4 +52,7 @@ def _cost(answer: Recommendations) -> str:
     requests = sum(u.requests for u in answer.usage.values())
     tokens = sum(u.prompt_tokens + u.completion_tokens for u in answer.usage.values())
     asked = f"; {requests} requests, {tokens} tokens to {answer.model}" if requests else ""
-    return f"order: {answer.source}; {stages}{asked}"
+    hits = sum(u.cache_hits for u in answer.usage.values())
+    kept = f"; {hits} replies from the cache" if hits else ""
+    sure = f"; {answer.shuffles} shuffles, tau {answer.tau:.2f}" if answer.tau is not None else ""
+    return f"order: {answer.source}{sure}; {stages}{asked}{kept}"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xdrec_agent.settings import Settings
 
 Texts = list[str]
+_STRATEGIES = "identity, listwise-logprob, pointwise-logprob, listwise-generate or hybrid."
 
 
 def recommend(
@@ -32,8 +33,11 @@ def recommend(
     language: Annotated[Texts | None, typer.Option(help="Only in this language (as the catalogue writes it).")] = None,
     where: Annotated[Texts | None, typer.Option(metavar="NAME=VALUE", help="Only with this attribute.")] = None,
     diversity: Annotated[float | None, typer.Option(min=0, max=1, help="0: relevance alone, to 1: variety.")] = None,
-    rerank: Annotated[str | None, typer.Option(help="identity, listwise-logprob or hybrid.")] = None,
-    weight: Annotated[float | None, typer.Option(min=0, max=1, help="Of the model in hybrid.")] = None,
+    rerank: Annotated[str | None, typer.Option(metavar="STRATEGY", help=_STRATEGIES)] = None,
+    judge: Annotated[str | None, typer.Option(help="Whose judgement hybrid mixes in; default: the fitted one.")] = None,
+    weight: Annotated[float | None, typer.Option(min=0, max=1, help="Of the judge in hybrid.")] = None,
+    candidates: Annotated[int | None, typer.Option(min=1, help="How many are reranked; any number.")] = None,
+    shuffles: Annotated[int | None, typer.Option(min=1, help="At most so many orders are tried.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the shuffles.")] = None,
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Write reasons.")] = True,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -46,6 +50,7 @@ def recommend(
       xdrec recommend --from films --to books --like "Blade Runner" --like Alien -k 3
       xdrec recommend --from books --to films --about "a quiet story about memory" --year-from 1990
       xdrec recommend --from films --to books --user ada --no-explain --json
+      xdrec recommend --from films --to books --user ada --rerank pointwise-logprob --candidates 100
     """
     from retrieval.types import Filter
 
@@ -61,7 +66,14 @@ def recommend(
     configured = _overridden(
         settings(),
         retriever={"diversity": diversity},
-        rerank={"strategy": rerank, "weight": weight, "seed": seed},
+        rerank={
+            "strategy": rerank,
+            "judge": judge,
+            "weight": weight,
+            "candidates": candidates,
+            "max_shuffles": shuffles,
+            "seed": seed,
+        },
     )
     ask = {
         "sources": source,

@@ -1,0 +1,94 @@
+"""Candidates to rerank. Reads prepared data, produces for each of many users one truth among 19 count-matched others.
+
+Everything about a user's choice follows from the user and the seed, so that any subset of users is asked the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.datasets import Dataset
+from eval.negatives import Choice, count_matched
+from eval.protocol import cases, fold, histories, training_popularity
+from retrieval.retriever import Retriever
+from retrieval.settings import RetrieverSettings
+from retrieval.types import Candidate, Query, Ranking
+
+FOLDS: Final = 5
+TEST_FOLD: Final = 4
+"""Users of this fold are never fitted on."""
+CHANCE_OF_20: Final = float(np.mean([1 / np.log2(place + 1) if place <= 10 else 0 for place in range(1, 21)]))
+"""nDCG@10 of one relevant item among 20 in random order."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A choice, ready to be reranked.
+
+    Attributes:
+        truth: position of the truth in `ranking`.
+        ranking: the candidates with the retriever's scores, in its order.
+        unseen: for each candidate whether no training user touched it.
+    """
+
+    choice: Choice
+    fold: int
+    query: Query
+    ranking: Ranking
+    truth: int
+    unseen: NDArray[np.bool_]
+
+    @property
+    def retrieval(self) -> NDArray[np.float64]:
+        """The retriever's scores."""
+        return np.array([c.score for c in self.ranking.candidates])
+
+
+def tasks(data: Dataset, users: int, seed: int = 0, leave_out: Collection[int] = ()) -> list[Task]:
+    """One task a user, for the first `users` users by hash of those who have a case and are in no fold left out."""
+    people = sorted(histories(data.store), key=lambda person: _hash(person.user or "", seed))
+    popularity = training_popularity(people, FOLDS)
+    ids = {domain: list(data.index.snapshot(domain).positions) for domain in data.domains}
+    made: list[Task] = []
+    for person in people:
+        mine = fold(person.user or "", FOLDS)
+        found = list(cases(person, data.domains)) if mine not in leave_out else []
+        if not found:
+            continue
+        rng = np.random.default_rng(_hash(person.user or "", seed))
+        case = found[int(rng.integers(len(found)))]
+        known = frozenset(e.item.id for e in person.entries if e.item.domain == case.target)
+        counts = popularity[mine][case.target]
+        choice = count_matched(case, known, counts, ids[case.target], rng)
+        made.append(_task(data, choice, mine, {i for i in choice.candidates if counts.get(i, 0) == 0}))
+        if len(made) == users:
+            break
+    return made
+
+
+def _task(data: Dataset, choice: Choice, mine: int, unseen: Collection[str]) -> Task:
+    query = Query(history=choice.case.history, target=choice.case.target)
+    rows = data.index.snapshot(choice.case.target).rows(choice.candidates)
+    scores = Retriever(data.store, data.index, RetrieverSettings()).scores(query)[1][rows].astype(np.float64)
+    items = data.store.items(choice.case.target, choice.candidates)
+    order = np.argsort(-scores, kind="stable")
+    ids: Sequence[str] = [choice.candidates[i] for i in order]
+    candidates = tuple(Candidate(item=items[i], score=float(s)) for i, s in zip(ids, scores[order], strict=True))
+    return Task(
+        choice=choice,
+        fold=mine,
+        query=query,
+        ranking=Ranking(candidates=candidates, source="retrieval"),
+        truth=ids.index(choice.truth),
+        unseen=np.array([i in unseen for i in ids]),
+    )
+
+
+def _hash(user: str, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"choice {seed} {user}".encode()).digest()[:8])

@@ -1,0 +1,89 @@
+"""Judging many tasks. Reads tasks and a judge, produces each task's judgement, many users at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.choices import Task
+from eval.datasets import Say
+from eval.metrics import ndcg, places
+from xdrec_agent.errors import LLMError
+from xdrec_agent.rerank import JUDGES, Judgement, RerankContext
+
+EVERY_S = 10.0
+"""Seconds between two lines about progress."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A task, what the judge said (None: it failed), and how long that took."""
+
+    task: Task
+    judgement: Judgement | None
+    seconds: float
+
+    @property
+    def ndcg(self) -> float:
+        """nDCG@10 of the judge's order; of the retriever's, which stands, where it failed."""
+        scores = self.task.retrieval if self.judgement is None else self.judgement.scores
+        return ndcg_of(scores, self.task)
+
+
+def ndcg_of(scores: NDArray[np.float64], task: Task) -> float:
+    """nDCG@10 of scores of a task's candidates."""
+    return ndcg(places(scores, np.array([task.truth])), 10)
+
+
+async def judge_tasks(
+    context: RerankContext, judges: Sequence[str], tasks: Sequence[Task], at_once: int, say: Say
+) -> dict[str, list[Judged]]:
+    """Have every judge judge all, `at_once` users at a time; by judge, in the order of `tasks`.
+
+    A user's judges follow each other, so that those with the same prompt profit from the server's prefix cache.
+    """
+    turn = asyncio.Semaphore(at_once)
+    told = _Progress(", ".join(judges), len(tasks), say)
+
+    async def one(task: Task) -> list[Judged]:
+        async with turn:
+            said = [await _judge(context, judge, task, say) for judge in judges]
+        told.one_more()
+        return said
+
+    by_task = await asyncio.gather(*(one(task) for task in tasks))
+    return {judge: [said[at] for said in by_task] for at, judge in enumerate(judges)}
+
+
+async def _judge(context: RerankContext, judge: str, task: Task, say: Say) -> Judged:
+    began = perf_counter()
+    judgement: Judgement | None = None
+    try:
+        judgement = await JUDGES[judge](context, task.query, task.ranking.candidates)
+    except LLMError as exc:
+        say(f"{judge}: {exc}")
+    return Judged(task, judgement, perf_counter() - began)
+
+
+class _Progress:
+    """Says now and then how far it is and how long it will take."""
+
+    def __init__(self, what: str, total: int, say: Say, clock: Callable[[], float] = perf_counter) -> None:
+        self._what, self._total, self._say, self._clock = what, total, say, clock
+        self._began = self._said = clock()
+        self._done = 0
+
+    def one_more(self) -> None:
+        """Another one is done."""
+        self._done += 1
+        now = self._clock()
+        if now - self._said < EVERY_S and self._done < self._total:
+            return
+        self._said = now
+        left = (now - self._began) / self._done * (self._total - self._done)
+        self._say(f"{self._what}: {self._done:,} of {self._total:,} users, {left:,.0f} s left")
