@@ -66,11 +66,14 @@ def quality_figures(judged: Mapping[str, Sequence[Judged]], rng: np.random.Gener
     ]
     for name, said in judged.items():
         failed = sum(j.judgement is None for j in said)
-        left_out = float(np.mean([j.judgement.left_out for j in said if j.judgement is not None]))
+        left_out = sum(j.judgement.left_out for j in said if j.judgement is not None)
         figures.append(_ndcg(name, np.array([j.ndcg for j in said]), tasks, rng))
         figures.append(Figure(name=f"{name}, degraded", value=failed / len(said), unit="share", n=len(said)))
+        if failed == len(said):
+            continue
         if left_out:
-            figures.append(Figure(name=f"{name}, candidates left out", value=left_out, unit="of 20", n=len(said)))
+            each = left_out / (len(said) - failed)
+            figures.append(Figure(name=f"{name}, candidates left out", value=each, unit="of 20", n=len(said) - failed))
         mixed, weights = _cross_fitted(said, rng)
         gain = mean(mixed - alone, [t.choice.case.user for t in tasks], rng)
         note = f"gain over identity {gain.value:+.4f} {gain}; cross-fitted weights {weights}"

@@ -47,7 +47,8 @@ def ratio_of_means(numerator: Values, denominator: Values, users: Sequence[str],
         numerator, denominator: one value a case; the denominator's sum must be positive.
         users: whose case it is.
 
-    Where all people are alike the interval is the figure itself. Otherwise it is the bias-corrected and accelerated bootstrap (Efron 1987).
+    Where all people are alike the interval is the figure itself. Otherwise it is the bias-corrected and accelerated
+    bootstrap (Efron 1987).
     """
     _, person = np.unique(np.asarray(users), return_inverse=True)
     above = np.bincount(person, numerator).astype(np.float64)
