@@ -7,7 +7,7 @@ BIN := .venv/bin
 BENCH_DATA ?= ../shared/data
 NOT_PINNED := torch|torchvision|torchaudio|torchcodec|triton|nvidia-[^=]*
 
-.PHONY: help setup demo test lint types contracts unit bench-retrieval constraints clean
+.PHONY: help setup demo test lint types contracts unit bench-retrieval bench-rerank constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -38,6 +38,17 @@ unit: ## the fast tests only
 bench-retrieval: ## quality and speed of retrieval
 	@mkdir -p build/bench
 	$(BIN)/xdrec-eval bench retrieval --data $(BENCH_DATA) --json build/bench/retrieval.json
+
+define bench_model
+	@mkdir -p build/bench
+	@export XDREC_HOME=build/bench/rerank XDREC_LLM__MODEL=$(1); \
+	  $(BIN)/xdrec models pull $(1); $(BIN)/xdrec llm up; trap '$(BIN)/xdrec llm down' EXIT; \
+	  $(BIN)/xdrec-eval bench rerank --data $(BENCH_DATA) $(2) --json build/bench/rerank-$(1).json
+endef
+
+bench-rerank: ## quality and cost of reranking, the 135M and the 1.5B on vLLM (hours on two cores; goes on if stopped)
+	$(call bench_model,smollm2-135m-instruct,--users 1008)
+	$(call bench_model,qwen2.5-coder-1.5b-instruct,--users 40 --latency 4 --saturation 12 --shuffles 0)
 
 constraints: ## pin what is installed now
 	@{ \

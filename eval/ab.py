@@ -72,7 +72,7 @@ def compare_runs(
     _same(folders)
     found = [folder.results() for folder in folders]
     _same_cases(folders, found)
-    shared = [n for n in found[0][0].metrics if all(n in r.metrics for results in found for r in results)]
+    shared = _shared(found)
     unknown = [m for m in metrics if m not in shared]
     if unknown:
         raise UsageError(f"no metric {', '.join(unknown)} in all runs", hint=f"they share: {', '.join(shared)}")
@@ -93,7 +93,7 @@ def compare_runs(
     sliced = [
         _compared(folders[0], folder, part, asked[0], rng, label)
         for folder, pair in _pairs(folders, found)
-        for label, part in _slices(pair)
+        for label, part in _slices(pair, asked[0])
     ]
     arms = [Arm(manifest=f.manifest, summary=summarise(results)) for f, results in zip(folders, found, strict=True)]
     return ABResult(arms=tuple(arms), comparisons=(*comparisons, *sliced))
@@ -110,6 +110,7 @@ def _pairs(folders: Sequence[RunFolder], found: Sequence[Sequence[CaseResult]]) 
 def _compared(
     first: RunFolder, other: RunFolder, pair: Pair, metric: str, rng: np.random.Generator, part: str = "all"
 ) -> Comparison:
+    pair = [(a, b) for a, b in pair if metric in a.metrics]
     users = [a.user for a, _ in pair]
     before = ArmScores(np.array([a.metrics[metric] for a, _ in pair]), users)
     after = ArmScores(np.array([b.metrics[metric] for _, b in pair]), users)
@@ -118,13 +119,20 @@ def _compared(
     return Comparison(arm=other.manifest.name, metric=metric, slice=part, difference=difference, verdict=said)
 
 
-def _slices(pair: Pair) -> list[tuple[str, Pair]]:
-    """The parts with enough users, named "SLICING: PART"."""
+def _slices(pair: Pair, metric: str) -> list[tuple[str, Pair]]:
+    """The parts with enough users who have the metric, named "SLICING: PART"."""
     parts: dict[str, list[tuple[CaseResult, CaseResult]]] = {}
-    for a, b in pair:
+    for a, b in (pair_ for pair_ in pair if metric in pair_[0].metrics):
         for name, part in a.slices.items():
             parts.setdefault(f"{name}: {part}", []).append((a, b))
     return [(label, parts[label]) for label in sorted(parts) if len({a.user for a, _ in parts[label]}) >= MIN_USERS]
+
+
+def _shared(found: Sequence[Sequence[CaseResult]]) -> list[str]:
+    """The metrics that all runs have in the same cases."""
+    names = dict.fromkeys(name for result in found[0] for name in result.metrics)
+    have = {name: [{r.key for r in results if name in r.metrics} for results in found] for name in names}
+    return [name for name, keys in have.items() if all(k == keys[0] for k in keys)]
 
 
 def _same(folders: Sequence[RunFolder]) -> None:

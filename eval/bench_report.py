@@ -61,7 +61,7 @@ def make_report(benchmark: str, figures: list[Figure]) -> Report:
         finished=datetime.now(UTC),
         machine=_machine(),
         versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
-        commit=_commit(),
+        commit=commit(),
         figures=tuple(figures),
     )
 
@@ -110,8 +110,8 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _commit() -> str | None:
-    """The commit of the working folder's checkout."""
+def commit() -> str | None:
+    """The commit of the working folder's checkout, with + if it was changed; None outside of one."""
     try:
         head = subprocess.run(
             ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True

@@ -6,25 +6,30 @@ Everything about a user's choice follows from the user and the seed, so that any
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval.datasets import Dataset
-from eval.negatives import Choice, count_matched
+from eval.leakage import guard
+from eval.negatives import Choice, Draw, count_matched, retrieved
 from eval.protocol import cases, fold, histories, training_popularity
+from eval.slicing import slices_of
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrieverSettings
-from retrieval.types import Candidate, Query, Ranking
+from retrieval.types import Candidate, History, Query, Ranking
 
 FOLDS: Final = 5
 TEST_FOLD: Final = 4
 """Users of this fold are never fitted on."""
 CHANCE_OF_20: Final = float(np.mean([1 / np.log2(place + 1) if place <= 10 else 0 for place in range(1, 21)]))
 """nDCG@10 of one relevant item among 20 in random order."""
+
+SETTINGS: Final = RetrieverSettings()
+Kind = Literal["count-matched", "retrieved"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Task:
         truth: position of the truth in `ranking`.
         ranking: the candidates with the retriever's scores, in its order.
         unseen: for each candidate whether no training user touched it.
+        slices: `eval.slicing`.
     """
 
     choice: Choice
@@ -43,6 +49,7 @@ class Task:
     ranking: Ranking
     truth: int
     unseen: NDArray[np.bool_]
+    slices: dict[str, str] = field(default_factory=dict)
 
     @property
     def retrieval(self) -> NDArray[np.float64]:
@@ -50,9 +57,16 @@ class Task:
         return np.array([c.score for c in self.ranking.candidates])
 
 
-def tasks(data: Dataset, users: int, seed: int = 0, leave_out: Collection[int] = ()) -> list[Task]:
-    """One task a user, for the first `users` users by hash of those who have a case and are in no fold left out."""
-    people = sorted(histories(data.store), key=lambda person: _hash(person.user or "", seed))
+def tasks(
+    data: Dataset, users: int, seed: int = 0, leave_out: Collection[int] = (), kind: Kind = "count-matched"
+) -> list[Task]:
+    """One task a user, for the first `users` users by hash of those who have a case and are in no fold left out.
+
+    Args:
+        kind: where the other 19 candidates come from: of the truth's training count, or from the retriever's first 100.
+    """
+    draw: Draw = count_matched if kind == "count-matched" else retrieved(Retriever(data.store, data.index, SETTINGS))
+    people = in_hash_order(histories(data.store), seed)
     popularity = training_popularity(people, FOLDS)
     ids = {domain: list(data.index.snapshot(domain).positions) for domain in data.domains}
     made: list[Task] = []
@@ -65,17 +79,23 @@ def tasks(data: Dataset, users: int, seed: int = 0, leave_out: Collection[int] =
         case = found[int(rng.integers(len(found)))]
         known = frozenset(e.item.id for e in person.entries if e.item.domain == case.target)
         counts = popularity[mine][case.target]
-        choice = count_matched(case, known, counts, ids[case.target], rng)
-        made.append(_task(data, choice, mine, {i for i in choice.candidates if counts.get(i, 0) == 0}))
+        guard(case)
+        choice = draw(case, known, counts, ids[case.target], rng)
+        made.append(_task(data, choice, mine, counts))
         if len(made) == users:
             break
     return made
 
 
-def _task(data: Dataset, choice: Choice, mine: int, unseen: Collection[str]) -> Task:
+def in_hash_order(people: Iterable[History], seed: int) -> list[History]:
+    """The people in an order that has nothing to do with them; the first n are a random sample."""
+    return sorted(people, key=lambda person: _hash(person.user or "", seed))
+
+
+def _task(data: Dataset, choice: Choice, mine: int, counts: Mapping[str, int]) -> Task:
     query = Query(history=choice.case.history, target=choice.case.target)
     rows = data.index.snapshot(choice.case.target).rows(choice.candidates)
-    scores = Retriever(data.store, data.index, RetrieverSettings()).scores(query)[1][rows].astype(np.float64)
+    scores = Retriever(data.store, data.index, SETTINGS).scores(query)[1][rows].astype(np.float64)
     items = data.store.items(choice.case.target, choice.candidates)
     order = np.argsort(-scores, kind="stable")
     ids: Sequence[str] = [choice.candidates[i] for i in order]
@@ -86,7 +106,8 @@ def _task(data: Dataset, choice: Choice, mine: int, unseen: Collection[str]) -> 
         query=query,
         ranking=Ranking(candidates=candidates, source="retrieval"),
         truth=ids.index(choice.truth),
-        unseen=np.array([i in unseen for i in ids]),
+        unseen=np.array([counts.get(i, 0) == 0 for i in ids]),
+        slices=slices_of(choice.case, choice.truth, counts),
     )
 
 

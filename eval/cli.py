@@ -18,11 +18,15 @@ from xdrec_agent.cli.errors import report as report_error
 
 if TYPE_CHECKING:
     from eval.datasets import Dataset
+    from eval.run_folder import Summary
     from xdrec_agent.rerank import RerankContext
     from xdrec_agent.settings import Settings
 
 T = TypeVar("T")
 _PATIENCE_S: Final = 900.0
+_SYSTEMS: Final = (
+    "retriever, random, popularity, unseen-first, mean-embedding, bm25, item-knn, matrix-factorisation or emcdr"
+)
 
 app = typer.Typer(
     name="xdrec-eval",
@@ -31,6 +35,100 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.command()
+def run(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The run's folder; a stopped run goes on.")],
+    data: Annotated[Path, typer.Option(help="The folder amazon-three-domains, or the one it lies in.")],
+    name: Annotated[str | None, typer.Option(help="What tables call it; default: the folder's name.")] = None,
+    task: Annotated[str, typer.Option(help="rerank: 20 given candidates; catalogue: the whole target.")] = "rerank",
+    system: Annotated[str, typer.Option(help=f"catalogue: {_SYSTEMS}.")] = "retriever",
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="A setting.")] = None,
+    candidates: Annotated[str, typer.Option(help="rerank: count-matched or retrieved.")] = "count-matched",
+    users: Annotated[int, typer.Option(min=1, help="Users, by hash; catalogue: all their directions.")] = 1008,
+    seed: Annotated[int, typer.Option(help="Of users and candidates.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, help="rerank: seeds of shuffles to average over.")] = 1,
+    json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Measure one system on people whose target history is hidden; the result is a folder to compare and replay.
+
+    \b
+    Examples:
+      xdrec-eval run runs/lists --data ../data --set rerank.strategy=listwise-logprob
+      xdrec-eval run runs/mine --data ../data --set rerank.template=my.jinja --set rerank.strategy=listwise-logprob
+      xdrec-eval run runs/retriever --data ../data --task catalogue
+      xdrec-eval run runs/popular --data ../data --task catalogue --system popularity
+    """
+    from eval.arms import arm_settings
+    from eval.running import RunRequest, make_run
+
+    settings = arm_settings(set_ or [])
+    request = RunRequest(out, name or out.name, task, system, candidates, users, seed, repeats)
+    summary = make_run(request, data, settings, _say)
+    typer.echo(summary.model_dump_json(indent=2)) if json_ else _print_summary(request.name, summary)
+
+
+@app.command()
+def replay(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A finished run of a model.")],
+    data: Annotated[Path, typer.Option(help="The data it was made with.")],
+) -> None:
+    """Make a run again from the response cache alone, and see that every number is the same.
+
+    \b
+    Example:
+      xdrec-eval replay runs/lists --data ../data
+    """
+    from eval.running import replayed
+
+    cases = replayed(folder, data, _say)
+    typer.echo(f"{folder}: {cases:,} cases, the same numbers without a server")
+
+
+@app.command()
+def ab(
+    folders: Annotated[list[Path], typer.Argument(metavar="A B …", help="Runs; the others are compared with A.")],
+    metric: Annotated[list[str] | None, typer.Option(help="Decisive one first; default: all.")] = None,
+    effect: Annotated[float | None, typer.Option(min=0, help="The difference that would matter.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write report.html, report.md and report.json here.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap and the sign flips.")] = 0,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Is B better than A for these users, by how much, at what cost? Paired, with users as clusters.
+
+    \b
+    Examples:
+      xdrec-eval ab runs/a runs/b --metric ndcg@10
+      xdrec-eval ab runs/a runs/b runs/c --metric ndcg@10 --effect .01 --out report
+    """
+    import numpy as np
+
+    from eval.ab import compare_runs
+    from eval.report import print_ab, write_report
+    from eval.run_folder import RunFolder
+
+    found = compare_runs([RunFolder.open(f) for f in folders], metric or [], np.random.default_rng(seed), effect)
+    if out is not None:
+        write_report(found, out)
+    if json_:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        print_ab(found, Console(highlight=False))
+
+
+def _say(line: str) -> None:
+    diagnostics().print(line, style="dim", markup=False)
+
+
+def _print_summary(name: str, summary: Summary) -> None:
+    typer.echo(f"{name}: {summary.users:,} users, {summary.cases:,} cases")
+    for metric, value in summary.metrics.items():
+        typer.echo(f"  {metric:22} {value:.4f}")
+    cost = f"{summary.requests:.1f} requests, {summary.tokens:.0f} tokens, {summary.seconds:.2f} s a case"
+    typer.echo(f"  {cost}; degraded {summary.degraded:.1%}; {summary.cache_hits:.1f} replies from the cache")
+
+
 bench = typer.Typer(help="Benchmarks: a table on stdout, and a JSON file with --json.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 

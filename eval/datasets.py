@@ -93,11 +93,17 @@ def _files(data: Path) -> list[Path]:
     return files
 
 
-def _identity(data: Path, encoder: Encoder, template: PromptTemplate) -> str:
-    digest = hashlib.sha256((encoder.fingerprint + template.fingerprint).encode())
+def data_hash(data: Path) -> str:
+    """SHA-256 (hex) of the files' names and contents. Raises DataError if one is not there."""
+    digest = hashlib.sha256()
     for path in _files(data):
         digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
+
+
+def _identity(data: Path, encoder: Encoder, template: PromptTemplate) -> str:
+    named = encoder.fingerprint + template.fingerprint + data_hash(data)
+    return hashlib.sha256(named.encode()).hexdigest()[:16]
 
 
 def _ingest(store: Store, data: Path, done: Path, say: Say) -> None:

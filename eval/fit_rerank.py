@@ -19,6 +19,7 @@ from eval.choices import CHANCE_OF_20, TEST_FOLD, Task, tasks
 from eval.datasets import Dataset, Say
 from eval.intervals import Estimate, mean
 from eval.judging import Judged, judge_tasks, ndcg_of
+from xdrec_agent.concurrent import gathered
 from xdrec_agent.fitted import RerankFit
 from xdrec_agent.rerank import JUDGES, TASK_OF, RerankContext
 from xdrec_agent.rerank.consistency import shuffles
@@ -56,10 +57,11 @@ def weigh(judged: Sequence[Judged], rng: np.random.Generator) -> Weighed:
 async def fit_all(context: RerankContext, data: Dataset, users: int, how: str, say: Say) -> tuple[RerankFit, ...]:
     """Fit every judge on `users` validation users, one case and one shuffle each. Raises LLMError if all failed."""
     settings = context.settings.model_copy(update={"min_shuffles": 1, "max_shuffles": 1})
-    once = RerankContext(settings, context.templates, context.client)
     chosen = tasks(data, users, leave_out=(TEST_FOLD,))
+    say("position bias: one shuffle a user")
+    bias = await position_bias_of(RerankContext(settings, context.templates, context.client), chosen)
+    once = RerankContext(settings, context.templates, context.client, bias)
     judged = await judge_tasks(once, list(JUDGES), chosen, 16, say)
-    bias = await position_bias_of(once, chosen)
     rng = np.random.default_rng(0)
     return tuple(
         fit_rerank(once, judge, said, bias if judge == "listwise-logprob" else np.empty(0), how, rng)
@@ -99,13 +101,14 @@ def fit_rerank(
 async def position_bias_of(context: RerankContext, chosen: Sequence[Task]) -> Scores:
     """What each place is favoured by: mean log-probability over tasks, less its mean over places, in nats.
 
-    Each task's first shuffle is looked at, which is in random order, so that items play no part. Those replies are in
-    the response cache if listwise-logprob has judged the tasks.
+    Each task's first shuffle is looked at, which is in random order, so that items play no part. With the response
+    cache listwise-logprob need not ask for it again.
     """
-    rows = []
-    for task in chosen:
+
+    async def first(task: Task) -> Scores:
         candidates = task.ranking.candidates
         order = shuffles(len(candidates), 1, seed_of(task.query, context.settings.seed))[0]
-        rows.append((await shuffle_scores(context, task.query, candidates, order))[0])
-    found = np.mean(rows, axis=0)
+        return (await shuffle_scores(context, task.query, candidates, order))[0]
+
+    found = np.mean(await gathered(first(task) for task in chosen), axis=0)
     return np.asarray(found - found.mean())

@@ -48,7 +48,7 @@ async def judge_tasks(
     A user's judges follow each other, so that those with the same prompt profit from the server's prefix cache.
     """
     turn = asyncio.Semaphore(at_once)
-    told = _Progress(", ".join(judges), len(tasks), say)
+    told = Progress(", ".join(judges), len(tasks), say)
 
     async def one(task: Task) -> list[Judged]:
         async with turn:
@@ -70,7 +70,7 @@ async def _judge(context: RerankContext, judge: str, task: Task, say: Say) -> Ju
     return Judged(task, judgement, perf_counter() - began)
 
 
-class _Progress:
+class Progress:
     """Says now and then how far it is and how long it will take."""
 
     def __init__(self, what: str, total: int, say: Say, clock: Callable[[], float] = perf_counter) -> None:

@@ -37,6 +37,16 @@ def recall(at: Places, k: int) -> float:
     return float(np.clip((k - at.above) / at.level, 0, 1).mean())
 
 
+def reciprocal_rank(at: Places) -> float:
+    """Expected reciprocal rank of the first relevant item, in (0, 1]."""
+    above = int(at.above.min())
+    tied, relevant = int(at.level[at.above == above][0]), int((at.above == above).sum())
+    # Of a tie in random order: chance that none of its first j, j = 0 …, is relevant.
+    j = np.arange(tied - relevant)
+    none_yet = np.concatenate([[1.0], np.cumprod((tied - relevant - j) / (tied - j)), [0.0]])
+    return float((-np.diff(none_yet) / np.arange(above + 1, above + len(none_yet))).sum())
+
+
 def ndcg(at: Places, k: int) -> float:
     """Expected nDCG@k with binary relevance, in [0, 1] (Järvelin and Kekäläinen 2002, discount 1 / log2(1 + rank))."""
     gained = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])

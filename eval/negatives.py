@@ -6,12 +6,18 @@ popularity nor novelty gives the truth away and chance is chance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from eval.protocol import Case
+from retrieval.retriever import Retriever
+from retrieval.types import Query
+
+POOL: Final = 100
+"""Places of the retriever's ranking that `retrieved` draws from."""
 
 
 @dataclass(frozen=True)
@@ -46,3 +52,25 @@ def count_matched(
     drawn = (ids[i] for i in order if ids[i] != truth and ids[i] not in known)
     others = [next(drawn) for _ in range(n)]
     return Choice(case, truth, tuple(rng.permutation([truth, *others]).tolist()))
+
+
+Draw = Callable[[Case, frozenset[str], Mapping[str, int], Sequence[str], np.random.Generator], Choice]
+
+
+def retrieved(retriever: Retriever) -> Draw:
+    """Draws the others from the retriever's first `POOL`: what a reranker meets in use.
+
+    The retriever's own order is at a disadvantage by construction, since the truth is usually below its first `POOL`:
+    this compares rerankers with each other only.
+    """
+
+    def draw(
+        case: Case, known: frozenset[str], counts: Mapping[str, int], ids: Sequence[str], rng: np.random.Generator
+    ) -> Choice:
+        truth = str(rng.choice(case.truth))
+        pool = retriever.rank(Query(history=case.history, target=case.target, k=POOL)).ids
+        open_to = [i for i in pool if i != truth and i not in known]
+        others = rng.choice(open_to, size=min(19, len(open_to)), replace=False).tolist()
+        return Choice(case, truth, tuple(rng.permutation([truth, *others]).tolist()))
+
+    return draw

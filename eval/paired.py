@@ -234,8 +234,8 @@ def verdict(
     p = difference.p_value if adjusted is None else adjusted
     if difference.few_differ:
         tail += f", of whom only {difference.differing} differ"
-    tail = f"{_p(p)}{'' if adjusted is None else ' after Holm'}, {tail}"
-    write = _writer(difference)
+    tail = f"{p_text(p)}{'' if adjusted is None else ' after Holm'}, {tail}"
+    write = writer(difference)
     if p > ALPHA:
         found = f"{b} - {a} = {write(difference.mean)} {metric}{_ends(difference, write)}, {tail}"
         return f"cannot tell at this n: {found}; {_wanted(difference, effect)}"
@@ -250,8 +250,8 @@ def _wanted(difference: PairedDifference, effect: float | None) -> str:
     if difference.few_differ:
         return f"fewer than {FEW} differing users are too few to plan with"
     if effect is None:
-        return f"this sample could see {_number(difference.detectable, _decimals(difference.detectable))}"
-    needed, wanted = users_needed(effect, difference.deviation), _number(abs(effect), _decimals(effect))
+        return f"this sample could see {number_text(difference.detectable, decimals_for(difference.detectable))}"
+    needed, wanted = users_needed(effect, difference.deviation), number_text(abs(effect), decimals_for(effect))
     low, high = difference.low, difference.high
     if low is not None and high is not None and max(-low, high) < abs(effect):
         return f"a difference of {wanted} is ruled out"
@@ -275,10 +275,11 @@ def _check(a: ArmScores, b: ArmScores) -> None:
             raise DataError(f"arm {arm} scores {scores.values[index]} for user {scores.users[index]!r}", hint=hint)
 
 
-def _writer(difference: PairedDifference) -> Callable[[float], str]:
+def writer(difference: PairedDifference) -> Callable[[float], str]:
+    """What writes values of this difference, with the decimals that its interval deserves."""
     width = difference.mean if difference.low is None or difference.high is None else difference.high - difference.low
-    decimals = _decimals(width)
-    return lambda value: _number(value, decimals)
+    decimals = decimals_for(width)
+    return lambda value: number_text(value, decimals)
 
 
 def _ends(difference: PairedDifference, write: Callable[[float], str], *, flip: bool = False) -> str:
@@ -288,15 +289,18 @@ def _ends(difference: PairedDifference, write: Callable[[float], str], *, flip: 
     return f" [{write(ends[0])}, {write(ends[1])}]"
 
 
-def _decimals(scale: float) -> int:
+def decimals_for(scale: float) -> int:
+    """Decimals that show two digits of a value of this size."""
     # The small allowance keeps .0999999 and .1 alike.
     return max(0, 1 - math.floor(math.log10(abs(scale)) + 1e-9)) if scale else 3
 
 
-def _number(value: float, decimals: int) -> str:
+def number_text(value: float, decimals: int) -> str:
+    """A number as verdicts write it: .012, 1,008."""
     text = f"{round(value, decimals) + 0.0:,.{decimals}f}"  # + 0.0: no minus before zero
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
-def _p(p: float) -> str:
-    return "p < .001" if p < 0.001 else f"p = {_number(p, 3 if p < 0.1 else 2)}"
+def p_text(p: float) -> str:
+    """A p-value as verdicts write it."""
+    return "p < .001" if p < 0.001 else f"p = {number_text(p, 3 if p < 0.1 else 2)}"

@@ -62,7 +62,7 @@ class CaseResult(Frozen):
     Attributes:
         slices: by the name of a slicing ("history length") the part that the case is in.
         ranking: the first item ids, best first, at most 100.
-        metrics: by name, higher is better; never NaN.
+        metrics: by name, higher is better; never NaN. A metric that does not apply to the case is left out.
         seconds: wall time, while other users were being served.
     """
 
@@ -193,11 +193,11 @@ def summarise(results: Sequence[CaseResult]) -> Summary:
     def mean(value: Callable[[CaseResult], float]) -> float:
         return float(np.mean([np.mean([value(r) for r in per_user[u]]) for u in users]))
 
-    names = [n for n in results[0].metrics if all(n in r.metrics for r in results)]
+    names = dict.fromkeys(name for result in results for name in result.metrics)
     return Summary(
         users=len(users),
         cases=len(results),
-        metrics={name: mean(_metric(name)) for name in names},
+        metrics={name: _mean_of(name, per_user) for name in names},
         tokens=mean(lambda r: r.usage.prompt_tokens + r.usage.completion_tokens),
         cached_tokens=mean(lambda r: r.usage.cached_tokens),
         requests=mean(lambda r: r.usage.requests),
@@ -207,8 +207,10 @@ def summarise(results: Sequence[CaseResult]) -> Summary:
     )
 
 
-def _metric(name: str) -> Callable[[CaseResult], float]:
-    return lambda result: result.metrics[name]
+def _mean_of(name: str, per_user: Mapping[str, Sequence[CaseResult]]) -> float:
+    """Over the users who have the metric in a case."""
+    values = [[r.metrics[name] for r in results if name in r.metrics] for results in per_user.values()]
+    return float(np.mean([np.mean(mine) for mine in values if mine]))
 
 
 def _write(path: Path, text: str) -> None:

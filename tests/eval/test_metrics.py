@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.intervals import mean, ratio_of_means
-from eval.metrics import ndcg, places, recall
+from eval.metrics import ndcg, places, recall, reciprocal_rank
 
 
 def at(scores, relevant):
@@ -64,3 +66,13 @@ def test_the_ratio_is_paired():
     ratio = ratio_of_means((2 + 0.01 * rng.standard_normal(50)) * base, base, [f"u{n}" for n in range(50)], rng)
     assert ratio.low < 2 < ratio.high
     assert ratio.high - ratio.low < 0.02
+
+
+@given(n=st.integers(1, 6), relevant=st.integers(1, 6), above=st.integers(0, 3))
+def test_the_reciprocal_rank_is_the_mean_over_the_orders_of_a_tie(n, relevant, above):
+    """Against every order of the tie, with unbeaten and beaten ties."""
+    relevant = min(relevant, n)
+    scores = np.concatenate([np.ones(above), np.zeros(n)])
+    at = places(scores, np.arange(above, above + relevant))
+    firsts = [min(order.index(i) for i in range(relevant)) for order in permutations(range(n))]
+    assert reciprocal_rank(at) == pytest.approx(np.mean([1 / (above + first + 1) for first in firsts]))

@@ -19,7 +19,7 @@ import retrieval, eval, xdrec_agent
 from retrieval.templates import load_template, prompts_dir
 from xdrec_agent.fitted import load_fitted
 from xdrec_agent.cli import app
-for name in ("item", "rerank", "explain"):
+for name in ("item", "rerank", "judge", "explain"):
     load_template(name)
 load_fitted()
 print(retrieval.__file__, eval.__file__, prompts_dir(), sep="\\n")
@@ -41,7 +41,7 @@ def test_the_wheel_holds_the_packages_and_the_prompts_and_no_tests(wheel):
     tops = {name.split("/")[0] for name in names}
     assert {t for t in tops if not t.endswith(".dist-info")} == {"retrieval", "xdrec_agent", "eval"}
     assert "retrieval/prompts/rerank.jinja" in names
-    assert "xdrec_agent/fitted.json" in names
+    assert {"xdrec_agent/fitted.json", "eval/attacks.yaml", "eval/report.html.jinja"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

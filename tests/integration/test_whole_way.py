@@ -69,7 +69,25 @@ def test_explained_recommendations(project, ask):
         assert item["explanation"]["cites"]
         assert {cite["domain"] for cite in item["explanation"]["cites"]} == {ask[1]}
     assert {item["explanation"]["source"] for item in answer["items"]} & {"llm"}
-    assert answer["usage"]["rerank"]["requests"] == 2
+    assert answer["usage"]["rerank"]["requests"] == answer["shuffles"] >= 2
+    assert -1 <= answer["tau"] <= 1
+    assert all(0 <= item["confidence"] <= 1 for item in answer["items"]) or answer["enough_evidence"] is None
+
+
+def test_a_run_is_replayed_from_the_response_cache_without_a_server(project):
+    """The same answer, reasons included, with nothing but the cache to ask; a new question fails clearly."""
+    ask = ("recommend", "--from", "films", "--to", "books", "--like", "Alien", "-k", "2", "--weight", "0.3", "--json")
+    code, first, err = xdrec(project, *ask)
+    assert code == 0, err
+    code, again, err = xdrec(project, *ask, XDREC_LLM__CACHE="only")
+    assert code == 0, err
+    one, other = json.loads(first), json.loads(again)
+    assert other["items"] == one["items"]
+    assert other["usage"]["rerank"]["cache_hits"] == one["shuffles"]
+    assert other["usage"]["rerank"]["requests"] == 0
+    code, out, err = xdrec(project, *ask, "--like", "Jaws", XDREC_LLM__CACHE="only")
+    assert (code, out) == (3, "")
+    assert "response cache" in err
 
 
 def test_a_wish_in_words_with_filters(project):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
 
 import fake_llm
 import httpx2
@@ -233,6 +234,26 @@ def ranks_by_title(body):
 def likes_places(body):
     """A model that looks at labels only, without any order in them."""
     return {label: -float(ord(label) * 7919 % 101) / 10 for label in shown(body)} | {"?": -50.0}
+
+
+async def test_a_measured_position_bias_is_taken_off_a_single_shuffle():
+    """A model that loves its first labels far more than any book still gets its favourite book to the top."""
+    favour = -1.5 * np.arange(20)
+
+    def labels(body):
+        books = shown(body)
+        return {label: favour[LABELS.index(label)] + 0.5 * (t == "Book 13") for label, t in books.items()} | {
+            "?": -60.0
+        }
+
+    fake = FakeLLM(labels=labels)
+    client = LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client(), sleep=no_nap)
+    async with client:
+        context = RerankContext(RerankSettings(max_shuffles=1), TEMPLATES, client)
+        biased = await JUDGES["listwise-logprob"](context, QUERY, retrieved(20).candidates)
+        freed = await JUDGES["listwise-logprob"](replace(context, bias=favour), QUERY, retrieved(20).candidates)
+    assert np.argmax(biased.scores) != 13
+    assert np.argmax(freed.scores) == 13
 
 
 async def test_borda_counts_places_and_not_margins():

@@ -27,11 +27,13 @@ class RerankContext:
     Attributes:
         templates: by task: "rerank" shows a list, "judge" a single candidate.
         client: None where there is no model.
+        bias: what the labels are favoured by, by place, in nats; None: what was fitted for the model.
     """
 
     settings: RerankSettings
     templates: Mapping[str, PromptTemplate]
     client: LLMClient | None
+    bias: Scores | None = None
 
     @property
     def model(self) -> LLMClient:

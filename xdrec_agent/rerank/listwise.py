@@ -35,7 +35,8 @@ async def listwise_logprob(context: RerankContext, query: Query, candidates: Seq
     settings = context.settings
     n, most = len(candidates), settings.max_shuffles
     orders = shuffles(n, most, seed_of(query, settings.seed))
-    bias = position_bias(context.model.endpoint.model, context.templates["rerank"].fingerprint, n)
+    model, template = context.model.endpoint.model, context.templates["rerank"].fingerprint
+    bias = position_bias(model, template, n) if context.bias is None else context.bias[:n]
     seen, usage = np.empty((0, n)), Usage()
     take = min(settings.min_shuffles, most)
     while take:

@@ -1,0 +1,166 @@
+"""Making runs. Reads what is asked for and settings, produces a finished run folder."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast, get_args
+
+import numpy as np
+
+from eval.arms import manifest_of, settings_again
+from eval.baseline_types import Scorer, Scores
+from eval.baselines import BASELINES, cross_fitted
+from eval.choices import FOLDS, Kind, in_hash_order, tasks
+from eval.datasets import Dataset, Say, data_hash, open_dataset
+from eval.protocol import Case, cases, histories, training_popularity
+from eval.run_catalogue import run_catalogue
+from eval.run_folder import RunFolder, Summary, Task
+from eval.run_rerank import run_rerank
+from retrieval.errors import DataError, UsageError
+from retrieval.retriever import Retriever
+from retrieval.templates import load_template
+from retrieval.types import History, Query
+from xdrec_agent.assembly import load_templates, open_client, open_encoder
+from xdrec_agent.rerank import RERANKERS, RerankContext
+from xdrec_agent.settings import Settings
+
+RETRIEVER: Final = "retriever"
+AT_ONCE: Final = 16
+"""Users in flight."""
+PATIENCE_S: Final = 900.0
+"""Least deadline of a request: at a saturated server it waits for its turn."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What `xdrec-eval run` was asked for."""
+
+    out: Path
+    name: str
+    task: str
+    system: str
+    candidates: str
+    users: int
+    seed: int
+    repeats: int
+
+    @property
+    def protocol(self) -> dict[str, str | int]:
+        """What must be equal for two runs to be compared."""
+        common: dict[str, str | int] = {"split": "cold target", "users": self.users, "seed": self.seed}
+        return common | ({"candidates": self.candidates} if self.task == "rerank" else {})
+
+
+def make_run(request: RunRequest, data: Path, settings: Settings, say: Say) -> Summary:
+    """Make a run, or go on with one that was stopped.
+
+    Raises:
+        UsageError: no such task, system, strategy or kind of candidates, or the folder holds another run.
+        DataError: the data is incomplete, or a case leaks.
+        SetupError, LLMError: the model cannot be asked at all.
+    """
+    _check(request, settings)
+    llm = settings.llm.model_copy(update={"timeout_s": max(PATIENCE_S, settings.llm.timeout_s)})
+    rerank = settings.rerank.model_copy(update={"candidates": max(20, settings.rerank.candidates)})
+    settings = settings.model_copy(update={"llm": llm, "rerank": rerank})
+    encoder, item = open_encoder(settings), load_template("item")
+    with open_dataset(data, encoder, item, say) as dataset:
+        measure = _catalogue if request.task == "catalogue" else _rerank
+        folder = measure(dataset, request, settings, data_hash(data), say)
+    return folder.finish()
+
+
+def replayed(path: Path, data: Path, say: Say) -> int:
+    """Make a run again from the response cache alone; how many cases it has.
+
+    Raises:
+        UsageError: the run is of no model.
+        CacheMiss: a reply was not kept.
+        DataError: a number differs.
+    """
+    old = RunFolder.open(path)
+    settings = settings_again(old.manifest)
+    protocol = old.manifest.protocol
+    with tempfile.TemporaryDirectory() as folder:
+        request = RunRequest(
+            Path(folder) / "replay",
+            old.manifest.name,
+            "rerank",
+            "",
+            str(protocol["candidates"]),
+            int(protocol["users"]),
+            int(protocol["seed"]),
+            int(old.manifest.settings["repeats"]),
+        )
+        make_run(request, data, settings, say)
+        again = RunFolder.open(request.out).results()
+    before = old.results()
+    if [r.key for r in again] != [r.key for r in before]:
+        raise DataError(f"{path} has other cases than its replay", hint="let the run finish: xdrec-eval run")
+    for one, other in zip(before, again, strict=True):
+        if one.metrics != other.metrics:
+            raise DataError(f"{path}: {' '.join(one.key)} differs: {one.metrics}, replayed {other.metrics}")
+    return len(before)
+
+
+def _check(request: RunRequest, settings: Settings) -> None:
+    known = {
+        "--task": (request.task, get_args(Task)),
+        "--system": (request.system or RETRIEVER, (RETRIEVER, *BASELINES)),
+        "--candidates": (request.candidates, get_args(Kind)),
+        "rerank.strategy": (settings.rerank.strategy, tuple(RERANKERS)),
+    }
+    for option, (given, allowed) in known.items():
+        if given not in allowed:
+            raise UsageError(f"{option} {given!r} is not known", hint=f"one of: {', '.join(allowed)}")
+
+
+def _rerank(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:
+    templates = load_templates(settings)
+    chosen = tasks(dataset, request.users, request.seed, kind=cast("Kind", request.candidates))
+
+    async def run() -> RunFolder:
+        async with nullcontext() if settings.rerank.strategy == "identity" else open_client(settings) as client:
+            version = (await client.capabilities()).server_version if client else None
+            manifest = manifest_of(request.name, "rerank", settings, request.protocol, data, templates)
+            told = manifest.settings | {"repeats": request.repeats}
+            folder = RunFolder.create(
+                request.out, manifest.model_copy(update={"settings": told, "server_version": version})
+            )
+            context = RerankContext(settings.rerank, templates, client)
+            await run_rerank(folder, context, chosen, request.repeats, AT_ONCE, say)
+            return folder
+
+    return asyncio.run(run())
+
+
+def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:
+    templates = {"item": load_template("item")}
+    manifest = manifest_of(request.name, "catalogue", settings, request.protocol, data, templates)
+    told = manifest.settings | {"system": request.system}
+    folder = RunFolder.create(request.out, manifest.model_copy(update={"settings": told}))
+    say("reading histories")
+    people = in_hash_order(histories(dataset.store), request.seed)
+    asked = [found for person in people if (found := list(cases(person, dataset.domains)))][: request.users]
+    say(f"fitting {request.system}")
+    scorer = _scorer(dataset, request, settings, people)
+    flat = [case for mine in asked for case in mine]
+    run_catalogue(folder, dataset, flat, training_popularity(people, FOLDS), scorer, say)
+    return folder
+
+
+def _scorer(dataset: Dataset, request: RunRequest, settings: Settings, people: Sequence[History]) -> Scorer:
+    if request.system != RETRIEVER:
+        baseline = BASELINES[request.system](dataset)
+        return cross_fitted(baseline, people, FOLDS, np.random.default_rng(request.seed))
+    retriever = Retriever(dataset.store, dataset.index, settings.retriever)
+
+    def score(case: Case) -> Scores:
+        return retriever.scores(Query(history=case.history, target=case.target))[1]
+
+    return score

@@ -1,0 +1,260 @@
+"""Promises of runs and their comparison: folders that go on, guards, replays, verdicts."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from fake_llm import FakeLLM
+from typer.testing import CliRunner
+from word_encoder import WordEncoder
+
+from eval import running
+from eval.ab import compare_runs
+from eval.arms import arm_settings
+from eval.choices import tasks
+from eval.cli import app
+from eval.datasets import Dataset, open_dataset
+from eval.leakage import guard
+from eval.protocol import Case, cases, histories, training_popularity
+from eval.run_catalogue import catalogue_case, run_catalogue
+from eval.run_folder import CaseResult, Manifest, RunFolder
+from eval.run_rerank import run_rerank
+from retrieval.errors import DataError, UsageError, XDRecError
+from retrieval.templates import load_template
+from retrieval.types import History, HistoryEntry, Item
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.rerank import RerankContext
+from xdrec_agent.settings import LLMSettings, RerankSettings
+
+TEMPLATES = {task: load_template(task) for task in ("rerank", "judge")}
+MANIFEST = Manifest(name="a", task="rerank", protocol={"users": 30, "seed": 0}, data="d")
+
+
+def quiet(_line):
+    """Nobody listens."""
+
+
+def result(user, ndcg, **more):
+    metrics = {"ndcg@10": ndcg, "mrr": ndcg / 2}
+    return CaseResult(user=user, source="films", target="books", metrics=metrics, slices={"truth": "unseen"}, **more)
+
+
+def run_of(path, values, **manifest):
+    """A finished run with these nDCG values, a user each."""
+    folder = RunFolder.create(path, MANIFEST.model_copy(update={"name": path.name, **manifest}))
+    for user, value in enumerate(values):
+        folder.append(result(f"u{user:03}", value))
+    return folder
+
+
+def test_a_stopped_run_goes_on_and_a_cut_off_line_is_made_again(tmp_path):
+    """What was finished counts, half a line does not."""
+    folder = RunFolder.create(tmp_path / "a", MANIFEST)
+    folder.append(result("u1", 0.5))
+    with (folder.path / "cases.jsonl").open("a") as file:
+        file.write('{"user": "u2", "sour')
+    again = RunFolder.create(tmp_path / "a", MANIFEST)
+    assert [r.user for r in again.results()] == ["u1"]
+    again.append(result("u2", 0.25))
+    assert [r.user for r in RunFolder.open(folder.path).results()] == ["u1", "u2"]
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path):
+    """Another run, and a folder with files of somebody's, are refused."""
+    RunFolder.create(tmp_path / "a", MANIFEST)
+    with pytest.raises(UsageError, match="another run"):
+        RunFolder.create(tmp_path / "a", MANIFEST.model_copy(update={"data": "other"}))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(UsageError, match="holds no run"):
+        RunFolder.create(tmp_path / "mine", MANIFEST)
+    with pytest.raises(DataError, match="holds no run"):
+        RunFolder.open(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{}", "Field required"),
+        ("no json", "Invalid JSON"),
+        (result("u1", 0.5).model_dump_json().replace("0.25", "NaN"), "line 1"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, said):
+    """With file and number; never a number made of it."""
+    folder = RunFolder.create(tmp_path / "a", MANIFEST)
+    (folder.path / "cases.jsonl").write_text(line + "\n")
+    with pytest.raises(DataError, match=said):
+        folder.results()
+
+
+def test_a_case_that_is_there_twice_is_refused(tmp_path):
+    """It would count double."""
+    folder = run_of(tmp_path / "a", [0.5])
+    folder.append(result("u000", 0.7))
+    with pytest.raises(DataError, match="twice"):
+        folder.results()
+
+
+def test_a_better_arm_is_said_to_be_better_by_how_much(tmp_path):
+    """The decisive comparison comes first, with Holm over metrics, and the slices after it."""
+    rng = np.random.default_rng(0)
+    base = rng.random(120) * 0.5
+    a, b = run_of(tmp_path / "a", base), run_of(tmp_path / "b", base + 0.1 + 0.05 * rng.standard_normal(120))
+    found = compare_runs([a, b], ["ndcg@10", "mrr"], rng)
+    assert re.match(r"b beats a by \.(09|1)\d* ndcg@10 \[", found.verdict)
+    assert "after Holm" in found.verdict
+    assert [(c.metric, c.slice) for c in found.comparisons] == [
+        ("ndcg@10", "all"),
+        ("mrr", "all"),
+        ("ndcg@10", "truth: unseen"),
+    ]
+
+
+def test_the_same_run_twice_cannot_be_told_apart(tmp_path):
+    """No difference gives no p-value."""
+    found = compare_runs(
+        [run_of(tmp_path / "a", np.full(20, 0.5)), run_of(tmp_path / "b", np.full(20, 0.5))],
+        ["ndcg@10"],
+        np.random.default_rng(0),
+    )
+    assert found.verdict.startswith("cannot tell")
+    assert found.comparisons[0].difference.p_value is None
+
+
+@pytest.mark.parametrize(
+    ("other", "values", "metrics", "said"),
+    [
+        ({"data": "other"}, np.full(20, 0.5), [], "other data"),
+        ({"protocol": {"users": 9}}, np.full(20, 0.5), [], "another protocol"),
+        ({"name": "a"}, np.full(20, 0.5), [], "two runs are called a"),
+        ({}, np.full(19, 0.5), [], "differ in 1 cases"),
+        ({}, np.full(20, 0.5), ["taste"], "no metric taste"),
+        ({}, [], [], "no finished case"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(tmp_path, other, values, metrics, said):
+    """Never a number."""
+    a, b = run_of(tmp_path / "a", np.full(20, 0.5)), run_of(tmp_path / "b", values, **other)
+    with pytest.raises(UsageError, match=said):
+        compare_runs([a, b], metrics, np.random.default_rng(0))
+
+
+def test_fewer_than_ten_users_are_not_compared(tmp_path):
+    """Nor is a single run."""
+    a, b = run_of(tmp_path / "a", np.arange(9) / 9), run_of(tmp_path / "b", np.arange(9) / 10)
+    with pytest.raises(UsageError, match="too few"):
+        compare_runs([a, b], [], np.random.default_rng(0))
+    with pytest.raises(UsageError, match="two runs"):
+        compare_runs([a], [], np.random.default_rng(0))
+
+
+def test_a_leak_fails_the_run():
+    """A target interaction, one from the cut on, and one without a time."""
+
+    def case(domain, time):
+        entry = HistoryEntry(item=Item(domain=domain, id="x", title="X"), timestamp=time)
+        return Case("u", "films", "books", History(user="u", entries=(entry,)), ("b",), 100)
+
+    guard(case("films", 99))
+    for domain, time in (("books", 1), ("films", 100), ("films", None)):
+        with pytest.raises(DataError, match="leak"):
+            guard(case(domain, time))
+
+
+@pytest.fixture(scope="module")
+def amazon(tmp_path_factory):
+    """A small folder in the layout of the benchmark's data: 40 people, 60 items a domain."""
+    folder = tmp_path_factory.mktemp("data") / "amazon-three-domains"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    words = ["space", "love", "crime", "war", "sea", "city"]
+    import gzip
+
+    for domain in ("books", "films", "music"):
+        with gzip.open(folder / f"items_{domain}.csv.gz", "wt") as file:
+            file.write("item_id,title,creator,categories\n")
+            for n in range(60):
+                file.write(f"{domain}{n},{words[n % 6]} {domain} number {n},Somebody {n % 9},{words[n % 6]}\n")
+        with gzip.open(folder / f"interactions_{domain}.csv.gz", "wt") as file:
+            file.write("user_id,item_id,rating,timestamp\n")
+            for user in range(40):
+                for n in rng.choice(60, size=8, replace=False):
+                    file.write(f"u{user},{domain}{n},5,{1000 + int(rng.integers(900))}\n")
+    return folder.parent
+
+
+@pytest.fixture
+def dataset(amazon, tmp_path):
+    with open_dataset(amazon, WordEncoder(), load_template("item"), quiet, cache=tmp_path) as data:
+        yield data
+
+
+async def test_a_reranking_run_measures_every_user_once_and_goes_on(dataset: Dataset, tmp_path):
+    """With the model dead the retriever's order counts, marked; a second call has nothing left to do."""
+    fake = FakeLLM()
+    chosen = tasks(dataset, 12)
+    async with LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client()) as client:
+        context = RerankContext(RerankSettings(strategy="listwise-logprob", max_shuffles=2), TEMPLATES, client)
+        folder = RunFolder.create(tmp_path / "run", MANIFEST)
+        await run_rerank(folder, context, chosen, 2, 4, quiet)
+        asked = len(fake.calls)
+        await run_rerank(folder, context, chosen, 2, 4, quiet)
+    assert len(fake.calls) == asked
+    found = folder.results()
+    assert len(found) == 12
+    assert all(0 <= r.metrics["ndcg@10"] <= 1 and r.usage.requests == 4 for r in found)
+    assert {"direction", "history", "truth"} <= set(found[0].slices)
+    summary = folder.finish()
+    assert (summary.users, summary.degraded) == (12, 0)
+
+
+def test_a_catalogue_run_measures_seen_and_unseen_apart(dataset: Dataset, tmp_path):
+    """Truth is found by a scorer that knows it; a metric that does not apply is left out, not zero."""
+    people = list(histories(dataset.store))
+    asked = [case for person in people[:6] for case in cases(person, dataset.domains)]
+    positions = {d: dataset.index.snapshot(d).positions for d in dataset.domains}
+
+    def knows(case):
+        return np.array([float(i in case.truth) for i in positions[case.target]], dtype=np.float32)
+
+    folder = RunFolder.create(tmp_path / "run", MANIFEST)
+    run_catalogue(folder, dataset, asked, training_popularity(people, 5), knows, quiet)
+    for one in folder.results():
+        assert one.metrics["recall@50"] == one.metrics["ndcg@10"] == one.metrics["mrr"] == 1
+    nothing_seen = catalogue_case(dataset, asked[0], {}, knows)
+    assert nothing_seen.metrics["unseen recall@10"] == 1
+    assert "seen recall@10" not in nothing_seen.metrics
+
+
+def test_the_command_line_makes_and_compares_runs(amazon, tmp_path, monkeypatch):
+    """From two commands to a verdict, for catalogue and reranking, without a model."""
+    monkeypatch.setattr(running, "open_encoder", lambda _settings: WordEncoder())
+    monkeypatch.chdir(tmp_path)
+    cli = CliRunner()
+
+    def call(*words):
+        done = cli.invoke(app, [str(w) for w in words])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.stdout
+
+    for name in ("retriever", "random"):
+        call("run", f"runs/{name}", "--data", amazon, "--task", "catalogue", "--system", name, "--users", 30)
+    call("run", "runs/order", "--data", amazon, "--set", "rerank.strategy=identity", "--users", 30)
+    found = json.loads(call("ab", "runs/random", "runs/retriever", "--metric", "recall@50", "--json"))
+    assert found["comparisons"][0]["difference"]["users"] == 30
+    with pytest.raises(UsageError, match="another protocol"):
+        call("ab", "runs/random", "runs/order")
+    with pytest.raises(XDRecError, match="can be replayed"):
+        call("replay", "runs/random", "--data", amazon)
+
+
+@pytest.mark.parametrize("assignment", ["strategy=identity", "rerank.strategy", "rerank.=x", "rerank.taste=x"])
+def test_a_setting_that_is_none_is_refused(assignment):
+    """With what would be right."""
+    with pytest.raises(UsageError):
+        arm_settings([assignment])
