@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 from rich.console import Console
 
-from retrieval.errors import XDRecError
+from retrieval.errors import UsageError, XDRecError
 from xdrec_agent.cli.context import diagnostics
 from xdrec_agent.cli.errors import report as report_error
 
@@ -115,6 +115,40 @@ def ab(
         typer.echo(found.model_dump_json(indent=2))
     else:
         print_ab(found, Console(highlight=False))
+
+
+@app.command()
+def trial(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Parent of the two runs; a stopped trial goes on.")],
+    data: Annotated[Path, typer.Option(help="The folder amazon-three-domains, or the one it lies in.")],
+    arm: Annotated[list[str], typer.Option(metavar="NAME:SETTING,…", help="Twice: A, then B.")],
+    margin: Annotated[float, typer.Option(min=1e-6, help="The largest difference that does not matter.")] = 0.02,
+    metric: Annotated[str, typer.Option(help="A metric in [0, 1].")] = "ndcg@10",
+    batch: Annotated[int, typer.Option(min=1, help="Users between two looks.")] = 25,
+    max_requests: Annotated[int | None, typer.Option(min=1, help="LLM requests that are never exceeded.")] = None,
+    candidates: Annotated[str, typer.Option(help="count-matched or retrieved.")] = "count-matched",
+    users: Annotated[int, typer.Option(min=1, help="At most so many users.")] = 1008,
+    seed: Annotated[int, typer.Option(help="Of users and candidates.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, help="Seeds of shuffles to average over.")] = 1,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run two arms against each other and stop as soon as it is clear; looking after every batch is allowed.
+
+    \b
+    Example:
+      xdrec-eval trial runs/t --data ../data --arm a:rerank.strategy=identity --arm b:rerank.strategy=listwise-logprob
+    """
+    from eval.arms import arm_settings
+    from eval.running import TrialRequest, make_trial
+    from eval.sequential import StoppingRule
+
+    if len(arm) != 2:
+        raise UsageError(f"{len(arm)} arms", hint="--arm A:… --arm B:…")
+    a, b = ((name, arm_settings(told.split(",") if told else [])) for name, _, told in (x.partition(":") for x in arm))
+    rule = StoppingRule(margin=margin, max_users=users, max_requests=max_requests)
+    request = TrialRequest(out, (a, b), metric, rule, batch, candidates, users, seed, repeats)
+    found = make_trial(request, data, _say)
+    typer.echo(found.model_dump_json(indent=2) if json_ else found.verdict)
 
 
 def _say(line: str) -> None:

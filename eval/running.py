@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast, get_args
@@ -21,6 +21,8 @@ from eval.protocol import Case, cases, histories, training_popularity
 from eval.run_catalogue import run_catalogue
 from eval.run_folder import RunFolder, Summary, Task
 from eval.run_rerank import run_rerank
+from eval.sequential import StoppingRule
+from eval.trial import LiveArm, TrialResult, trial
 from retrieval.errors import DataError, UsageError
 from retrieval.retriever import Retriever
 from retrieval.templates import load_template
@@ -64,10 +66,7 @@ def make_run(request: RunRequest, data: Path, settings: Settings, say: Say) -> S
         DataError: the data is incomplete, or a case leaks.
         SetupError, LLMError: the model cannot be asked at all.
     """
-    _check(request, settings)
-    llm = settings.llm.model_copy(update={"timeout_s": max(PATIENCE_S, settings.llm.timeout_s)})
-    rerank = settings.rerank.model_copy(update={"candidates": max(20, settings.rerank.candidates)})
-    settings = settings.model_copy(update={"llm": llm, "rerank": rerank})
+    settings = _prepared(request, settings)
     encoder, item = open_encoder(settings), load_template("item")
     with open_dataset(data, encoder, item, say) as dataset:
         measure = _catalogue if request.task == "catalogue" else _rerank
@@ -108,7 +107,58 @@ def replayed(path: Path, data: Path, say: Say) -> int:
     return len(before)
 
 
-def _check(request: RunRequest, settings: Settings) -> None:
+@dataclass(frozen=True)
+class TrialRequest:
+    """What `xdrec-eval ab --sequential` was asked for; `arms` are names with their settings."""
+
+    out: Path
+    arms: tuple[tuple[str, Settings], tuple[str, Settings]]
+    metric: str
+    rule: StoppingRule
+    batch: int
+    candidates: str
+    users: int
+    seed: int
+    repeats: int
+
+
+def make_trial(request: TrialRequest, data: Path, say: Say) -> TrialResult:
+    """Run two arms against each other until the rule says stop, or go on with a trial that was stopped.
+
+    Raises: as `make_run`.
+    """
+    runs = [
+        RunRequest(
+            request.out / name, name, "rerank", "", request.candidates, request.users, request.seed, request.repeats
+        )
+        for name, _ in request.arms
+    ]
+    settings = [_prepared(run, arm) for run, (_, arm) in zip(runs, request.arms, strict=True)]
+
+    async def run(dataset: Dataset) -> TrialResult:
+        chosen = tasks(dataset, request.users, request.seed, kind=cast("Kind", request.candidates))
+        async with AsyncExitStack() as stack:
+            a, b = [
+                await stack.enter_async_context(_live(run, arm, data_hash(data)))
+                for run, arm in zip(runs, settings, strict=True)
+            ]
+            return await trial(
+                (a, b),
+                chosen,
+                request.metric,
+                request.rule,
+                batch=request.batch,
+                repeats=request.repeats,
+                at_once=AT_ONCE,
+                say=say,
+            )
+
+    with open_dataset(data, open_encoder(settings[0]), load_template("item"), say) as dataset:
+        return asyncio.run(run(dataset))
+
+
+def _prepared(request: RunRequest, settings: Settings) -> Settings:
+    """The settings for measuring: all candidates are reranked, and requests may wait. Raises UsageError."""
     known = {
         "--task": (request.task, get_args(Task)),
         "--system": (request.system or RETRIEVER, (RETRIEVER, *BASELINES)),
@@ -118,25 +168,32 @@ def _check(request: RunRequest, settings: Settings) -> None:
     for option, (given, allowed) in known.items():
         if given not in allowed:
             raise UsageError(f"{option} {given!r} is not known", hint=f"one of: {', '.join(allowed)}")
+    llm = settings.llm.model_copy(update={"timeout_s": max(PATIENCE_S, settings.llm.timeout_s)})
+    rerank = settings.rerank.model_copy(update={"candidates": max(20, settings.rerank.candidates)})
+    return settings.model_copy(update={"llm": llm, "rerank": rerank})
 
 
 def _rerank(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:
-    templates = load_templates(settings)
     chosen = tasks(dataset, request.users, request.seed, kind=cast("Kind", request.candidates))
 
     async def run() -> RunFolder:
-        async with nullcontext() if settings.rerank.strategy == "identity" else open_client(settings) as client:
-            version = (await client.capabilities()).server_version if client else None
-            manifest = manifest_of(request.name, "rerank", settings, request.protocol, data, templates)
-            told = manifest.settings | {"repeats": request.repeats}
-            folder = RunFolder.create(
-                request.out, manifest.model_copy(update={"settings": told, "server_version": version})
-            )
-            context = RerankContext(settings.rerank, templates, client)
-            await run_rerank(folder, context, chosen, request.repeats, AT_ONCE, say)
-            return folder
+        async with _live(request, settings, data) as arm:
+            await run_rerank(arm.folder, arm.context, chosen, request.repeats, AT_ONCE, say)
+            return arm.folder
 
     return asyncio.run(run())
+
+
+@asynccontextmanager
+async def _live(request: RunRequest, settings: Settings, data: str) -> AsyncIterator[LiveArm]:
+    """The arm with its folder made and its client open; the retriever's order needs none."""
+    templates = load_templates(settings)
+    async with nullcontext() if settings.rerank.strategy == "identity" else open_client(settings) as client:
+        version = (await client.capabilities()).server_version if client else None
+        manifest = manifest_of(request.name, "rerank", settings, request.protocol, data, templates)
+        told = manifest.settings | {"repeats": request.repeats}
+        manifest = manifest.model_copy(update={"settings": told, "server_version": version})
+        yield LiveArm(RunFolder.create(request.out, manifest), RerankContext(settings.rerank, templates, client))
 
 
 def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:

@@ -22,6 +22,8 @@ from eval.protocol import Case, cases, histories, training_popularity
 from eval.run_catalogue import catalogue_case, run_catalogue
 from eval.run_folder import CaseResult, Manifest, RunFolder
 from eval.run_rerank import run_rerank
+from eval.sequential import Decision, StoppingRule
+from eval.trial import LiveArm, trial
 from retrieval.errors import DataError, UsageError, XDRecError
 from retrieval.templates import load_template
 from retrieval.types import History, HistoryEntry, Item
@@ -210,6 +212,62 @@ async def test_a_reranking_run_measures_every_user_once_and_goes_on(dataset: Dat
     assert {"direction", "history", "truth"} <= set(found[0].slices)
     summary = folder.finish()
     assert (summary.users, summary.degraded) == (12, 0)
+
+
+def who_knows(chosen):
+    """A model that likes what its users went on to like."""
+    liked = {t.choice.truth: t.ranking.candidates[t.truth].item.title for t in chosen}
+
+    def labels(body):
+        text = "\n".join(message["content"] for message in body["messages"])
+        shown = re.findall(r"^\[(\w)\] (.*?) by ", text, re.M)
+        return {label: -0.1 if title in liked.values() else -5.0 for label, title in shown} | {"?": -9.0}
+
+    return FakeLLM(labels=labels)
+
+
+async def tried(dataset, tmp_path, fake, chosen, rule, strategies):
+    """A trial of two strategies in batches of ten."""
+    async with LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client()) as client:
+        arms = [
+            LiveArm(
+                RunFolder.create(tmp_path / name, MANIFEST.model_copy(update={"name": name})),
+                RerankContext(RerankSettings(strategy=strategy, max_shuffles=1), TEMPLATES, client),
+            )
+            for name, strategy in zip("ab", strategies, strict=True)
+        ]
+        return await trial(tuple(arms), chosen, "ndcg@10", rule, batch=10, repeats=1, at_once=4, say=quiet)
+
+
+async def test_a_trial_stops_as_soon_as_it_knows(dataset: Dataset, tmp_path):
+    """A clear difference needs few users; the rest of the requests are saved, and going on asks for nothing again."""
+    chosen = tasks(dataset, 39)
+    fake = who_knows(chosen)
+    rule = StoppingRule(margin=0.01)
+    found = await tried(dataset, tmp_path, fake, chosen, rule, ("identity", "listwise-logprob"))
+    assert found.decision is Decision.DIFFERENCE
+    assert found.verdict.startswith("b beats a: ")
+    assert found.requests == found.looks[-1].users < 39
+    assert found.saved > 0
+    asked = len(fake.calls)
+    again = await tried(dataset, tmp_path, fake, chosen, rule, ("identity", "listwise-logprob"))
+    assert again.looks == found.looks
+    assert len(fake.calls) == asked
+
+
+async def test_a_trial_of_the_same_thing_twice_finds_no_difference_that_matters(dataset: Dataset, tmp_path):
+    """It stops when the interval lies within the margin, or says that it cannot tell yet."""
+    chosen = tasks(dataset, 39)
+    loose = await tried(dataset, tmp_path / "1", FakeLLM(), chosen, StoppingRule(margin=0.5), ("identity", "identity"))
+    assert loose.decision is Decision.NO_RELEVANT_DIFFERENCE
+    tight = await tried(
+        dataset, tmp_path / "2", FakeLLM(), chosen, StoppingRule(margin=0.001), ("identity", "identity")
+    )
+    assert tight.decision is Decision.LIMIT
+    assert tight.verdict.startswith("cannot tell yet")
+    budget = StoppingRule(margin=0.001, max_requests=12)
+    short = await tried(dataset, tmp_path / "3", FakeLLM(), chosen, budget, ("identity", "listwise-logprob"))
+    assert short.requests <= 12
 
 
 def test_a_catalogue_run_measures_seen_and_unseen_apart(dataset: Dataset, tmp_path):

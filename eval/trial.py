@@ -1,0 +1,113 @@
+"""An A/B that stops when it knows. Reads two arms and tasks, produces looks after every batch and a decision.
+
+Both arms rerank the same users, batch by batch, in an order that has nothing to do with them. After each batch the
+confidence sequence of the paired difference says whether to go on; it stays valid however often one looks, which a
+p-value does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eval.choices import Task
+from eval.datasets import Say
+from eval.run_folder import CaseResult, RunFolder, Summary
+from eval.run_rerank import run_rerank
+from eval.sequential import ConfidenceSequence, Decision, Interval, StoppingRule
+from retrieval.errors import UsageError
+from retrieval.types import Frozen
+from xdrec_agent.rerank import RerankContext
+
+
+@dataclass(frozen=True)
+class LiveArm:
+    """An arm that is being run: where its cases are kept and how it reranks."""
+
+    folder: RunFolder
+    context: RerankContext
+
+
+class TrialResult(Frozen):
+    """How a trial went.
+
+    Attributes:
+        looks: mean difference B - A in `metric`, with its interval, after each batch.
+        decision: why it stopped.
+        requests: LLM requests of both arms, those that the response cache answered included.
+        saved: share of the requests that all `offered` users would have taken.
+    """
+
+    arms: tuple[str, str]
+    metric: str
+    looks: tuple[Interval, ...]
+    decision: Decision
+    offered: int
+    requests: int
+    saved: float
+    summaries: tuple[Summary, Summary]
+
+    @property
+    def verdict(self) -> str:
+        """In a sentence."""
+        a, b = self.arms
+        last = self.looks[-1]
+        found = f"{b} - {a} = {last.mean:+.4f} {self.metric} [{last.low:+.4f}, {last.high:+.4f}]"
+        tail = f"n = {last.users:,} of {self.offered:,} users, {self.saved:.0%} of the requests saved"
+        if self.decision is Decision.DIFFERENCE:
+            ahead, behind = (b, a) if last.mean > 0 else (a, b)
+            return f"{ahead} beats {behind}: {found}, {tail}"
+        if self.decision is Decision.NO_RELEVANT_DIFFERENCE:
+            return f"no relevant difference: {found}, {tail}"
+        return f"cannot tell yet: {found}, {tail}"
+
+
+async def trial(
+    arms: tuple[LiveArm, LiveArm],
+    tasks: Sequence[Task],
+    metric: str,
+    rule: StoppingRule,
+    *,
+    batch: int,
+    repeats: int,
+    at_once: int,
+    say: Say,
+) -> TrialResult:
+    """Run until the rule says stop, or no users are left. A stopped trial goes on: its cases are in the run folders.
+
+    Raises:
+        UsageError: no tasks, or the arms have no such metric.
+    """
+    if not tasks:
+        raise UsageError("no users to try the arms on", hint="look at --data and --users")
+    sequence, looks, decision = ConfidenceSequence(), list[Interval](), Decision.GO_ON
+    requests = 0
+    for start in range(0, len(tasks), batch):
+        now = tasks[start : start + batch]
+        for arm in arms:
+            await run_rerank(arm.folder, arm.context, tasks[: start + len(now)], repeats, at_once, say)
+        a, b = ({r.user: r for r in arm.folder.results()} for arm in arms)
+        users = [task.choice.case.user for task in now]
+        if metric not in a[users[0]].metrics:
+            raise UsageError(f"no metric {metric}", hint=f"one of: {', '.join(a[users[0]].metrics)}")
+        spent = sum(_asked(arm[user]) for arm in (a, b) for user in users)
+        requests += spent
+        looks.append(sequence.update([b[u].metrics[metric] - a[u].metrics[metric] for u in users]))
+        decision = rule.decide(looks[-1], requests=requests, batch_requests=spent)
+        say(f"{looks[-1].users} users: {looks[-1].mean:+.4f} [{looks[-1].low:+.4f}, {looks[-1].high:+.4f}], {decision}")
+        if decision is not Decision.GO_ON:
+            break
+    return TrialResult(
+        arms=(arms[0].folder.manifest.name, arms[1].folder.manifest.name),
+        metric=metric,
+        looks=tuple(looks),
+        decision=Decision.LIMIT if decision is Decision.GO_ON else decision,
+        offered=len(tasks),
+        requests=requests,
+        saved=1 - looks[-1].users / len(tasks),
+        summaries=(arms[0].folder.finish(), arms[1].folder.finish()),
+    )
+
+
+def _asked(result: CaseResult) -> int:
+    return result.usage.requests + result.usage.cache_hits
