@@ -31,8 +31,8 @@ class Usage(Frozen):
     """What calls have cost; add them up with `+`.
 
     `requests` counts every attempt, `retries` those after the first, `cache_hits` the calls that the response cache
-    answered: they cost neither requests nor tokens. `cached_tokens` are the prompt tokens that the server's prefix
-    cache saved. `seconds` is the time from asking to the answer, waiting for a turn included.
+    answered without a request. Tokens are those of the replies, a kept one's too: a comparison of costs is the same
+    when it is replayed. `cached_tokens` are the prompt tokens that the server's prefix cache saved. `seconds` is the time from asking to the answer, waiting for a turn included.
     """
 
     requests: int = 0
@@ -273,16 +273,15 @@ class LLMClient:
 def usage_of(requests: int, counts: TokenCounts | None, began: float) -> Usage:
     """What a call cost that began at `began` (`time.perf_counter`); `requests` 0: the response cache answered."""
     seconds = time.perf_counter() - began
-    if requests == 0:
-        return Usage(cache_hits=1, seconds=seconds)
     details = counts.prompt_tokens_details if counts else None
     return Usage(
         requests=requests,
+        cache_hits=0 if requests else 1,
         prompt_tokens=counts.prompt_tokens if counts else 0,
         cached_tokens=(details.cached_tokens if details else None) or 0,
         completion_tokens=counts.completion_tokens if counts else 0,
         seconds=seconds,
-        retries=requests - 1,
+        retries=max(0, requests - 1),
     )
 
 

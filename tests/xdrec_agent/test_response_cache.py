@@ -149,7 +149,7 @@ async def test_the_same_request_is_answered_without_a_request(cache):
         second = await client.chat(ASK, max_tokens=8, origin=ADA)
     assert first.text == second.text == "Dune"
     assert (first.usage.requests, first.usage.cache_hits) == (1, 0)
-    assert (second.usage.requests, second.usage.cache_hits, second.usage.prompt_tokens) == (0, 1, 0)
+    assert (second.usage.requests, second.usage.cache_hits, second.usage.prompt_tokens) == (0, 1, 15)
     assert len(fake.calls) == 1
 
 
