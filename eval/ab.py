@@ -76,6 +76,8 @@ def compare_runs(
     unknown = [m for m in metrics if m not in shared]
     if unknown:
         raise UsageError(f"no metric {', '.join(unknown)} in all runs", hint=f"they share: {', '.join(shared)}")
+    if not shared:
+        raise UsageError("the runs share no metric", hint="make them by the same --task, or see docs/runs.md")
     asked = list(metrics) or shared
     tested = [_compared(folders[0], folder, pair, m, rng) for folder, pair in _pairs(folders, found) for m in asked]
     adjusted = holm([c.difference.p_value for c in tested]) if len(tested) > 1 else [None] * len(tested)

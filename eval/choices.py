@@ -39,7 +39,7 @@ class Task:
     Attributes:
         truth: position of the truth in `ranking`.
         ranking: the candidates with the retriever's scores, in its order.
-        unseen: for each candidate whether no training user touched it.
+        counts: for each candidate the training users who touched it.
         slices: `eval.slicing`.
     """
 
@@ -48,8 +48,13 @@ class Task:
     query: Query
     ranking: Ranking
     truth: int
-    unseen: NDArray[np.bool_]
+    counts: NDArray[np.int64]
     slices: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def unseen(self) -> NDArray[np.bool_]:
+        """For each candidate whether no training user touched it."""
+        return np.asarray(self.counts == 0)
 
     @property
     def retrieval(self) -> NDArray[np.float64]:
@@ -106,7 +111,7 @@ def _task(data: Dataset, choice: Choice, mine: int, counts: Mapping[str, int]) -
         query=query,
         ranking=Ranking(candidates=candidates, source="retrieval"),
         truth=ids.index(choice.truth),
-        unseen=np.array([counts.get(i, 0) == 0 for i in ids]),
+        counts=np.array([counts.get(i, 0) for i in ids], dtype=np.int64),
         slices=slices_of(choice.case, choice.truth, counts),
     )
 

@@ -151,6 +151,37 @@ def trial(
     typer.echo(found.model_dump_json(indent=2) if json_ else found.verdict)
 
 
+@app.command()
+def bias(
+    data: Annotated[Path, typer.Option(help="The folder amazon-three-domains, or the one it lies in.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Write bias_card.html, .md and .json here.")],
+    users: Annotated[int, typer.Option(min=10, help="Users, one list each.")] = 40,
+    shuffles: Annotated[int, typer.Option(min=2, help="Orders that each list is shown in.")] = 8,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="A setting.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What the running model's ranking leans on besides the items: place, popularity, length of titles; one page.
+
+    \b
+    Examples:
+      xdrec-eval bias --data ../data --out cards/small
+      xdrec-eval bias --data ../data --out cards/mine --set rerank.template=mine.jinja --users 100
+    """
+    from eval.arms import arm_settings
+    from eval.bias import BiasCard, bias_card
+    from eval.bias_card import sentence, write_bias_card
+    from eval.choices import tasks
+
+    async def card(bench: _Bench) -> BiasCard:
+        chosen = tasks(bench.dataset, users)
+        counts = [task.counts.astype(float) for task in chosen]
+        return await bias_card(bench.context, chosen, shuffles, bench.say, counts=counts)
+
+    found = _with_model(data, card, arm_settings(set_ or []))
+    page = write_bias_card(found, out)
+    typer.echo(found.model_dump_json(indent=2) if json_ else f"{sentence(found)}\n{page}")
+
+
 def _say(line: str) -> None:
     diagnostics().print(line, style="dim", markup=False)
 
@@ -241,7 +272,7 @@ class _Bench:
     say: Callable[[str], None]
 
 
-def _with_model(data: Path, run: Callable[[_Bench], Coroutine[Any, Any, T]]) -> T:
+def _with_model(data: Path, run: Callable[[_Bench], Coroutine[Any, Any, T]], settings: Settings | None = None) -> T:
     """Run with the prepared data and a client of the running model."""
     import asyncio
 
@@ -252,20 +283,17 @@ def _with_model(data: Path, run: Callable[[_Bench], Coroutine[Any, Any, T]]) -> 
     from xdrec_agent.rerank import RerankContext
     from xdrec_agent.settings import load_settings
 
-    settings, progress = load_settings(), diagnostics()
+    settings = settings or load_settings()
     # A saturated server lets requests wait for minutes.
     llm = settings.llm.model_copy(update={"timeout_s": max(_PATIENCE_S, settings.llm.timeout_s)})
     settings = settings.model_copy(update={"llm": llm})
     models.pull(settings.encoder.model, settings.models_dir, offline=settings.offline)
 
-    def say(line: str) -> None:
-        progress.print(line, style="dim", markup=False)
-
     async def run_all() -> T:
-        with open_dataset(data, open_encoder(settings), load_template("item"), say) as dataset:
+        with open_dataset(data, open_encoder(settings), load_template("item"), _say) as dataset:
             async with open_client(settings) as client:
                 context = RerankContext(settings.rerank, load_templates(settings), client)
-                return await run(_Bench(settings, dataset, context, say))
+                return await run(_Bench(settings, dataset, context, _say))
 
     return asyncio.run(run_all())
 

@@ -64,12 +64,14 @@ def visible(text: object) -> str:
 
     Control characters and line breaks become spaces, format characters and other invisible ones vanish.
     """
-    shown = (
-        " " if c.isspace() or unicodedata.category(c) == "Cc" else c
-        for c in _INVISIBLE.sub("", str(text))
-        if c.isspace() or unicodedata.category(c) == "Cc" or not unicodedata.category(c).startswith("C")
-    )
-    return " ".join("".join(shown).split())
+    line = _INVISIBLE.sub("", str(text))
+    if not line.isprintable():  # almost every text is, and a prompt has hundreds of them
+        line = "".join(
+            " " if c.isspace() or unicodedata.category(c) == "Cc" else c
+            for c in line
+            if c.isspace() or unicodedata.category(c) == "Cc" or not unicodedata.category(c).startswith("C")
+        )
+    return " ".join(line.split())
 
 
 def plain(text: object, limit: int = 160) -> str:

@@ -32,7 +32,8 @@ class Usage(Frozen):
 
     `requests` counts every attempt, `retries` those after the first, `cache_hits` the calls that the response cache
     answered without a request. Tokens are those of the replies, a kept one's too: a comparison of costs is the same
-    when it is replayed. `cached_tokens` are the prompt tokens that the server's prefix cache saved. `seconds` is the time from asking to the answer, waiting for a turn included.
+    when it is replayed. `cached_tokens` are the prompt tokens that the server's prefix cache saved. `seconds` is the
+    time from asking to the answer, waiting for a turn included.
     """
 
     requests: int = 0

@@ -69,7 +69,7 @@ def task(user, n=8):
         query=Query(history=history, target="books"),
         ranking=Ranking(candidates=candidates, source="retrieval"),
         truth=0,
-        unseen=np.zeros(n, dtype=bool),
+        counts=np.ones(n, dtype=np.int64),
     )
 
 

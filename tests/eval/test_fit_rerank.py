@@ -39,7 +39,7 @@ def task(user, scores, truth):
         query=Query(history=history, target="books"),
         ranking=Ranking(candidates=ranking, source="retrieval"),
         truth=truth,
-        unseen=np.zeros(len(scores), dtype=bool),
+        counts=np.ones(len(scores), dtype=np.int64),
     )
 
 

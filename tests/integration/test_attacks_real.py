@@ -57,7 +57,7 @@ def the_list():
         query=Query(history=history, target="books"),
         ranking=Ranking(candidates=books, source="retrieval"),
         truth=3,
-        unseen=np.zeros(len(books), dtype=bool),
+        counts=np.ones(len(books), dtype=np.int64),
     )
 
 
