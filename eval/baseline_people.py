@@ -14,8 +14,9 @@ import numpy as np
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from eval.baseline_types import Scorer, Scores, packages_of
+from eval.baseline_types import Scorer, Scores
 from eval.datasets import Dataset
+from eval.extras import packages_of
 from eval.protocol import Case
 from retrieval.types import History
 
@@ -65,7 +66,7 @@ class ItemNeighbours:
 
     def fit(self, training: Sequence[History], rng: np.random.Generator) -> Scorer:
         """Find every item's neighbours; nothing is drawn."""
-        with packages_of("item-knn"):
+        with packages_of("the baseline item-knn"):
             from implicit.nearest_neighbours import ItemItemRecommender
             from sklearn.preprocessing import normalize
         # Products of unit columns are cosines; implicit's own CosineRecommender warns about what it makes of its input.
@@ -144,7 +145,7 @@ def _factorised(liked: sparse.csr_matrix, rng: np.random.Generator, baseline: st
 
 
 def _mapped(source: str, target: str, parts: Mapping[str, Any], models: Mapping[str, Any]) -> RidgeCV | None:
-    with packages_of("emcdr"):
+    with packages_of("the baseline emcdr"):
         from sklearn.linear_model import RidgeCV
     both = np.flatnonzero((parts[source].getnnz(axis=1) > 0) & (parts[target].getnnz(axis=1) > 0))
     if len(both) < 2:  # leave-one-out leaves none

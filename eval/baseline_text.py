@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval.baseline_types import Scorer, Scores, packages_of
+from eval.baseline_types import Scorer, Scores
 from eval.datasets import Dataset
+from eval.extras import packages_of
 from eval.protocol import Case
 from retrieval.encoder import Vectors
 from retrieval.index import Index
@@ -58,7 +59,7 @@ class Words:
         return self._score
 
     def _search(self, data: Dataset, domain: str) -> BM25:
-        with packages_of("bm25"):
+        with packages_of("the baseline bm25"):
             from bm25s import BM25
         positions = data.index.snapshot(domain).positions
         texts = [""] * len(positions)

@@ -7,15 +7,13 @@ fitted on never holds the case's own user: see `eval.baselines.cross_fitted`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval.protocol import Case
-from retrieval.errors import SetupError
 from retrieval.types import History
 
 Scores = NDArray[np.float32]
@@ -34,16 +32,3 @@ class Baseline(Protocol):
             SetupError: a package is not installed.
         """
         ...
-
-
-@contextmanager
-def packages_of(baseline: str) -> Iterator[None]:
-    """Around imports of packages that come with the extra `eval`.
-
-    Raises:
-        SetupError: one of them is not installed.
-    """
-    try:
-        yield
-    except ImportError as exc:
-        raise SetupError(f"the baseline {baseline!r}: {exc}", hint="pip install 'xdrec[eval]'") from exc

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Final
 
 import httpx2
 import numpy as np
@@ -20,7 +19,7 @@ import numpy as np
 from eval.bench_report import Figure
 from eval.choices import Task
 from eval.datasets import Say
-from eval.judging import Judged, judge_tasks
+from eval.judging import AT_ONCE, Judged, judge_tasks
 from xdrec_agent.endpoint import Endpoint
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.rerank import JUDGES, RerankContext
@@ -29,8 +28,6 @@ from xdrec_agent.rerank.prompt import LABELS, list_prompt
 from xdrec_agent.settings import LLMSettings
 from xdrec_agent.yes_no import NO, YES
 
-AT_ONCE: Final = 16
-"""Users in flight at saturation."""
 _LISTWISE, _POINTWISE, _GENERATE = "listwise-logprob", "pointwise-logprob", "listwise-generate"
 
 
@@ -108,11 +105,12 @@ def _dealt(
         return sum(len(m["content"]) for m in list_prompt(context, task.query, items))
 
     judges = list(JUDGES)
-    ordered = sorted(tasks, key=length)
-    # The longest and the shortest are left out, so that the parts are alike.
-    few = ordered[:: max(1, len(ordered) // (latency * len(judges)))][: latency * len(judges)]
-    others = [task for task in ordered if task not in few]
-    many = others[:: max(1, len(others) // (saturation * len(judges)))][: saturation * len(judges)]
+    # Evenly spread over all lengths, so that the parts are alike.
+    spread = np.linspace(0, len(tasks) - 1, (latency + saturation) * len(judges)).astype(int)
+    chosen = [sorted(tasks, key=length)[at] for at in spread]
+    few_at = set(np.linspace(0, len(chosen) - 1, latency * len(judges)).astype(int).tolist())
+    few = [task for at, task in enumerate(chosen) if at in few_at]
+    many = [task for at, task in enumerate(chosen) if at not in few_at]
     return {
         (judge, size): pool[at :: len(judges)]
         for at, judge in enumerate(judges)

@@ -19,7 +19,7 @@ from eval.choices import CHANCE_OF_20, FOLDS, Task
 from eval.datasets import Say
 from eval.fit_rerank import fused, weigh
 from eval.intervals import Estimate, mean
-from eval.judging import Judged, judge_tasks, ndcg_of
+from eval.judging import AT_ONCE, Judged, judge_tasks, ndcg_of
 from xdrec_agent.rerank import JUDGES, RerankContext
 from xdrec_agent.settings import LLMSettings
 
@@ -46,7 +46,7 @@ async def bench_rerank(
     """
     rng = np.random.default_rng(0)
     model = context.model.endpoint.model
-    judged = await judge_tasks(_one_shuffle(context), list(JUDGES), tasks[: sizes.users], 16, say)
+    judged = await judge_tasks(_one_shuffle(context), list(JUDGES), tasks[: sizes.users], AT_ONCE, say)
     figures = quality_figures(judged, rng)
     if sizes.shuffles:
         figures += await consistency_figures(context, tasks[: sizes.shuffles], say)
@@ -61,7 +61,7 @@ def quality_figures(judged: Mapping[str, Sequence[Judged]], rng: np.random.Gener
     unseen = np.array([ndcg_of(t.unseen.astype(np.float64), t) for t in tasks])
     figures = [
         Figure(name="chance, nDCG@10", value=CHANCE_OF_20, n=len(tasks)),
-        _ndcg("unseen first", unseen, tasks, rng),
+        _ndcg("unseen-first", unseen, tasks, rng),
         _ndcg("identity", alone, tasks, rng),
     ]
     for name, said in judged.items():

@@ -13,8 +13,9 @@ from typing import Final
 from jinja2 import Environment, StrictUndefined
 from pydantic import TypeAdapter
 
-from eval.bias import TAU_BINS, BiasCard, Interval
+from eval.bias import TAU_BINS
 from eval.bias_svg import Axis, Picture
+from eval.bias_types import BiasCard, Interval
 from retrieval.errors import UsageError
 
 TEMPLATE: Final = Path(__file__).with_name("bias_card.html.jinja")

@@ -112,7 +112,7 @@ def _task(data: Dataset, choice: Choice, mine: int, counts: Mapping[str, int]) -
         ranking=Ranking(candidates=candidates, source="retrieval"),
         truth=ids.index(choice.truth),
         counts=np.array([counts.get(i, 0) for i in ids], dtype=np.int64),
-        slices=slices_of(choice.case, choice.truth, counts),
+        slices=slices_of(choice.case, counts.get(choice.truth, 0)),
     )
 
 

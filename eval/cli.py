@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from xdrec_agent.settings import Settings
 
 T = TypeVar("T")
-_PATIENCE_S: Final = 900.0
 _SYSTEMS: Final = (
     "retriever, random, popularity, unseen-first, mean-embedding, bm25, item-knn, matrix-factorisation or emcdr"
 )
@@ -125,7 +124,9 @@ def trial(
     margin: Annotated[float, typer.Option(min=1e-6, help="The largest difference that does not matter.")] = 0.02,
     metric: Annotated[str, typer.Option(help="A metric in [0, 1].")] = "ndcg@10",
     batch: Annotated[int, typer.Option(min=1, help="Users between two looks.")] = 25,
-    max_requests: Annotated[int | None, typer.Option(min=1, help="LLM requests that are never exceeded.")] = None,
+    max_requests: Annotated[
+        int | None, typer.Option(min=1, help="Limit of LLM requests, from the second batch on.")
+    ] = None,
     candidates: Annotated[str, typer.Option(help="count-matched or retrieved.")] = "count-matched",
     users: Annotated[int, typer.Option(min=1, help="At most so many users.")] = 1008,
     seed: Annotated[int, typer.Option(help="Of users and candidates.")] = 0,
@@ -145,7 +146,7 @@ def trial(
     if len(arm) != 2:
         raise UsageError(f"{len(arm)} arms", hint="--arm A:… --arm B:…")
     a, b = ((name, arm_settings(told.split(",") if told else [])) for name, _, told in (x.partition(":") for x in arm))
-    rule = StoppingRule(margin=margin, max_users=users, max_requests=max_requests)
+    rule = StoppingRule(margin=margin, max_requests=max_requests)
     request = TrialRequest(out, (a, b), metric, rule, batch, candidates, users, seed, repeats)
     found = make_trial(request, data, _say)
     typer.echo(found.model_dump_json(indent=2) if json_ else found.verdict)
@@ -168,8 +169,9 @@ def bias(
       xdrec-eval bias --data ../data --out cards/mine --set rerank.template=mine.jinja --users 100
     """
     from eval.arms import arm_settings
-    from eval.bias import BiasCard, bias_card
+    from eval.bias import bias_card
     from eval.bias_card import sentence, write_bias_card
+    from eval.bias_types import BiasCard
     from eval.choices import tasks
 
     async def card(bench: _Bench) -> BiasCard:
@@ -221,10 +223,9 @@ def retrieval(
     from xdrec_agent.assembly import open_encoder
     from xdrec_agent.settings import load_settings
 
-    progress = diagnostics()
     settings = load_settings()
     models.pull(settings.encoder.model, settings.models_dir, offline=settings.offline)
-    found = bench_retrieval(data, open_encoder(settings), lambda line: progress.print(line, style="dim"))
+    found = bench_retrieval(data, open_encoder(settings), _say)
     print_report(found, Console(highlight=False))
     if json_ is not None:
         write_report(found, json_)
@@ -277,16 +278,14 @@ def _with_model(data: Path, run: Callable[[_Bench], Coroutine[Any, Any, T]], set
     import asyncio
 
     from eval.datasets import open_dataset
+    from eval.judging import patient
     from retrieval.templates import load_template
     from xdrec_agent import models
     from xdrec_agent.assembly import load_templates, open_client, open_encoder
     from xdrec_agent.rerank import RerankContext
     from xdrec_agent.settings import load_settings
 
-    settings = settings or load_settings()
-    # A saturated server lets requests wait for minutes.
-    llm = settings.llm.model_copy(update={"timeout_s": max(_PATIENCE_S, settings.llm.timeout_s)})
-    settings = settings.model_copy(update={"llm": llm})
+    settings = patient(settings or load_settings())
     models.pull(settings.encoder.model, settings.models_dir, offline=settings.offline)
 
     async def run_all() -> T:

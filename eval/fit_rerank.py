@@ -18,7 +18,7 @@ from eval.calibrate import Scored, calibrate
 from eval.choices import CHANCE_OF_20, TEST_FOLD, Task, tasks
 from eval.datasets import Dataset, Say
 from eval.intervals import Estimate, mean
-from eval.judging import Judged, judge_tasks, ndcg_of
+from eval.judging import AT_ONCE, Judged, judge_tasks, ndcg_of
 from xdrec_agent.concurrent import gathered
 from xdrec_agent.fitted import RerankFit
 from xdrec_agent.rerank import JUDGES, TASK_OF, RerankContext
@@ -61,7 +61,7 @@ async def fit_all(context: RerankContext, data: Dataset, users: int, how: str, s
     say("position bias: one shuffle a user")
     bias = await position_bias_of(RerankContext(settings, context.templates, context.client), chosen)
     once = RerankContext(settings, context.templates, context.client, bias)
-    judged = await judge_tasks(once, list(JUDGES), chosen, 16, say)
+    judged = await judge_tasks(once, list(JUDGES), chosen, AT_ONCE, say)
     rng = np.random.default_rng(0)
     return tuple(
         fit_rerank(once, judge, said, bias if judge == "listwise-logprob" else np.empty(0), how, rng)

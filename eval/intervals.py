@@ -54,7 +54,7 @@ def ratio_of_means(numerator: Values, denominator: Values, users: Sequence[str],
     above = np.bincount(person, numerator).astype(np.float64)
     below = np.bincount(person, denominator).astype(np.float64)
     value = float(_ratio(above, below))
-    if np.all(above == above[0]) and np.all(below == below[0]):
+    if len(above) == 1 or np.allclose(above, value * below, rtol=1e-9, atol=1e-12):
         # Resampling people who are all alike gives the same figure again and again.
         return Estimate(value, value, value, len(above), len(numerator))
     drawn = bootstrap(

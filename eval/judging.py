@@ -1,11 +1,15 @@
-"""Judging many tasks. Reads tasks and a judge, produces each task's judgement, many users at a time."""
+"""Judging many tasks. Reads tasks and a judge, produces each task's judgement, many users at a time.
+
+How many users are in flight, how long a request may wait and how progress is told is decided here for all measurements.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +17,41 @@ from numpy.typing import NDArray
 from eval.choices import Task
 from eval.datasets import Say
 from eval.metrics import ndcg, places
+from xdrec_agent.concurrent import gathered
 from xdrec_agent.errors import LLMError
 from xdrec_agent.rerank import JUDGES, Judgement, RerankContext
+from xdrec_agent.settings import Settings
 
-EVERY_S = 10.0
+AT_ONCE: Final = 16
+"""Users in flight."""
+PATIENCE_S: Final = 900.0
+"""Least deadline of a request: at a saturated server it waits for its turn."""
+EVERY_S: Final = 10.0
 """Seconds between two lines about progress."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def patient(settings: Settings) -> Settings:
+    """The settings with a deadline that a saturated server can keep."""
+    llm = settings.llm.model_copy(update={"timeout_s": max(PATIENCE_S, settings.llm.timeout_s)})
+    return settings.model_copy(update={"llm": llm})
+
+
+async def for_all(
+    things: Sequence[T], work: Callable[[T], Awaitable[R]], what: str, say: Say, at_once: int = AT_ONCE
+) -> list[R]:
+    """Do the work for all, `at_once` at a time, and say how far it is; what came of it, in order."""
+    turn, progress = asyncio.Semaphore(at_once), Progress(what, len(things), say)
+
+    async def one(thing: T) -> R:
+        async with turn:
+            done = await work(thing)
+        progress.one_more()
+        return done
+
+    return await gathered(one(thing) for thing in things)
 
 
 @dataclass(frozen=True)
@@ -47,16 +81,11 @@ async def judge_tasks(
 
     A user's judges follow each other, so that those with the same prompt profit from the server's prefix cache.
     """
-    turn = asyncio.Semaphore(at_once)
-    told = Progress(", ".join(judges), len(tasks), say)
 
     async def one(task: Task) -> list[Judged]:
-        async with turn:
-            said = [await _judge(context, judge, task, say) for judge in judges]
-        told.one_more()
-        return said
+        return [await _judge(context, judge, task, say) for judge in judges]
 
-    by_task = await asyncio.gather(*(one(task) for task in tasks))
+    by_task = await for_all(tasks, one, ", ".join(judges), say, at_once)
     return {judge: [said[at] for said in by_task] for at, judge in enumerate(judges)}
 
 

@@ -6,8 +6,9 @@ knows nothing (all scores equal) has exactly chance, without drawing anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,3 +54,30 @@ def ndcg(at: Places, k: int) -> float:
     first, behind = np.minimum(at.above, k), np.minimum(at.above + at.level, k)
     expected = (gained[behind] - gained[first]) / at.level
     return float(expected.sum() / gained[min(len(at.above), k)])
+
+
+METRICS: Final[Mapping[str, Callable[[Places], float]]] = {
+    "recall@10": lambda at: recall(at, 10),
+    "recall@50": lambda at: recall(at, 50),
+    "recall@100": lambda at: recall(at, 100),
+    "recall@500": lambda at: recall(at, 500),
+    "ndcg@10": lambda at: ndcg(at, 10),
+    "mrr": reciprocal_rank,
+}
+"""What rankings of a whole catalogue are measured by."""
+
+
+def places_within(scores: NDArray[Any], relevant: NDArray[np.int64], kept: NDArray[np.bool_]) -> Places | None:
+    """Places among the kept candidates alone; None if no relevant one is kept."""
+    left = relevant[kept[relevant]]
+    # Row numbers become positions among those kept.
+    return places(scores[kept], (np.cumsum(kept) - 1)[left]) if len(left) else None
+
+
+def by_kind(touched: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Which candidates belong to the whole catalogue ("all"), to its *seen* and to its *unseen* items.
+
+    Args:
+        touched: training users of each candidate.
+    """
+    return {"all": np.ones(len(touched), dtype=bool), "seen": touched > 0, "unseen": touched == 0}

@@ -16,6 +16,7 @@ from pydantic import FiniteFloat
 from scipy.optimize import brentq
 from scipy.stats import bootstrap, monte_carlo_test, permutation_test
 
+from eval.extras import packages_of
 from retrieval.errors import DataError, UsageError
 from retrieval.types import Frozen
 
@@ -196,7 +197,8 @@ def users_needed(effect: float, deviation: float) -> int:
 
 def _power(size: float, users: float) -> float:
     # statsmodels' own solve_power fails to bracket some effects and then returns an array with a deprecation warning.
-    from statsmodels.stats.power import TTestPower
+    with packages_of("the power of a comparison"):
+        from statsmodels.stats.power import TTestPower
 
     return float(TTestPower().power(size, users, ALPHA))
 
@@ -206,7 +208,8 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     tested = [p for p in p_values if p is not None]
     if not tested:
         return list(p_values)
-    from statsmodels.stats.multitest import multipletests
+    with packages_of("the adjustment by Holm"):
+        from statsmodels.stats.multitest import multipletests
 
     adjusted = iter(multipletests(tested, method="holm")[1])
     return [None if p is None else float(next(adjusted)) for p in p_values]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from eval.choices import Task
 from eval.datasets import Say
-from eval.judging import Progress
+from eval.judging import for_all
 from eval.metrics import ndcg, places, recall, reciprocal_rank
 from eval.run_folder import CaseResult, RunFolder
 from retrieval.types import Ranking
@@ -28,16 +27,11 @@ async def run_rerank(
     """
     done = {result.key for result in folder.results()}
     left = [task for task in tasks if (task.choice.case.user, task.choice.case.source, task.query.target) not in done]
-    progress, turn = Progress(folder.manifest.name, len(left), say), asyncio.Semaphore(at_once)
 
     async def one(task: Task) -> None:
-        async with turn:
-            folder.append(await rerank_case(context, task, repeats))
-        progress.one_more()
+        folder.append(await rerank_case(context, task, repeats))
 
-    async with asyncio.TaskGroup() as group:
-        for task in left:
-            group.create_task(one(task))
+    await for_all(left, one, folder.manifest.name, say, at_once)
 
 
 async def rerank_case(context: RerankContext, task: Task, repeats: int) -> CaseResult:

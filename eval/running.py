@@ -17,11 +17,13 @@ from eval.baseline_types import Scorer, Scores
 from eval.baselines import BASELINES, cross_fitted
 from eval.choices import FOLDS, Kind, in_hash_order, tasks
 from eval.datasets import Dataset, Say, data_hash, open_dataset
-from eval.protocol import Case, cases, histories, training_popularity
+from eval.judging import AT_ONCE, patient
+from eval.protocol import Case, cases, histories
 from eval.run_catalogue import run_catalogue
 from eval.run_folder import RunFolder, Summary, Task
 from eval.run_rerank import run_rerank
 from eval.sequential import StoppingRule
+from eval.touches import Touches
 from eval.trial import LiveArm, TrialResult, trial
 from retrieval.errors import DataError, UsageError
 from retrieval.retriever import Retriever
@@ -32,10 +34,6 @@ from xdrec_agent.rerank import RERANKERS, RerankContext
 from xdrec_agent.settings import Settings
 
 RETRIEVER: Final = "retriever"
-AT_ONCE: Final = 16
-"""Users in flight."""
-PATIENCE_S: Final = 900.0
-"""Least deadline of a request: at a saturated server it waits for its turn."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def replayed(path: Path, data: Path, say: Say) -> int:
 
 @dataclass(frozen=True)
 class TrialRequest:
-    """What `xdrec-eval ab --sequential` was asked for; `arms` are names with their settings."""
+    """What `xdrec-eval trial` was asked for; `arms` are names with their settings."""
 
     out: Path
     arms: tuple[tuple[str, Settings], tuple[str, Settings]]
@@ -168,9 +166,8 @@ def _prepared(request: RunRequest, settings: Settings) -> Settings:
     for option, (given, allowed) in known.items():
         if given not in allowed:
             raise UsageError(f"{option} {given!r} is not known", hint=f"one of: {', '.join(allowed)}")
-    llm = settings.llm.model_copy(update={"timeout_s": max(PATIENCE_S, settings.llm.timeout_s)})
     rerank = settings.rerank.model_copy(update={"candidates": max(20, settings.rerank.candidates)})
-    return settings.model_copy(update={"llm": llm, "rerank": rerank})
+    return patient(settings.model_copy(update={"rerank": rerank}))
 
 
 def _rerank(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:
@@ -207,7 +204,7 @@ def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: 
     say(f"fitting {request.system}")
     scorer = _scorer(dataset, request, settings, people)
     flat = [case for mine in asked for case in mine]
-    run_catalogue(folder, dataset, flat, training_popularity(people, FOLDS), scorer, say)
+    run_catalogue(folder, dataset, flat, Touches(dataset, people), scorer, say)
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from eval.protocol import Case
@@ -11,14 +10,13 @@ RARE: Final = 2
 """At most so many training users make an item rare."""
 
 
-def slices_of(case: Case, truth: str, counts: Mapping[str, int]) -> dict[str, str]:
+def slices_of(case: Case, touched: int) -> dict[str, str]:
     """By slicing the part that the case is in.
 
     Args:
-        truth: the item that counts, or the first of several.
-        counts: training users by target item; missing is 0.
+        touched: training users of the truth, or of the first of several.
     """
-    liked, touched = len(case.history.liked), counts.get(truth, 0)
+    liked = len(case.history.liked)
     languages = sorted({e.item.language for e in case.history.liked if e.item.language})
     found = {
         "direction": f"{case.source} to {case.target}",

@@ -19,7 +19,7 @@ from xdrec_agent.errors import LLMError
 from xdrec_agent.explain import ExplainContext, explain_all
 from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.recommendation import Explanation, Recommendation, Recommendations
-from xdrec_agent.rerank import RERANKERS, RerankContext, Reranked, fit_of, judge_of, task_of, weight_of
+from xdrec_agent.rerank import RERANKERS, RerankContext, Reranked, asked_judge, fit_of, judge_of, task_of, weight_of
 from xdrec_agent.settings import ExplainSettings, RerankSettings
 
 
@@ -115,7 +115,7 @@ class Recommender:
         try:
             async with asyncio.timeout(settings.deadline_s):
                 reranked = await RERANKERS[settings.strategy](self.reranking, query, retrieved)
-                trace.notes += await _limits(client, reranked)
+                trace.notes += await _limits(self.reranking, reranked)
         except LLMError as exc:
             return _degraded(retrieved, str(exc))
         except TimeoutError:
@@ -148,14 +148,14 @@ class Recommender:
         )
 
 
-async def _limits(client: LLMClient, reranked: Reranked) -> list[str]:
+async def _limits(context: RerankContext, reranked: Reranked) -> list[str]:
     """What the model or its endpoint could not give."""
-    notes = []
+    client, notes = context.model, []
     if reranked.left_out:
         notes.append(f"{client.endpoint.model} left out {reranked.left_out} candidates: they were put last")
     if reranked.enough_evidence is False:
         notes.append("not enough evidence: the first item cannot be told apart from a random one")
-    if reranked.shuffles:
+    if reranked.shuffles and asked_judge(context) == "listwise-logprob":
         can = await client.capabilities()
         if not can.exact_label_logprobs:
             notes.append(

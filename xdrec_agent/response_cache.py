@@ -115,6 +115,10 @@ class ResponseCache:
         with _translated(self.folder):
             return int(self._cache.clear())
 
+    def __bool__(self) -> bool:
+        """An empty cache is one, too: `if cache` asks whether there is any."""
+        return True
+
     def __len__(self) -> int:
         with _translated(self.folder):
             return len(self._cache)

@@ -11,19 +11,8 @@ import numpy as np
 import pytest
 from fake_llm import FakeLLM
 
-from eval.attacks import (
-    ENCODED,
-    KINDS,
-    VARIABLES,
-    Attack,
-    Trial,
-    attacked,
-    breaches,
-    control,
-    gains,
-    load_attacks,
-    measure,
-)
+from eval.attack_prompts import ENCODED, VARIABLES, breaches
+from eval.attacks import KINDS, Attack, Trial, attacked, control, gains, load_attacks, measure
 from eval.choices import Task
 from eval.negatives import Choice
 from eval.protocol import Case

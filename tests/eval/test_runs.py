@@ -14,15 +14,17 @@ from word_encoder import WordEncoder
 from eval import running
 from eval.ab import compare_runs
 from eval.arms import arm_settings
+from eval.baselines import BASELINES
 from eval.choices import tasks
-from eval.cli import app
+from eval.cli import _SYSTEMS, app
 from eval.datasets import Dataset, open_dataset
 from eval.leakage import guard
-from eval.protocol import Case, cases, histories, training_popularity
+from eval.protocol import Case, cases, histories
 from eval.run_catalogue import catalogue_case, run_catalogue
 from eval.run_folder import CaseResult, Manifest, RunFolder
 from eval.run_rerank import run_rerank
 from eval.sequential import Decision, StoppingRule
+from eval.touches import Touches
 from eval.trial import LiveArm, trial
 from retrieval.errors import DataError, UsageError, XDRecError
 from retrieval.templates import load_template
@@ -280,10 +282,10 @@ def test_a_catalogue_run_measures_seen_and_unseen_apart(dataset: Dataset, tmp_pa
         return np.array([float(i in case.truth) for i in positions[case.target]], dtype=np.float32)
 
     folder = RunFolder.create(tmp_path / "run", MANIFEST)
-    run_catalogue(folder, dataset, asked, training_popularity(people, 5), knows, quiet)
+    run_catalogue(folder, dataset, asked, Touches(dataset, people), knows, quiet)
     for one in folder.results():
         assert one.metrics["recall@50"] == one.metrics["ndcg@10"] == one.metrics["mrr"] == 1
-    nothing_seen = catalogue_case(dataset, asked[0], {}, knows)
+    nothing_seen = catalogue_case(dataset, asked[0], np.zeros(60, dtype=np.int64), knows)
     assert nothing_seen.metrics["unseen recall@10"] == 1
     assert "seen recall@10" not in nothing_seen.metrics
 
@@ -316,3 +318,8 @@ def test_a_setting_that_is_none_is_refused(assignment):
     """With what would be right."""
     with pytest.raises(UsageError):
         arm_settings([assignment])
+
+
+def test_the_help_names_every_system_there_is():
+    """The list is written out where the heavy modules are not imported, and does not drift."""
+    assert set(_SYSTEMS.replace(" or ", ", ").split(", ")) == {"retriever", *BASELINES}

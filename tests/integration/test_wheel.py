@@ -41,7 +41,12 @@ def test_the_wheel_holds_the_packages_and_the_prompts_and_no_tests(wheel):
     tops = {name.split("/")[0] for name in names}
     assert {t for t in tops if not t.endswith(".dist-info")} == {"retrieval", "xdrec_agent", "eval"}
     assert "retrieval/prompts/rerank.jinja" in names
-    assert {"xdrec_agent/fitted.json", "eval/attacks.yaml", "eval/report.html.jinja"} <= set(names)
+    assert {
+        "xdrec_agent/fitted.json",
+        "eval/attacks.yaml",
+        "eval/report.html.jinja",
+        "eval/bias_card.html.jinja",
+    } <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

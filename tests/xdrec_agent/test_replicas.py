@@ -217,7 +217,7 @@ async def test_a_cancelled_request_is_no_illness():
     async with connect(fake) as client:
         for _ in range(FAILURES * 2):
             await cancelled(client, fake)
-        await ask(client)
+        assert (await ask(client)).text == "Hello there"
 
 
 async def test_a_cancelled_request_is_no_sign_of_health():

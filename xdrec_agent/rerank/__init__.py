@@ -6,7 +6,7 @@ the table `JUDGES` gives one: by log-probabilities of labels over shuffles (`lis
 """
 
 from xdrec_agent.rerank.context import Judgement, RerankContext, Reranked, Reranker
-from xdrec_agent.rerank.strategies import JUDGES, RERANKERS, TASK_OF, fit_of, judge_of, task_of, weight_of
+from xdrec_agent.rerank.strategies import JUDGES, RERANKERS, TASK_OF, asked_judge, fit_of, judge_of, task_of, weight_of
 
 __all__ = [
     "JUDGES",
@@ -16,6 +16,7 @@ __all__ = [
     "RerankContext",
     "Reranked",
     "Reranker",
+    "asked_judge",
     "fit_of",
     "judge_of",
     "task_of",

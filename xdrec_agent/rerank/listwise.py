@@ -46,7 +46,8 @@ async def listwise_logprob(context: RerankContext, query: Query, candidates: Seq
             by_candidate = np.empty(n)
             by_candidate[order] = logprobs - bias
             seen, usage = np.vstack([seen, by_candidate]), usage + spent
-        take = 0 if settled(seen, np.random.default_rng(len(seen))) else min(2, most - len(seen))
+        enough = len(seen) == most or settled(seen, np.random.default_rng(len(seen)))
+        take = 0 if enough else min(2, most - len(seen))
     return Judgement(aggregated(seen, settings.aggregate), usage, len(seen), kendall_tau(seen))
 
 

@@ -99,8 +99,13 @@ def weight_of(context: RerankContext) -> float:
 
 def task_of(context: RerankContext) -> str:
     """The task of the template that the configured strategy shows candidates with."""
+    return TASK_OF.get(asked_judge(context), "rerank")
+
+
+def asked_judge(context: RerankContext) -> str:
+    """The judge that the configured strategy asks; "identity" asks none and is its own name."""
     strategy = context.settings.strategy
-    return TASK_OF.get(judge_of(context) if strategy == "hybrid" else strategy, "rerank")
+    return judge_of(context) if strategy == "hybrid" else strategy
 
 
 def fit_of(context: RerankContext, judge: str) -> RerankFit | None:

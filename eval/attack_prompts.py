@@ -1,0 +1,113 @@
+"""Attacks on prompts. Reads a template and a hostile text, produces what the text does besides standing in its place.
+
+Needs no model: the prompt with the hostile text is compared with the one in which a harmless word stands.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from eval.attacks import Attack, attacked
+from retrieval.templates import PromptTemplate
+from retrieval.types import HistoryEntry, Item, Match
+from xdrec_agent.evidence import Known
+from xdrec_agent.llm import Messages
+from xdrec_agent.rerank.prompt import Labelled
+
+BOUND: Final = 300
+"""Characters of a prompt that one text may take: as much as a person's own words get, the longest field."""
+
+_MARK: Final = "Marigold"
+_PLACE: Final = re.compile(rf"(?:[^\n,:()]+, )*{_MARK}(?:, [^\n,:()]+)*")
+"""The harmless word in a prompt, with what it is joined to: a long text may push its neighbours out."""
+_DELIMITERS: Final = frozenset('[]<>{}|`"')
+_INNOCENT: Final = Item(
+    domain="books",
+    id="innocent",
+    title="Garden Days",
+    creators=("A. Writer",),
+    categories=("fiction", "novel"),
+    description="A year in a garden.",
+)
+
+
+def _person(item: Item) -> dict[str, Any]:
+    entry, other = HistoryEntry(item=item), HistoryEntry(item=_INNOCENT)
+    return {
+        "liked": [other, entry, other],
+        "disliked": [other, entry],
+        "text": item.title,
+        "source": "films",
+        "target": "books",
+    }
+
+
+def _list(item: Item) -> dict[str, Any]:
+    candidates = [Labelled("A", _INNOCENT), Labelled("B", item), Labelled("C", _INNOCENT)]
+    return _person(item) | {"candidates": candidates}
+
+
+def _reason(item: Item) -> dict[str, Any]:
+    match = Match(domain="books", item=item.id, similarity=0.5, share=0.5)
+    shared = (*item.creators, *item.categories)
+    known = [Known("L1", item, match, shared), Known("L2", _INNOCENT, match, shared)]
+    person = {"text": item.title, "source": "films", "target": "books"}
+    return person | {"item": item, "evidence": known, "traits": shared}
+
+
+VARIABLES: Final[Mapping[str, Callable[[Item], Mapping[str, Any]]]] = {
+    "item": lambda item: {"item": item},
+    "rerank": _list,
+    "judge": lambda item: _person(item) | {"candidate": item},
+    "explain": _reason,
+}
+"""For each task of `retrieval.templates.TASKS` its variables, with the item in every place that an item's text, or
+what a person says, can come to."""
+
+ENCODED: Final = frozenset({"item"})
+"""Tasks whose text goes to the encoder, which follows no instructions: there is no place to break out of."""
+
+
+def breaches(template: PromptTemplate, attack: Attack) -> list[str]:
+    """What the hostile text does to a prompt besides standing where a harmless word would; empty if nothing.
+
+    The prompt must have the same roles; differ from the harmless one in at most `BOUND` characters of the lines that
+    show the word, so that no line is added; and hold the same delimiters and no control or format characters.
+    """
+    marked = attack.model_copy(update={"text": _MARK, "times": 1})
+    harmless, hostile = (_prompt(template, attacked(_INNOCENT, one)) for one in (marked, attack))
+    if not harmless or [m["role"] for m in hostile] != [m["role"] for m in harmless]:
+        return [f"{template.name}: the roles are {[m['role'] for m in hostile]}"]
+    return [
+        f"{template.name}, {now['role']}: {problem}"
+        for was, now in zip(harmless, hostile, strict=True)
+        for problem in _differences(was["content"], now["content"])
+    ]
+
+
+def _prompt(template: PromptTemplate, item: Item) -> Messages:
+    return template.messages(**VARIABLES[template.task](item))
+
+
+def _differences(was: str, now: str) -> list[str]:
+    found = []
+    before, after = was.split("\n"), now.split("\n")
+    if len(now.splitlines()) != len(before):
+        found.append(f"{len(now.splitlines())} lines instead of {len(before)}")
+    elif not all(map(_fits, before, after)):
+        found.append("more changed than the places of the text, or it is too long")
+    if Counter(c for c in now if c in _DELIMITERS) != Counter(c for c in was if c in _DELIMITERS):
+        found.append("delimiters were added")
+    if odd := {f"U+{ord(c):04X}" for c in now if c != "\n" and unicodedata.category(c).startswith("C")}:
+        found.append(f"control or format characters: {', '.join(sorted(odd))}")
+    return found
+
+
+def _fits(before: str, after: str) -> bool:
+    """Whether a line is the harmless one with at most `BOUND` characters in each place of the word."""
+    place = rf".{{0,{BOUND}}}"
+    return bool(re.fullmatch(place.join(map(re.escape, _PLACE.split(before))), after))
