@@ -101,8 +101,10 @@ class Database:
         if parsed.get_backend_name() == "sqlite":
             _configure_sqlite(self._engine)
 
-    def create(self) -> None:
-        """Make the folder of a SQLite file and the tables that are not there yet.
+    def create(self, more: sa.MetaData | None = None) -> None:
+        """Make the folder of a SQLite file and the tables that are not there yet: the store's, and `more`.
+
+        What keeps something beside the store (answers, dialogues) brings tables of its own into the same database.
 
         Raises:
             StoreError: the database cannot be reached or written, or was written by a newer version.
@@ -112,6 +114,8 @@ class Database:
                 Path(self._sqlite_file).parent.mkdir(parents=True, exist_ok=True)
         with self.writing() as connection:
             metadata.create_all(connection)
+            if more is not None:
+                more.create_all(connection)
             row = {"key": "schema", "value": _SCHEMA_VERSION}
             connection.execute(self.insert(meta).values(row).on_conflict_do_nothing())
             version = connection.scalar(sa.select(meta.c.value).where(meta.c.key == "schema"))
