@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from eval.attacks import Attack, attacked
-from retrieval.templates import PromptTemplate
-from retrieval.types import HistoryEntry, Item, Match
-from xdrec_agent.evidence import Known
+from retrieval.facets import Facets
+from retrieval.templates import PromptTemplate, languages
+from retrieval.types import Candidate, History, HistoryEntry, Item, Match
+from xdrec_agent.enrich.asking import variables as asked_about
+from xdrec_agent.evidence import gather
 from xdrec_agent.llm import Messages
+from xdrec_agent.phrases import load_voice
 from xdrec_agent.rerank.prompt import Labelled
 
 BOUND: Final = 300
@@ -33,6 +36,7 @@ _INNOCENT: Final = Item(
     categories=("fiction", "novel"),
     description="A year in a garden.",
 )
+_VOICES: Final = tuple(load_voice(language, "short") for language in languages())
 
 
 def _person(item: Item) -> dict[str, Any]:
@@ -52,18 +56,31 @@ def _list(item: Item) -> dict[str, Any]:
 
 
 def _reason(item: Item) -> dict[str, Any]:
-    match = Match(domain="books", item=item.id, similarity=0.5, share=0.5)
-    shared = (*item.creators, *item.categories)
-    known = [Known("L1", item, match, shared), Known("L2", _INNOCENT, match, shared)]
+    candidate = Candidate(item=item, score=1, matches=tuple(_match(i) for i in (item, _INNOCENT)))
+    history = History(entries=tuple(HistoryEntry(item=i) for i in (item, _INNOCENT)))
+    facts = [fact for voice in _VOICES for fact in voice.facts(gather(candidate, history, item.title, 2))]
     person = {"text": item.title, "source": "films", "target": "books"}
-    return person | {"item": item, "evidence": known, "traits": shared}
+    return person | {"item": item, "title": item.title, "facts": facts, "wrong": (item.title,)}
+
+
+def _match(item: Item) -> Match:
+    return Match(domain=item.domain, item=item.id, similarity=0.5, share=0.5)
+
+
+def _turn(item: Item) -> dict[str, Any]:
+    """A person who says all that the catalogue says of an item, of which the titles are spoken of already."""
+    said = ", ".join((item.title, *item.creators, *item.categories))
+    known = {"liked": [_INNOCENT, item], "disliked": [item], "shown": [item, _INNOCENT]}
+    return {"text": said, "domains": ["films", "books"]} | known
 
 
 VARIABLES: Final[Mapping[str, Callable[[Item], Mapping[str, Any]]]] = {
-    "item": lambda item: {"item": item},
+    "item": lambda item: {"item": item, "facets": Facets()},
     "rerank": _list,
+    "converse": _turn,
     "judge": lambda item: _person(item) | {"candidate": item},
     "explain": _reason,
+    "enrich": asked_about,
 }
 """For each task of `retrieval.templates.TASKS` its variables, with the item in every place that an item's text, or
 what a person says, can come to."""

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from eval.bench_consistency import consistency_figures
 from eval.bench_cost import cost_figures
 from eval.bench_report import Figure
-from eval.choices import CHANCE_OF_20, FOLDS, Task
+from eval.choices import CHANCE_OF_20, Task
 from eval.datasets import Say
 from eval.fit_rerank import fused, weigh
 from eval.intervals import Estimate, mean
 from eval.judging import AT_ONCE, Judged, judge_tasks, ndcg_of
+from eval.protocol import FOLDS
 from xdrec_agent.rerank import JUDGES, RerankContext
 from xdrec_agent.settings import LLMSettings
 

@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 from eval.datasets import Dataset
 from eval.leakage import guard
 from eval.negatives import Choice, Draw, count_matched, retrieved
-from eval.protocol import cases, fold, histories, training_popularity
+from eval.others import Others
+from eval.protocol import FOLDS, cases, fold, histories, training_popularity
 from eval.slicing import slices_of
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Candidate, History, Query, Ranking
 
-FOLDS: Final = 5
-TEST_FOLD: Final = 4
-"""Users of this fold are never fitted on."""
 CHANCE_OF_20: Final = float(np.mean([1 / np.log2(place + 1) if place <= 10 else 0 for place in range(1, 21)]))
 """nDCG@10 of one relevant item among 20 in random order."""
 
@@ -70,7 +68,8 @@ def tasks(
     Args:
         kind: where the other 19 candidates come from: of the truth's training count, or from the retriever's first 100.
     """
-    draw: Draw = count_matched if kind == "count-matched" else retrieved(Retriever(data.store, data.index, SETTINGS))
+    others = Others(data)
+    draw: Draw = count_matched if kind == "count-matched" else retrieved(lambda case: others.retriever(case, SETTINGS))
     people = in_hash_order(histories(data.store), seed)
     popularity = training_popularity(people, FOLDS)
     ids = {domain: list(data.index.snapshot(domain).positions) for domain in data.domains}
@@ -86,7 +85,7 @@ def tasks(
         counts = popularity[mine][case.target]
         guard(case)
         choice = draw(case, known, counts, ids[case.target], rng)
-        made.append(_task(data, choice, mine, counts))
+        made.append(_task(data, others.retriever(case, SETTINGS), choice, mine, counts))
         if len(made) == users:
             break
     return made
@@ -97,10 +96,10 @@ def in_hash_order(people: Iterable[History], seed: int) -> list[History]:
     return sorted(people, key=lambda person: _hash(person.user or "", seed))
 
 
-def _task(data: Dataset, choice: Choice, mine: int, counts: Mapping[str, int]) -> Task:
+def _task(data: Dataset, retriever: Retriever, choice: Choice, mine: int, counts: Mapping[str, int]) -> Task:
     query = Query(history=choice.case.history, target=choice.case.target)
     rows = data.index.snapshot(choice.case.target).rows(choice.candidates)
-    scores = Retriever(data.store, data.index, SETTINGS).scores(query)[1][rows].astype(np.float64)
+    scores = retriever.scores(query)[1][rows].astype(np.float64)
     items = data.store.items(choice.case.target, choice.candidates)
     order = np.argsort(-scores, kind="stable")
     ids: Sequence[str] = [choice.candidates[i] for i in order]

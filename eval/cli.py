@@ -153,6 +153,32 @@ def trial(
 
 
 @app.command()
+def chat(
+    pack: Annotated[Path, typer.Option(help="The pack that the dialogues speak of.")] = Path("examples/films-books"),
+    model: Annotated[bool, typer.Option("--model", help="Also with the configured model.")] = False,
+    failures: Annotated[bool, typer.Option("--failures", help="Show the turns that were read wrongly.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """How often a dialogue's state is right after a turn, by kind of turn: the rules alone, and with a model.
+
+    \b
+    Examples:
+      xdrec-eval chat
+      xdrec-eval chat --model --failures
+    """
+    import asyncio
+
+    from eval.dialogue_report import measured, print_dialogues
+    from xdrec_agent.cli.context import settings
+
+    found = asyncio.run(measured(pack, settings() if model else None))
+    if json_:
+        typer.echo(json.dumps([one.model_dump() for one in found], ensure_ascii=False, indent=2))
+    else:
+        print_dialogues(found, Console(highlight=False), failures=failures)
+
+
+@app.command()
 def bias(
     data: Annotated[Path, typer.Option(help="The folder amazon-three-domains, or the one it lies in.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Write bias_card.html, .md and .json here.")],
@@ -182,6 +208,42 @@ def bias(
     found = _with_model(data, card, arm_settings(set_ or []))
     page = write_bias_card(found, out)
     typer.echo(found.model_dump_json(indent=2) if json_ else f"{sentence(found)}\n{page}")
+
+
+@app.command()
+def explain(
+    source: Annotated[str, typer.Option("--from", metavar="DOMAIN", help="Source domain.")] = "films",
+    target: Annotated[str, typer.Option("--to", metavar="DOMAIN", help="Target domain.")] = "books",
+    count: Annotated[int, typer.Option(min=1, help="At least so many explanations.")] = 200,
+    k: Annotated[int, typer.Option("-k", min=1, max=50, help="Recommendations a person.")] = 3,
+    lang: Annotated[str | None, typer.Option(metavar="CODE", help="Language of the reasons: en or zh.")] = None,
+    style: Annotated[str | None, typer.Option(help="Of the reasons: short, detailed or playful.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the sets of likes.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the explanations here, as JSONL.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="A setting.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """How explanations fare: claims supported, where they come from, how alike they are, language, time.
+
+    \b
+    With the configured model, with its kept replies (llm.cache=only), or without a server: from the facts alone.
+    Examples:
+      xdrec demo examples/films-books && xdrec-eval explain
+      xdrec-eval explain --lang zh --out build/explanations-zh.jsonl
+      xdrec-eval explain --set explain.freedom=pattern --json
+    """
+    import asyncio
+
+    from eval.arms import arm_settings
+    from eval.explanation_report import measured, print_explanations
+
+    chosen = {"explain.language": lang, "explain.style": style}
+    given = [f"{name}={value}" for name, value in chosen.items() if value is not None]
+    found = asyncio.run(measured(arm_settings([*(set_ or []), *given]), source, target, count, k, seed, out, _say))
+    if json_:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        print_explanations(found, Console(highlight=False))
 
 
 def _say(line: str) -> None:
@@ -329,6 +391,36 @@ def rerank(
     typer.echo(json.dumps([one.model_dump() for one in found], indent=2))
     if write:
         save_fits(found)
+
+
+@fit.command()
+def fusion(
+    data: Annotated[Path, typer.Option(help="The folder amazon-three-domains, or the one it lies in.")],
+    write: Annotated[bool, typer.Option("--write", help="Put the weights into retrieval/fitted_fusion.json.")] = False,
+) -> None:
+    """Fit how much each source of the retriever has to say. Needs no language model; minutes.
+
+    \b
+    Example:
+      xdrec-eval fit fusion --data ../data/amazon-three-domains --write
+    """
+    import numpy as np
+
+    from eval.datasets import data_hash, open_dataset
+    from eval.fit_fusion import fit_shipped
+    from retrieval.fusion import save_fusion
+    from retrieval.templates import load_template
+    from xdrec_agent import models
+    from xdrec_agent.assembly import open_encoder
+    from xdrec_agent.settings import load_settings
+
+    settings = load_settings()
+    models.pull(settings.encoder.model, settings.models_dir, offline=settings.offline)
+    with open_dataset(data, open_encoder(settings), load_template("item"), _say) as dataset:
+        found = fit_shipped(dataset, "xdrec-eval fit fusion", data_hash(data), np.random.default_rng(0), _say)
+    typer.echo(found.model_dump_json(indent=2))
+    if write:
+        save_fusion(found)
 
 
 def main() -> None:

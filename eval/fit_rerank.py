@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.calibrate import Scored, calibrate
-from eval.choices import CHANCE_OF_20, TEST_FOLD, Task, tasks
+from eval.choices import CHANCE_OF_20, Task, tasks
 from eval.datasets import Dataset, Say
 from eval.intervals import Estimate, mean
 from eval.judging import AT_ONCE, Judged, judge_tasks, ndcg_of
+from eval.protocol import TEST_FOLD
 from xdrec_agent.concurrent import gathered
 from xdrec_agent.fitted import RerankFit
 from xdrec_agent.rerank import JUDGES, TASK_OF, RerankContext

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from eval.protocol import Case
+from retrieval.matched import nearest_counts
 from retrieval.retriever import Retriever
 from retrieval.types import Query
 
@@ -46,9 +47,7 @@ def count_matched(
     """
     truth = str(rng.choice(case.truth))
     wanted = counts.get(truth, 0)
-    away = np.array([abs(counts.get(i, 0) - wanted) for i in ids], dtype=np.float64)
-    # Equal distances are put in random order by a fraction below one.
-    order = np.argsort(away + rng.random(len(ids)))
+    order = nearest_counts(np.array([counts.get(i, 0) for i in ids], dtype=np.int64), wanted, rng)
     drawn = (ids[i] for i in order if ids[i] != truth and ids[i] not in known)
     others = [next(drawn) for _ in range(n)]
     return Choice(case, truth, tuple(rng.permutation([truth, *others]).tolist()))
@@ -57,8 +56,8 @@ def count_matched(
 Draw = Callable[[Case, frozenset[str], Mapping[str, int], Sequence[str], np.random.Generator], Choice]
 
 
-def retrieved(retriever: Retriever) -> Draw:
-    """Draws the others from the retriever's first `POOL`: what a reranker meets in use.
+def retrieved(retriever: Callable[[Case], Retriever]) -> Draw:
+    """Draws the others from the first `POOL` of the case's retriever: what a reranker meets in use.
 
     The retriever's own order is at a disadvantage by construction, since the truth is usually below its first `POOL`:
     this compares rerankers with each other only.
@@ -68,7 +67,7 @@ def retrieved(retriever: Retriever) -> Draw:
         case: Case, known: frozenset[str], counts: Mapping[str, int], ids: Sequence[str], rng: np.random.Generator
     ) -> Choice:
         truth = str(rng.choice(case.truth))
-        pool = retriever.rank(Query(history=case.history, target=case.target, k=POOL)).ids
+        pool = retriever(case).rank(Query(history=case.history, target=case.target, k=POOL)).ids
         open_to = [i for i in pool if i != truth and i not in known]
         others = rng.choice(open_to, size=min(19, len(open_to)), replace=False).tolist()
         return Choice(case, truth, tuple(rng.permutation([truth, *others]).tolist()))

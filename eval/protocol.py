@@ -14,16 +14,21 @@ candidates and truth limited to its own kind.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Final
 
+from retrieval.folds import fold
 from retrieval.store import Store
 from retrieval.types import History, HistoryEntry
 
+__all__ = ["FOLDS", "TEST_FOLD", "Case", "Popularity", "cases", "fold", "histories", "training_popularity"]
+
+FOLDS: Final = 5
+TEST_FOLD: Final = 4
+"""Users of this fold are never fitted on."""
 MIN_LIKED: Final = 3
 """Fewest liked items in a case's history."""
 
@@ -77,12 +82,6 @@ def _timed(history: History, domain: str) -> list[tuple[int, HistoryEntry]]:
 def _cut(target: Sequence[tuple[int, HistoryEntry]]) -> int | None:
     times = [time for time, entry in target if entry.liked]
     return times[(len(times) - 1) // 2] if times else None
-
-
-def fold(user: str, folds: int, seed: int = 0) -> int:
-    """The user's fold in [0, folds), by hash: it depends on nothing but the user, the number of folds and the seed."""
-    digest = hashlib.sha256(f"{seed}:{user}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % folds
 
 
 def training_popularity(people: Iterable[History], folds: int, seed: int = 0) -> list[Popularity]:

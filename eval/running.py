@@ -15,10 +15,11 @@ import numpy as np
 from eval.arms import manifest_of, settings_again
 from eval.baseline_types import Scorer, Scores
 from eval.baselines import BASELINES, cross_fitted
-from eval.choices import FOLDS, Kind, in_hash_order, tasks
+from eval.choices import Kind, in_hash_order, tasks
 from eval.datasets import Dataset, Say, data_hash, open_dataset
 from eval.judging import AT_ONCE, patient
-from eval.protocol import Case, cases, histories
+from eval.others import Others
+from eval.protocol import FOLDS, Case, cases, histories
 from eval.run_catalogue import run_catalogue
 from eval.run_folder import RunFolder, Summary, Task
 from eval.run_rerank import run_rerank
@@ -26,7 +27,6 @@ from eval.sequential import StoppingRule
 from eval.touches import Touches
 from eval.trial import LiveArm, TrialResult, trial
 from retrieval.errors import DataError, UsageError
-from retrieval.retriever import Retriever
 from retrieval.templates import load_template
 from retrieval.types import History, Query
 from xdrec_agent.assembly import load_templates, open_client, open_encoder
@@ -212,9 +212,9 @@ def _scorer(dataset: Dataset, request: RunRequest, settings: Settings, people: S
     if request.system != RETRIEVER:
         baseline = BASELINES[request.system](dataset)
         return cross_fitted(baseline, people, FOLDS, np.random.default_rng(request.seed))
-    retriever = Retriever(dataset.store, dataset.index, settings.retriever)
+    others = Others(dataset)
 
     def score(case: Case) -> Scores:
-        return retriever.scores(Query(history=case.history, target=case.target))[1]
+        return others.retriever(case, settings.retriever).scores(Query(history=case.history, target=case.target))[1]
 
     return score

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.choices import FOLDS
 from eval.datasets import Dataset
-from eval.protocol import Case, fold, training_popularity
+from eval.protocol import FOLDS, Case, fold, training_popularity
 from retrieval.types import History
 
 

@@ -22,6 +22,9 @@ _CHUNK = 200  # keys in one statement: with four columns each, below the 999 var
 _SCHEMA_VERSION = 1
 _WRITER_LOCK = 0x78647265  # the key of Postgres' advisory lock: one writer at a time, as in SQLite
 
+RELATIONS = "relations"
+"""Where `meta` keeps how often the relations between items have changed."""
+
 metadata = sa.MetaData()
 # Byte order in both databases: pages are cut at "id > last", which must mean the same everywhere.
 _Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -160,6 +163,19 @@ class Database:
         except ValidationError as exc:
             msg = f"store {self._shown_url}: a stored row is not readable: {exc.errors()[0]['msg']}"
             raise StoreError(msg, hint="ingest the catalogue again") from exc
+
+
+def next_value(database: Database, connection: sa.Connection, key: str) -> None:
+    """Count up what `meta` keeps under a key: with the commit readers see that something changed."""
+    statement = database.insert(meta).values(key=key, value=1)
+    one_more = statement.on_conflict_do_update(index_elements=["key"], set_={"value": meta.c.value + 1})
+    connection.execute(one_more)
+
+
+def relations_changed(connection: sa.Connection) -> None:
+    """Tell readers of relations, if there ever were any, that some are gone."""
+    changed = sa.update(meta).where(meta.c.key == RELATIONS).values(value=meta.c.value + 1)
+    connection.execute(changed)
 
 
 def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -37,6 +37,10 @@ def eligible(snapshot: Snapshot, wanted: Filter) -> Mask:
         mask &= _any_of(facts["creators"], wanted.creators)
     for name, values in wanted.attributes.items():
         mask &= _any_of(facts["attributes"], [attribute_key(name, v) for v in values])
+    for name, values in wanted.not_attributes.items():
+        mask &= ~_any_of(facts["attributes"], [attribute_key(name, v) for v in values])
+    for name, values in wanted.within_attributes.items():
+        mask &= ~_any_other(facts["attributes"], attribute_key(name, ""), [attribute_key(name, v) for v in values])
     return mask
 
 
@@ -57,7 +61,21 @@ def _any_of(lists: pa.ChunkedArray, values: Iterable[str]) -> Mask:
     """Rows whose list holds any of the values."""
     import pyarrow.compute as pc
 
+    return _rows(lists, _array(pc.is_in(pc.list_flatten(lists), value_set=_folded(values))))
+
+
+def _any_other(lists: pa.ChunkedArray, start: str, values: Iterable[str]) -> Mask:
+    """Rows whose list holds anything that starts so and is none of the values."""
+    import pyarrow.compute as pc
+
+    flat = pc.list_flatten(lists)
+    return _rows(lists, _array(pc.starts_with(flat, start)) & ~_array(pc.is_in(flat, value_set=_folded(values))))
+
+
+def _rows(lists: pa.ChunkedArray, hits: Mask) -> Mask:
+    """Rows whose list holds a hit; `hits` is over the flattened lists."""
+    import pyarrow.compute as pc
+
     mask = np.zeros(len(lists), dtype=np.bool_)
-    hits = _array(pc.is_in(pc.list_flatten(lists), value_set=_folded(values)))
     mask[np.asarray(pc.list_parent_indices(lists))[hits]] = True
     return mask

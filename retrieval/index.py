@@ -16,10 +16,12 @@ from typing import Final, Self
 
 from filelock import FileLock
 
+from retrieval.behaviour import Behaviour, behaviour_mark, write_behaviour
 from retrieval.encoder import Encoder
 from retrieval.errors import IndexMismatch, IndexMissing, UsageError
+from retrieval.facets import Facets, FacetSource
 from retrieval.settings import IndexSettings
-from retrieval.snapshot import Manifest, Snapshot, current_name, open_snapshot, write_snapshot
+from retrieval.snapshot import FORMAT, Manifest, Snapshot, current_name, open_snapshot, write_snapshot
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 from retrieval.types import Frozen, Item
@@ -49,15 +51,36 @@ class Index:
     Args:
         folder: home of Chroma and the snapshots.
         encoder, template: what item vectors are made with; an index made with others is refused.
+        facets: what the template's `facets` come from; None: it uses none.
     """
 
-    def __init__(self, folder: Path, encoder: Encoder, template: PromptTemplate, settings: IndexSettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        encoder: Encoder,
+        template: PromptTemplate,
+        settings: IndexSettings,
+        facets: FacetSource | None = None,
+    ) -> None:
         self.folder = folder
         self.encoder = encoder
         self.template = template
         self.settings = settings
+        self.facets = facets
         self._open: dict[str, tuple[str, Snapshot]] = {}
         self._vectors: VectorStore | None = None
+        self._behaviour: tuple[object, Behaviour] | None = None
+
+    def behaviour(self) -> Behaviour:
+        """What people did, as of the last run; the same object until another run or a deletion replaces it.
+
+        Raises:
+            IndexMissing: it cannot be read.
+        """
+        mark = behaviour_mark(self.folder)
+        if self._behaviour is None or self._behaviour[0] != mark:
+            self._behaviour = (mark, Behaviour.open(self.folder))
+        return self._behaviour[1]
 
     @property
     def vectors(self) -> VectorStore:
@@ -69,6 +92,7 @@ class Index:
     def close(self) -> None:
         """Close the connection to Chroma, if there is one, and forget the open snapshots."""
         self._open.clear()
+        self._behaviour = None
         if self._vectors is not None:
             self._vectors.close()
             self._vectors = None
@@ -110,8 +134,8 @@ class Index:
         """
         start = perf_counter()
         with self._writing():
-            generation = store.generation(domain)
-            wanted = dict(store.item_hashes(domain))
+            generation = self.generation(domain, store.generation(domain))
+            wanted = self._hashes(domain, dict(store.item_hashes(domain)))
             if not wanted:
                 raise UsageError(f"domain {domain!r} has no items", hint=f"xdrec ingest {domain} FILE")
             self._prepare(domain, rebuild)
@@ -122,6 +146,7 @@ class Index:
             encode_s = self._embed(store, domain, todo, progress)
             if todo or gone or self._stale(domain, generation):
                 self._write(store, domain, generation)
+            write_behaviour(self.folder, store.preferences())
         return IndexReport(
             domain=domain,
             items=len(wanted),
@@ -130,6 +155,21 @@ class Index:
             encode_s=encode_s,
             total_s=perf_counter() - start,
         )
+
+    def generation(self, domain: str, of_items: int) -> int:
+        """How often what the index is made from has changed: items (as the store counts them) and facets."""
+        return of_items if self.facets is None else of_items + self.facets.generation(domain)
+
+    def texts(self, domain: str, items: Sequence[Item]) -> list[str]:
+        """What the encoder is given for items of a domain."""
+        if self.facets is None:
+            return [self.template.text(item=item) for item in items]
+        found = self.facets.facets(domain, [item.id for item in items])
+        return [self.template.text(item=item, facets=found.get(item.id, Facets())) for item in items]
+
+    def text(self, item: Item) -> str:
+        """What an item's words are found by: its text without facets, which a model made up."""
+        return self.template.text(item=item) if self.facets is None else self.template.text(item=item, facets=Facets())
 
     def drop(self, domain: str) -> None:
         """Delete a domain's vectors and snapshot."""
@@ -190,22 +230,29 @@ class Index:
             items = list(store.items(domain, ids[start : start + _BATCH]).values())
             if not items:
                 continue  # deleted since the list was made
-            texts = [self.template.text(item=item) for item in items]
+            hashes = self._hashes(domain, {item.id: item.content_hash() for item in items})
+            texts = self.texts(domain, items)
             began = perf_counter()
             vectors = self.encoder.encode(texts)
             seconds += perf_counter() - began
-            self.vectors.put(domain, [i.id for i in items], [i.content_hash() for i in items], vectors)
+            self.vectors.put(domain, list(hashes), list(hashes.values()), vectors)
             if progress:
                 progress(min(start + _BATCH, len(ids)), len(ids))
         return seconds
+
+    def _hashes(self, domain: str, items: dict[str, str]) -> dict[str, str]:
+        """For each item a hash of what it is embedded from, of the item's own and its facets'."""
+        marks = {} if self.facets is None else self.facets.marks(domain)
+        return {id_: f"{content} {marks[id_]}" if id_ in marks else content for id_, content in items.items()}
 
     def _stale(self, domain: str, generation: int) -> bool:
         try:
             made_from = open_snapshot(self._path(domain), domain).manifest
         except IndexMissing:
             return True
-        now = (generation, self.encoder.fingerprint, self.template.fingerprint)
-        return (made_from.generation, made_from.encoder_fingerprint, made_from.template_fingerprint) != now
+        now = (FORMAT, generation, self.encoder.fingerprint, self.template.fingerprint)
+        then = (made_from.format, made_from.generation)
+        return (*then, made_from.encoder_fingerprint, made_from.template_fingerprint) != now
 
     def _write(self, store: Store, domain: str, generation: int) -> None:
         ids, vectors = self.vectors.all(domain)
@@ -217,8 +264,9 @@ class Index:
             items=len(ids),
             dims=vectors.shape[1],
             generation=generation,
+            format=FORMAT,
         )
-        write_snapshot(self._path(domain), manifest, _in_order(store, domain, ids), vectors)
+        write_snapshot(self._path(domain), manifest, _in_order(store, domain, ids), vectors, self.text)
 
 
 def _in_order(store: Store, domain: str, ids: Sequence[str]) -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""Files into the store. Reads a catalogue or interactions from a file, produces an `IngestReport`.
+"""Files into the store. Reads catalogues and interactions from files, produces `IngestReport`s.
 
 Rows go in by the thousand, each thousand in one transaction: an import that is killed leaves what was there
 before and whole batches of itself, and running it again completes it.
@@ -6,48 +6,48 @@ before and whole batches of itself, and running it again completes it.
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, NamedTuple, Self, TextIO
+from typing import Literal
 
 from retrieval.columns import INTERACTION_COLUMNS, ITEM_COLUMNS, Columns
-from retrieval.errors import BadRow, DataError, UsageError
+from retrieval.errors import DataError, UsageError
+from retrieval.formats import find_reader
+from retrieval.formats.base import Reader, Request, Table
+from retrieval.formats.files import Files
+from retrieval.job import BATCH, Counts, Job
+from retrieval.matching import Matcher
 from retrieval.readers import Row, RowProblem, read_rows
-from retrieval.rows import InteractionRows, ItemRows, RefusedRow
-from retrieval.store import Store, UpsertReport
-from retrieval.types import Frozen, Interaction, Item
+from retrieval.rejects import Problem, Rejects
+from retrieval.rows import InteractionRows, ItemRows
+from retrieval.store import Store
+from retrieval.types import Frozen
+from retrieval.wanted import Wanted
 
-BATCH = 1000
-"""Rows in one transaction."""
+__all__ = ["BATCH", "IngestReport", "Problem", "Wanted", "ingest", "ingest_format"]
+
 _LOOKED_AT = 100  # rows that tell which columns there are
-_SHOWN = 20
-REPEATED = "came before with other content"
-UNKNOWN_ITEM = "unknown item"
+_ALL = Wanted()
 
 Kind = Literal["items", "interactions"]
-
-
-class Problem(Frozen):
-    """A row that was refused: its line in the file (Parquet: row) and why."""
-
-    line: int
-    reason: str
 
 
 class IngestReport(Frozen):
     """What became of a file's rows.
 
-    `rows` = added + updated + unchanged + repeated + rejected. `reasons` counts the rejected rows by reason,
-    `problems` shows the first 20, `attributes` names the columns that became attributes, `rejects_file` holds
-    all rejected rows.
+    `rows` = added + updated + unchanged + repeated + rejected + those in `left_out`, which counts good rows that were
+    not wanted by reason. `reasons` counts the rejected rows by reason, `problems` shows the first 20 of the import,
+    `attributes` names the columns that became attributes, `rejects_file` holds all rejected rows of the import.
+    `new_items` is how many items a person's own export added to the catalogue. Rows of kind "details" complete items.
     """
 
     domain: str
-    kind: Kind
+    kind: Literal["items", "interactions", "details"]
+    file: str
     rows: int
     added: int
     updated: int
@@ -58,6 +58,8 @@ class IngestReport(Frozen):
     problems: tuple[Problem, ...]
     attributes: tuple[str, ...]
     rejects_file: Path | None
+    left_out: dict[str, int]
+    new_items: int
 
 
 def ingest(
@@ -71,6 +73,7 @@ def ingest(
     list_separator: str = "|",
     scale: tuple[float, float] = (1, 5),
     event: str = "rating",
+    wanted: Wanted = _ALL,
     strict: bool = False,
     rejects: Path | None = None,
     progress: Callable[[int], None] | None = None,
@@ -80,16 +83,16 @@ def ingest(
     Args:
         store: where to.
         domain: whose catalogue or interactions they are.
-        path: a file that `readers.READERS` can read.
+        path: a table that `readers.ROWS` can read.
         kind: what the rows are; None: interactions if there is a user column, else items.
-        format: a key of `READERS`; None: guessed from the suffix.
+        format: a key of `ROWS`; None: guessed from the suffix.
         columns: fields (title, creators … or user, item, value, kind, timestamp) to columns of the file,
         where the usual names (`columns.ITEM_COLUMNS`, `columns.INTERACTION_COLUMNS`) do not fit.
         list_separator: between the parts of a list in one text. scale: lowest and highest rating of the file,
-        mapped linearly to 1 to 5. event: kind of interactions without a kind column. strict: stop at the
-        first bad row; all rows before it are written. rejects: file for the bad rows, as JSONL with line,
-        reason and row; there is none when no row is bad. progress: called with the number of rows done so
-        far, after each batch.
+        mapped linearly to 1 to 5. event: kind of interactions without a kind column. wanted: which interactions.
+        strict: stop at the first bad row; all rows before it are written. rejects: file for the bad rows, as
+        JSONL with line, reason and row; there is none when no row is bad. progress: called with the number of
+        rows done so far, after each batch.
 
     Raises:
         UsageError: an argument makes no sense.
@@ -111,22 +114,112 @@ def ingest(
             hint = f"--column rating=COLUMN, or --event play; the columns are: {', '.join(present)}"
             raise DataError("no column for the rating", hint=hint)
         parser = InteractionRows(domain, known, scale, event)
-    with _Rejects(rejects, path, strict=strict) as refused:
-        job = _Job(store, parser, refused, progress)
-        job.run(rows)
+    # Rows are read again only where a first pass needs that: a pipe can be read once.
+    reread = partial(read_rows, path, format)
+    table = Table(path.name, kind, reread if wanted.chooses_people else lambda: rows, parser.parse)
+    with Rejects(rejects, path, strict=strict) as refused:
+        counts = Job(store, refused, wanted.sieve([table]), progress).run(table)
         attributes = tuple(parser.attributes) if isinstance(parser, ItemRows) else ()
         rejects_file = refused.finish()
+    return _report(domain, table, counts, refused.reasons, tuple(refused.first), rejects_file, attributes)
+
+
+def ingest_format(
+    store: Store,
+    domain: str,
+    path: Path,
+    format: str,
+    *,
+    user: str = "",
+    add_items: bool = False,
+    wanted: Wanted = _ALL,
+    strict: bool = False,
+    rejects: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[IngestReport, ...]:
+    """Write the files of a known format into the store; a report for each of them, in the order they were read.
+
+    Args:
+        store: where to.
+        domain: whose catalogue or interactions they are.
+        path: a file of the format, a folder or a ZIP of them.
+        format: a key of `formats.READERS`, or of a third party's reader.
+        user: whose own export it is; its titles are looked up in the domain's catalogue.
+        add_items: make items of an export's titles that the catalogue does not have.
+        wanted, strict, rejects, progress: as for `ingest`.
+
+    Raises:
+        UsageError: an argument makes no sense for this format, or there is no such format.
+        UnreadableFile: a file is missing or not in its format.
+        DataError: nothing of the format is there, or a column has changed.
+        BadRow: a row was bad and `strict` was given.
+        StoreError: the database failed.
+    """
+    reader = find_reader(format)
+    _check(domain, path, "|", (1, 5), rejects)
+    _check_own(store, reader, domain, user, add_items, wanted)
+    done: list[tuple[Table, Counts, Counter[str], tuple[Problem, ...]]] = []
+    with ExitStack() as stack, Rejects(rejects, path, strict=strict) as refused:
+        tables = reader.tables(Files(path), Request(domain=domain, user=user, stack=stack))
+        job = Job(
+            store,
+            refused,
+            wanted.sieve(tables),
+            progress,
+            matcher=Matcher(store, domain) if reader.own else None,
+            add_items=add_items,
+            named=True,
+        )
+        for table in tables:
+            before, shown = refused.reasons.copy(), len(refused.first)
+            counts = job.run(table)
+            done.append((table, counts, refused.reasons - before, tuple(refused.first[shown:])))
+        rejects_file = refused.finish()
+    if not any(counts.rows for _, counts, _, _ in done):
+        raise DataError(f"{path} has no rows", hint="give files with at least one row below the column names")
+    return tuple(_report(domain, *of, rejects_file) for of in done)
+
+
+def _report(
+    domain: str,
+    table: Table,
+    counts: Counts,
+    reasons: Counter[str],
+    problems: tuple[Problem, ...],
+    rejects_file: Path | None,
+    attributes: tuple[str, ...] = (),
+) -> IngestReport:
     return IngestReport(
         domain=domain,
-        kind=kind,
-        rows=job.rows,
-        **job.counts,
-        rejected=refused.reasons.total(),
-        reasons=dict(refused.reasons.most_common()),
-        problems=tuple(refused.first),
+        kind=table.kind,
+        file=table.file,
+        rows=counts.rows,
+        added=counts.added,
+        updated=counts.updated,
+        unchanged=counts.unchanged,
+        repeated=counts.repeated,
+        rejected=reasons.total(),
+        reasons=dict(reasons.most_common()),
+        problems=problems,
         attributes=attributes,
         rejects_file=rejects_file,
+        left_out=dict(counts.left_out.most_common()),
+        new_items=counts.new_items,
     )
+
+
+def _check_own(store: Store, reader: Reader, domain: str, user: str, add_items: bool, wanted: Wanted) -> None:
+    if not reader.own and (user or add_items):
+        msg = f"{reader.name} is a data set of many people: a user and new items belong to a person's own export"
+        raise UsageError(msg, hint="leave out --user and --add-items")
+    if reader.own and not user.strip():
+        msg = f"{reader.name} is a person's own export and does not say whose"
+        raise UsageError(msg, hint="name the person, as in: --user me")
+    if reader.own and wanted.chooses_people:
+        raise UsageError("one person's export has no users to choose from", hint="leave out --sample and the like")
+    if reader.own and not add_items and not store.has(domain):
+        msg = f"there is no catalogue {domain!r} in which the titles could be looked up"
+        raise UsageError(msg, hint="ingest one first, or make one of the export: --add-items")
 
 
 def _check(domain: str, path: Path, list_separator: str, scale: tuple[float, float], rejects: Path | None) -> None:
@@ -156,131 +249,3 @@ def _opened(path: Path, format: str | None) -> tuple[Iterator[Row | RowProblem],
 def _guess_kind(present: list[str], chosen: Mapping[str, str]) -> Kind:
     names = {name.casefold() for name in (*present, *chosen)} - {c.casefold() for c in chosen.values()}
     return "interactions" if names & set(INTERACTION_COLUMNS["user"]) else "items"
-
-
-class _Job:
-    """Parses rows and writes them batch by batch."""
-
-    def __init__(
-        self,
-        store: Store,
-        parser: ItemRows | InteractionRows,
-        refused: _Rejects,
-        progress: Callable[[int], None] | None,
-    ) -> None:
-        self._store = store
-        self._parser = parser
-        self._refused = refused
-        self._progress = progress
-        self._run = uuid.uuid4().hex
-        self.rows = 0
-        self.counts = {"added": 0, "updated": 0, "unchanged": 0, "repeated": 0}
-
-        self._good: list[tuple[Row, Item | Interaction]] = []
-        self._bad: list[_Bad] = []
-
-    def run(self, rows: Iterator[Row | RowProblem]) -> None:
-        """Work through all rows.
-
-        Raises:
-            BadRow: a row was bad and the rejects are strict.
-        """
-        for row in rows:
-            self.rows += 1
-            self._take(row)
-            if self.rows % BATCH == 0 or (self._bad and self._refused.strict):
-                self._flush()
-        self._flush()
-
-    def _take(self, row: Row | RowProblem) -> None:
-        if isinstance(row, RowProblem):
-            self._bad.append(_Bad(row.line, row.reason, row.detail, row.raw))
-            return
-        try:
-            self._good.append((row, self._parser.parse(row[1])))
-        except RefusedRow as exc:
-            self._bad.append(_Bad(row[0], exc.reason, exc.detail, row[1]))
-
-    def _flush(self) -> None:
-        if self._good:
-            report = self._write([record for _, record in self._good])
-            for name in self.counts:
-                self.counts[name] += getattr(report, name)
-            for reason, refused in ((REPEATED, report.conflicts), (UNKNOWN_ITEM, report.unknown)):
-                for index, detail in refused:
-                    line, row = self._good[index][0]
-                    self._bad.append(_Bad(line, reason, detail, row))
-        for bad in sorted(self._bad, key=lambda b: b.line):
-            self._refused.add(bad)
-        self._good, self._bad = [], []
-        if self._progress is not None:
-            self._progress(self.rows)
-
-    def _write(self, records: list[Item | Interaction]) -> UpsertReport:
-        items = [record for record in records if isinstance(record, Item)]
-        if items:
-            return self._store.upsert_items(items, self._run)
-        return self._store.upsert_interactions([r for r in records if isinstance(r, Interaction)], self._run)
-
-
-class _Bad(NamedTuple):
-    line: int
-    reason: str
-    detail: str
-    row: object
-
-
-class _Rejects:
-    """Counts bad rows and writes them to a file, which only appears when it is complete."""
-
-    def __init__(self, path: Path | None, source: Path, *, strict: bool) -> None:
-        self.strict = strict
-        self.reasons: Counter[str] = Counter()
-        self.first: list[Problem] = []
-        self._source = source
-        self._path = path
-        self._partial = path.with_name(f"{path.name}.partial") if path is not None else None
-        self._file: TextIO | None = None
-
-    def __enter__(self) -> Self:
-        if self._partial is not None:
-            try:
-                # Half a surrogate pair becomes the escape that JSON has for it.
-                self._file = self._partial.open("w", encoding="utf-8", errors="backslashreplace")
-            except OSError as exc:
-                msg = f"cannot write the rejects to {self._path}: {exc.strerror}"
-                raise UsageError(msg, hint="give a file in a folder that you may write") from exc
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        if self._file is not None and self._partial is not None:
-            self._file.close()
-            self._partial.unlink(missing_ok=True)
-
-    def add(self, bad: _Bad) -> None:
-        """Count and write a bad row.
-
-        Raises:
-            BadRow: the rejects are strict.
-        """
-        reason = f"{bad.reason}: {bad.detail}" if bad.detail else bad.reason
-        if self.strict:
-            msg = f"{self._source}, line {bad.line}: {reason}"
-            raise BadRow(msg, hint="mend the row, or leave out --strict to go on without such rows")
-        self.reasons[bad.reason] += 1
-        if len(self.first) < _SHOWN:
-            self.first.append(Problem(line=bad.line, reason=reason))
-        if self._file is not None:
-            record = {"line": bad.line, "reason": reason, "row": bad.row}
-            self._file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
-
-    def finish(self) -> Path | None:
-        """Put the file in its place; None if there is none, since no row was bad."""
-        if self._path is None or self._file is None or self._partial is None:
-            return None
-        self._file.close()
-        if not self.reasons:
-            self._path.unlink(missing_ok=True)  # that of an earlier run
-            return None
-        self._partial.replace(self._path)
-        return self._path

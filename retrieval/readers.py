@@ -8,26 +8,19 @@ one batch), whatever the size of the file.
 from __future__ import annotations
 
 import csv
-import gzip
 import json
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from retrieval.errors import UnreadableFile
+from retrieval.lines import CUT_OFF, MAX_ROW, TOO_LONG, Line, RowProblem, Source, missing, opened, shown
 
-MAX_ROW = 1 << 20
-"""Longest row in bytes (1 MiB); a CSV row may span several lines."""
-_SHOWN = 1000  # characters of a bad row that are kept
+__all__ = ["CUT_OFF", "MAX_ROW", "ROWS", "TOO_LONG", "Row", "RowProblem", "Source", "guess_format", "read_rows"]
+
 _BATCH = 1000  # Parquet rows
 
-CUT_OFF = "the file is cut off or damaged here"
 NOT_UTF8 = "not UTF-8"
-TOO_LONG = "row longer than 1 MiB"
 COLUMNS = "wrong number of columns"
 NOT_CSV = "not CSV"
 NOT_JSON = "not a JSON object"
@@ -36,32 +29,20 @@ Row = tuple[int, dict[str, object]]
 """Line number (from 1; Parquet: row number) and values by column."""
 
 
-@dataclass(frozen=True)
-class RowProblem:
-    """A row that cannot be decoded. `reason` is one of a few constants, `detail` says more, `raw` begins the
-    row.
-    """
-
-    line: int
-    reason: str
-    raw: str = ""
-    detail: str = ""
-
-
-Reader = Callable[[Path], Iterator[Row | RowProblem]]
+RowReader = Callable[[Source], Iterator[Row | RowProblem]]
 
 
 def read_rows(path: Path, format: str | None = None) -> Iterator[Row | RowProblem]:
-    """The file's rows in order. `format` is a key of `READERS`; None: guessed from the suffix.
+    """The file's rows in order. `format` is a key of `ROWS`; None: guessed from the suffix.
 
     Raises:
         UnreadableFile: the file is missing, of no known format, or not of that format from the start.
     """
     name = format or guess_format(path)
-    if name not in READERS:
+    if name not in ROWS:
         msg = f"{path}: {name!r} is not a format"
-        raise UnreadableFile(msg, hint=f"formats: {', '.join(READERS)}")
-    return READERS[name](path)
+        raise UnreadableFile(msg, hint=f"formats: {', '.join(ROWS)}")
+    return ROWS[name](Source(path))
 
 
 def guess_format(path: Path) -> str:
@@ -72,17 +53,20 @@ def guess_format(path: Path) -> str:
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     suffix = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else path.suffix.lower()
-    if suffix.lstrip(".") in READERS:
+    if suffix.lstrip(".") in ROWS:
         return suffix.lstrip(".")
     msg = f"{path}: the name does not tell the format"
-    raise UnreadableFile(msg, hint=f"name the format: --format {'|'.join(READERS)}")
+    raise UnreadableFile(msg, hint=f"name the format: --format {'|'.join(ROWS)}")
 
 
-def read_csv(path: Path) -> Iterator[Row | RowProblem]:
-    """Rows of a CSV file whose first row names the columns."""
-    with _opened(path) as lines:
-        feed = _CsvFeed(lines)
-        names = _header(path, feed)
+def read_csv(source: Source, encoding: str = "utf-8") -> Iterator[Row | RowProblem]:
+    """Rows of a CSV file whose first row names the columns.
+
+    `encoding` is tried on every row; one that it does not fit is a problem.
+    """
+    with opened(source) as lines:
+        feed = _CsvFeed(lines, encoding)
+        names = _header(source, feed)
         for record in feed.records():
             if isinstance(record, RowProblem):
                 yield record
@@ -92,9 +76,9 @@ def read_csv(path: Path) -> Iterator[Row | RowProblem]:
                 yield feed.problem(COLUMNS, f"{len(record[1])} instead of {len(names)}")
 
 
-def read_jsonl(path: Path) -> Iterator[Row | RowProblem]:
+def read_jsonl(source: Source) -> Iterator[Row | RowProblem]:
     """Rows of a file with one JSON object a line."""
-    with _opened(path) as lines:
+    with opened(source) as lines:
         for line in lines:
             if isinstance(line, RowProblem):
                 yield line
@@ -104,23 +88,24 @@ def read_jsonl(path: Path) -> Iterator[Row | RowProblem]:
                 text = raw.decode()
                 value = json.loads(text, parse_constant=lambda _name: None) if text.strip() else None
             except UnicodeDecodeError as exc:
-                yield RowProblem(number, NOT_UTF8, _shown(raw), f"byte {exc.start + 1}")
+                yield RowProblem(number, NOT_UTF8, shown(raw), f"byte {exc.start + 1}")
             except (ValueError, RecursionError) as exc:
-                yield RowProblem(number, NOT_JSON, _shown(raw), str(exc))
+                yield RowProblem(number, NOT_JSON, shown(raw), str(exc))
             else:
                 if isinstance(value, dict):
                     yield number, value
                 elif text.strip():
-                    yield RowProblem(number, NOT_JSON, _shown(raw), f"a {type(value).__name__}")
+                    yield RowProblem(number, NOT_JSON, shown(raw), f"a {type(value).__name__}")
 
 
-def read_parquet(path: Path) -> Iterator[Row | RowProblem]:
+def read_parquet(source: Source) -> Iterator[Row | RowProblem]:
     """Rows of a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    path = source.path
     if not path.is_file():
-        raise _missing(path)
+        raise missing(source)
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as exc:
@@ -141,50 +126,8 @@ def read_parquet(path: Path) -> Iterator[Row | RowProblem]:
                 yield number, row
 
 
-READERS: dict[str, Reader] = {"csv": read_csv, "jsonl": read_jsonl, "parquet": read_parquet}
+ROWS: dict[str, RowReader] = {"csv": read_csv, "jsonl": read_jsonl, "parquet": read_parquet}
 """The readers by format name, which is also the file suffix."""
-
-_Line = tuple[int, bytes]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Iterator[_Line | RowProblem]]:
-    """The lines of a file, plain or gzipped whatever its name, without a byte order mark."""
-    try:
-        with path.open("rb") as plain:
-            zipped = plain.peek(2)[:2] == b"\x1f\x8b"
-            yield _lines(cast(BinaryIO, gzip.GzipFile(fileobj=plain)) if zipped else plain)
-    except FileNotFoundError as exc:
-        raise _missing(path) from exc
-    except OSError as exc:
-        raise UnreadableFile(f"{path}: {exc.strerror or exc}", hint="give a file that you may read") from exc
-
-
-def _missing(path: Path) -> UnreadableFile:
-    return UnreadableFile(f"there is no file {path}", hint="check the name; paths start at the working folder")
-
-
-def _lines(file: BinaryIO) -> Iterator[_Line | RowProblem]:
-    number = 0
-    while True:
-        number += 1
-        try:
-            line = file.readline(MAX_ROW + 1)
-            cut = line
-            while len(cut) > MAX_ROW and not cut.endswith(b"\n"):
-                cut = file.readline(MAX_ROW + 1)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-            yield RowProblem(number, CUT_OFF, detail=str(exc))
-            return
-        if not line:
-            return
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        yield (number, line) if len(line) <= MAX_ROW else RowProblem(number, TOO_LONG, _shown(line))
-
-
-def _shown(raw: bytes) -> str:
-    return raw[: 4 * _SHOWN].decode(errors="replace").rstrip("\r\n")[:_SHOWN]
 
 
 class _Stop(Exception):
@@ -202,10 +145,11 @@ class _CsvFeed:
     again.
     """
 
-    def __init__(self, lines: Iterator[_Line | RowProblem]) -> None:
+    def __init__(self, lines: Iterator[Line | RowProblem], encoding: str = "utf-8") -> None:
         self._lines = lines
-        self._again: deque[_Line | RowProblem] = deque()
-        self._record: list[_Line] = []
+        self._encoding = encoding
+        self._again: deque[Line | RowProblem] = deque()
+        self._record: list[Line] = []
 
     def records(self) -> Iterator[tuple[int, list[str]] | RowProblem]:
         """Line and fields of the records; a bad one is a problem."""
@@ -223,7 +167,7 @@ class _CsvFeed:
                 yield problem
                 continue
             if any("\udc80" <= char <= "\udcff" for field in fields if not field.isascii() for char in field):
-                yield self.problem(NOT_UTF8)
+                yield self.problem(NOT_UTF8 if self._encoding == "utf-8" else f"not {self._encoding}")
             elif fields:
                 yield self._record[0][0], fields
 
@@ -243,23 +187,24 @@ class _CsvFeed:
             size += len(line[1])
             self._record.append(line)
             # Broken bytes become lone surrogates: csv keeps its place and the record is refused afterwards.
-            yield line[1].decode(errors="surrogateescape")
+            yield line[1].decode(self._encoding, errors="surrogateescape")
 
     def problem(self, reason: str, detail: str = "") -> RowProblem:
         """The current record as a problem."""
         return RowProblem(self._record[0][0], reason, self._raw(), detail)
 
     def _raw(self) -> str:
-        return _shown(b"".join(raw for _, raw in self._record[:10]))
+        return shown(b"".join(raw for _, raw in self._record[:10]))
 
 
-def _header(path: Path, feed: _CsvFeed) -> list[str]:
+def _header(source: Source, feed: _CsvFeed) -> list[str]:
     header = next(feed.records(), None)
     if isinstance(header, RowProblem):
-        msg = f"{path}: the first row, which names the columns, is unreadable: {header.reason}"
-        raise UnreadableFile(msg, hint="save the file as CSV in UTF-8")
+        msg = f"{source}: the first row, which names the columns, is unreadable: {header.reason}"
+        damaged = header.reason == CUT_OFF
+        raise UnreadableFile(msg, hint="download it again" if damaged else "save the file as CSV in UTF-8")
     names = [name.strip() for name in header[1]] if header is not None else []
     if len({name for name in names if name}) < sum(map(bool, names)):
         twice = ", ".join(sorted({name for name in names if name and names.count(name) > 1}))
-        raise UnreadableFile(f"{path}: column named twice: {twice}", hint="rename one of them")
+        raise UnreadableFile(f"{source}: column named twice: {twice}", hint="rename one of them")
     return names

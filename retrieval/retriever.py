@@ -1,12 +1,8 @@
 """The retriever. Reads a `Query`, produces a `Ranking` of the target domain's items.
 
-Score of a candidate c for a history of items h with weights w_h that sum to 1, x the centred unit vectors (snapshot),
-T the temperature:
-
-    s(c) = T · log Σ_h w_h · exp(x_c · x_h / T)
-
-a soft maximum: one film that fits well is enough, which a mean over the history would wash out. Disliked items form the
-same sum over themselves; where it is positive it is subtracted, scaled by `dislike_weight`.
+Several sources speak for a candidate: its text (`retrieval.profile`), its words, and the crowd (`retrieval.crowd`).
+What they say, weighted (`retrieval.fusion`), adds up to the score. The best-matching disliked items pull down what the
+text says, scaled by `dislike_weight`.
 """
 
 from __future__ import annotations
@@ -18,53 +14,38 @@ from functools import cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from retrieval.encoder import Vectors
+from retrieval.crowd import Crowd
 from retrieval.errors import UsageError
 from retrieval.filters import Mask, eligible
+from retrieval.fusion import SOURCES, FusionFit, Source, shipped_fusion
 from retrieval.index import Index
+from retrieval.profile import Profile, liked_and_disliked, soft_maximum
 from retrieval.settings import RetrieverSettings
-from retrieval.snapshot import Positions, Snapshot, centred
+from retrieval.snapshot import Positions, Scores, Snapshot
 from retrieval.store import Store
-from retrieval.types import Candidate, HistoryEntry, Match, Query, Ranking
+from retrieval.types import Candidate, Match, Query, Ranking
 
-Scores = NDArray[np.float32]
-
-_DAY: Final = 86_400.0
-_BLOCK: Final = 1_024
-"""Rows scored at a time: a block and its product stay in the processor's cache."""
 _POOL: Final = 5
 """How many times k rows are looked at, so that editions, series and diversity have what to choose from."""
 _MATCHES: Final = 5
 _TEXT: Final = "text"
 
+Voices = dict[Source, Scores]
+"""What each source says for each row of the target, weighted."""
+
 
 @dataclass(frozen=True)
-class Profile:
-    """What candidates are matched against: unit rows of one sign, with weights that sum to 1."""
+class _Asked:
+    """A query, made ready."""
 
-    entries: tuple[tuple[str, str], ...]
-    """(domain, item id) of each row; the free text is ("", "text")."""
-    vectors: Vectors
-    weights: Scores
-
-    def __bool__(self) -> bool:
-        return len(self.entries) > 0
-
-
-def soft_maximum(candidates: Vectors, profile: Profile, temperature: float) -> Scores:
-    """The module's formula for each row of `candidates`; shape (rows,), values in [-1, 1]."""
-    out = np.empty(len(candidates), dtype=np.float32)
-    right = np.ascontiguousarray(profile.vectors.T / np.float32(temperature))
-    for start in range(0, len(candidates), _BLOCK):
-        block = candidates[start : start + _BLOCK] @ right
-        np.exp(block, out=block)
-        out[start : start + _BLOCK] = block @ profile.weights
-    np.log(out, out=out)
-    out *= np.float32(temperature)
-    return out
+    query: Query
+    target: Snapshot
+    liked: Profile
+    disliked: Profile
+    mask: Mask
+    weights: dict[Source, float]
 
 
 @cache
@@ -82,12 +63,34 @@ class Retriever:
     """Ranks the target domain for a query.
 
     A query of known items touches neither the encoder nor Chroma; free text loads the encoder.
+
+    Args:
+        crowd: the other people; None: everybody in the index.
+        fusion: the sources' weights; None: the shipped ones.
+
+    Raises:
+        UsageError: `settings.sources` names a source that there is not, or leaves out the text.
     """
 
-    def __init__(self, store: Store, index: Index, settings: RetrieverSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        index: Index,
+        settings: RetrieverSettings,
+        crowd: Crowd | None = None,
+        fusion: FusionFit | None = None,
+    ) -> None:
         self.store = store
         self.index = index
         self.settings = settings
+        self.fusion = fusion or shipped_fusion()
+        self._crowd = crowd
+        self._indexed: Crowd | None = None
+        if settings.sources is not None and not {_TEXT} <= set(settings.sources) <= set(SOURCES):
+            raise UsageError(
+                f"retriever.sources must hold text and may hold others, not {', '.join(settings.sources) or 'nothing'}",
+                hint=f"sources: {', '.join(SOURCES)}",
+            )
 
     def rank(self, query: Query) -> Ranking:
         """The best `query.k` candidates, fewer if fewer are eligible.
@@ -96,89 +99,93 @@ class Retriever:
             UsageError: neither a liked item with a vector nor a text to go by.
             IndexMissing, IndexMismatch: see `Index.snapshot`.
         """
-        target = self.index.snapshot(query.target)
-        liked, disliked = self._profiles(query, target)
-        mask = _open_to(query, target)
+        asked = self._asked(query)
         with _one_thread():
-            rows, scores = self._scored(target, liked, disliked, mask, query.k * _POOL)
-            chosen = self._choose(target, rows, scores, mask, query.k)
-            return Ranking(candidates=tuple(self._candidates(target, chosen, liked)), source="retrieval")
+            voices = self._others(asked)
+            rows = self._rows(asked, voices)
+            voices[_TEXT] = self._text(asked, rows)
+            scores = _total(voices)
+            chosen = self._choose(asked.target, rows, scores[rows], asked.mask, query.k)
+            return Ranking(candidates=tuple(self._candidates(asked, chosen, voices)), source="retrieval")
 
     def scores(self, query: Query) -> tuple[Mask, Scores]:
         """Which rows of the target's snapshot are eligible, and the score of every row; both of shape (items,).
 
         Raises: as `rank`.
         """
-        target = self.index.snapshot(query.target)
-        liked, disliked = self._profiles(query, target)
+        asked = self._asked(query)
+        return asked.mask, _total(self._all(asked))
+
+    def voices(self, query: Query, weights: dict[Source, float]) -> Voices:
+        """What each of these sources says for every row of the target, times its weight; shape (items,) each.
+
+        Raises: as `rank`.
+        """
+        return self._all(self._asked(query, weights))
+
+    def _all(self, asked: _Asked) -> Voices:
         with _one_thread():
-            return _open_to(query, target), self._score(target.vectors, liked, disliked)
+            every = np.arange(len(asked.mask), dtype=np.int64)
+            return {_TEXT: self._text(asked, every), **self._others(asked)}
 
-    def _profiles(self, query: Query, target: Snapshot) -> tuple[Profile, Profile]:
-        sources = [e for e in query.history.entries if e.item.domain != query.target]
-        text = self._text_vector(query.text, target) if query.text and self.settings.text_weight else None
-        liked = self._profile([e for e in sources if e.liked], text)
-        if not liked:
-            raise UsageError(
-                "nothing to go by: no liked item outside the target domain, and no text",
-                hint="name what you liked with --like TITLE, or what you want with --about TEXT",
-            )
-        return liked, self._profile([e for e in sources if e.disliked], None)
+    def _asked(self, query: Query, weights: dict[Source, float] | None = None) -> _Asked:
+        target = self.index.snapshot(query.target)
+        liked, disliked = liked_and_disliked(query, self.index, self.settings)
+        fitted = self.fusion.for_person(liked.items, self.settings.sources, self.settings.popularity)
+        return _Asked(query, target, liked, disliked, _open_to(query, target), weights or fitted)
 
-    def _text_vector(self, text: str, target: Snapshot) -> Vectors:
-        return centred(self.index.encoder.encode([text]), target.mean)
+    def crowd(self) -> Crowd:
+        """The other people that candidates are judged by."""
+        if self._crowd is not None:
+            return self._crowd
+        behaviour = self.index.behaviour()
+        if self._indexed is None or self._indexed.behaviour is not behaviour:
+            self._indexed = Crowd(behaviour)
+        return self._indexed
 
-    def _profile(self, entries: Sequence[HistoryEntry], text: Vectors | None) -> Profile:
-        names: list[tuple[str, str]] = []
-        blocks: list[Vectors] = []
-        weights: list[float] = []
-        snapshots = {domain: self.index.snapshot(domain) for domain in {e.item.domain for e in entries}}
-        # Less what came after the last index run.
-        found = [(e, row) for e in entries for row in _vector(snapshots[e.item.domain], e.item.id)]
-        newest = max((e.timestamp for e, _ in found if e.timestamp is not None), default=None)
-        for entry, row in found:
-            names.append((entry.item.domain, entry.item.id))
-            blocks.append(row)
-            weights.append(abs(entry.preference) * self._recency(entry.timestamp, newest))
-        if text is not None:
-            names.append(("", _TEXT))
-            blocks.append(text)
-            # Beside a history of any length the words said now count as much as all of it.
-            weights.append(self.settings.text_weight * (sum(weights) or 1.0))
-        if not names:
-            return Profile((), np.empty((0, 0), dtype=np.float32), np.empty(0, dtype=np.float32))
-        w = np.asarray(weights, dtype=np.float32)
-        return Profile(tuple(names), np.concatenate(blocks), w / w.sum())
+    def _others(self, asked: _Asked) -> Voices:
+        """What every source but the text says for all rows: sparse products, which cost little beside the text's."""
+        liked, target, crowd = asked.liked, asked.target, self.crowd()
+        says = {
+            "words": lambda: target.words.scores(liked.texts),
+            "popularity": lambda: crowd.popularity(target),
+            "cooccurrence": lambda: crowd.cooccurrence(liked.rows, target),
+            "neighbours": lambda: crowd.neighbours(liked.rows, target, asked.query.history.user),
+        }
+        return {s: np.float32(w) * says[s]() for s, w in asked.weights.items() if s in says}
 
-    def _recency(self, timestamp: int | None, newest: int | None) -> float:
-        half_life = self.settings.half_life_days
-        if half_life is None or timestamp is None or newest is None:
-            return 1.0
-        return float(0.5 ** ((newest - timestamp) / _DAY / half_life))
-
-    def _score(self, vectors: Vectors, liked: Profile, disliked: Profile) -> Scores:
-        scores = soft_maximum(vectors, liked, self.settings.temperature)
-        if disliked and self.settings.dislike_weight:
-            away = soft_maximum(vectors, disliked, self.settings.temperature)
-            scores -= np.float32(self.settings.dislike_weight) * np.maximum(away, 0)
-        return scores
-
-    def _scored(
-        self, target: Snapshot, liked: Profile, disliked: Profile, mask: Mask, k: int
-    ) -> tuple[Positions, Scores]:
-        """Eligible rows with their scores: all, or in a large catalogue at least k that contain about the best ones."""
-        rows = np.flatnonzero(mask)
-        if len(rows) > self.index.settings.exact_limit:
-            # Chroma does not know the mask: it is asked for so much more that enough is left.
-            asked = 2 * k * len(mask) // len(rows)
-            near = self.index.vectors.nearest(target.manifest.domain, liked.vectors, asked)
-            found = np.sort(target.rows(near))
-            found = found[mask[found]]
-            rows = found if len(found) >= k else rows
+    def _text(self, asked: _Asked, rows: Positions) -> Scores:
+        """What the text says for these rows, minus infinity elsewhere; shape (items,)."""
+        vectors = asked.target.vectors
         # A copy of most rows costs more than scoring a few in vain.
-        if 2 * len(rows) > len(mask):
-            return rows, self._score(target.vectors, liked, disliked)[rows]
-        return rows, self._score(target.vectors[rows], liked, disliked)
+        everything = 2 * len(rows) > len(vectors)
+        some = vectors if everything else vectors[rows]
+        said = soft_maximum(some, asked.liked, self.settings.temperature)
+        if asked.disliked and self.settings.dislike_weight:
+            away = soft_maximum(some, asked.disliked, self.settings.temperature)
+            said -= np.float32(self.settings.dislike_weight) * np.maximum(away, 0)
+        said *= np.float32(asked.weights[_TEXT])
+        if everything:
+            return said
+        out = np.full(len(vectors), -np.inf, dtype=np.float32)
+        out[rows] = said
+        return out
+
+    def _rows(self, asked: _Asked, others: Voices) -> Positions:
+        """Eligible rows: all, or in a large catalogue enough that contain about the best ones."""
+        rows = np.flatnonzero(asked.mask)
+        enough = asked.query.k * _POOL
+        if len(rows) <= max(self.index.settings.exact_limit, enough):
+            return rows
+        # Chroma does not know the mask: it is asked for so much more that enough is left.
+        wanted = 2 * enough * len(asked.mask) // len(rows)
+        near = self.index.vectors.nearest(asked.target.manifest.domain, asked.liked.vectors, wanted)
+        found = asked.target.rows(near)
+        if others:
+            found = np.concatenate([found, _top(rows, _total(others)[rows], enough)[0]])
+        found = np.unique(found)
+        found = found[asked.mask[found]]
+        return found if len(found) >= enough else rows
 
     def _choose(self, target: Snapshot, rows: Positions, scores: Scores, mask: Mask, k: int) -> list[tuple[int, float]]:
         """One edition a work, one volume a series (its first unread one), then diversity; at most k (row, score)."""
@@ -192,7 +199,8 @@ class Retriever:
             return kept
         return _diverse(target, kept, k, self.settings.diversity)
 
-    def _candidates(self, target: Snapshot, chosen: Sequence[tuple[int, float]], liked: Profile) -> Iterator[Candidate]:
+    def _candidates(self, asked: _Asked, chosen: Sequence[tuple[int, float]], voices: Voices) -> Iterator[Candidate]:
+        target, liked = asked.target, asked.liked
         rows = np.array([row for row, _ in chosen], dtype=np.int64)
         ids = target.ids(rows)
         items = self.store.items(target.manifest.domain, ids)
@@ -201,16 +209,16 @@ class Retriever:
         shares = parts / parts.sum(axis=1, keepdims=True)
         best = np.argsort(-shares, axis=1, kind="stable")[:, :_MATCHES]
         speaking = (best, np.take_along_axis(similarity, best, axis=1), np.take_along_axis(shares, best, axis=1))
-        for item_id, (_, score), *matches in zip(ids, chosen, *(m.tolist() for m in speaking), strict=True):
+        for item_id, (row, score), *matches in zip(ids, chosen, *(m.tolist() for m in speaking), strict=True):
             item = items.get(item_id)
             if item is not None and item.available:  # else deleted or withdrawn after the last index run
-                yield Candidate(item=item, score=score, matches=tuple(_matches(liked, *matches)))
+                said = {source: float(voice[row]) for source, voice in voices.items()}
+                yield Candidate(item=item, score=score, stages=said, matches=tuple(_matches(liked, *matches)))
 
 
-def _vector(snapshot: Snapshot, item_id: str) -> Iterator[Vectors]:
-    rows = snapshot.rows([item_id])
-    if len(rows):
-        yield snapshot.vectors[rows]
+def _total(voices: Voices) -> Scores:
+    """The score of every row."""
+    return np.sum(list(voices.values()), axis=0, dtype=np.float32)
 
 
 def _open_to(query: Query, target: Snapshot) -> Mask:

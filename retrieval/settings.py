@@ -16,6 +16,8 @@ class EncoderSettings(Section):
 
     model: str = "all-MiniLM-L6-v2"
     batch_size: int = Field(default=64, ge=1)
+    facets: bool = False
+    """Whether what `xdrec enrich` generated is part of an item's text; changing it needs `xdrec index --rebuild`."""
 
 
 class IndexSettings(Section):
@@ -25,6 +27,8 @@ class IndexSettings(Section):
     """None: embedded in the home folder; else http(s)://host:port of a Chroma server."""
     exact_limit: int = Field(default=200_000, ge=1)
     """Up to this many eligible items are scored exactly; above it Chroma's HNSW proposes what is scored."""
+    template: str = "item"
+    """Template of the text that stands for an item: a shipped one's name or a file."""
 
 
 class RetrieverSettings(Section):
@@ -38,5 +42,9 @@ class RetrieverSettings(Section):
     """How strongly the best-matching disliked items pull a candidate down."""
     text_weight: float = Field(default=1.0, ge=0)
     """Weight of a free text beside the whole liked history; 0: the text is not looked at."""
+    sources: tuple[str, ...] | None = None
+    """Which sources have a say (`retrieval.signals.SOURCES`), "text" among them; None: all."""
+    popularity: float = Field(default=1.0, ge=0)
+    """Popularity's part of its fitted weight: 0 leaves it out, so that nobody gets what everybody gets."""
     diversity: float = Field(default=0.0, ge=0, le=1)
     """Maximal marginal relevance: 0 is pure relevance, towards 1 candidates must differ from those above them."""

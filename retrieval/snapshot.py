@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from retrieval.encoder import Vectors
 from retrieval.errors import IndexMissing
 from retrieval.types import Frozen, Item
+from retrieval.words import Words, open_words, write_words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 Positions = NDArray[np.int64]
 """Row numbers of a snapshot."""
 
+Scores = NDArray[np.float32]
+"""A number for each row of a snapshot, shape (items,)."""
+
 POINTER: Final = "CURRENT"
+FORMAT: Final = 2
+"""1 had no words."""
 
 
 class Manifest(Frozen):
@@ -42,6 +48,8 @@ class Manifest(Frozen):
     dims: int
     generation: int
     """The store's generation of the domain at the time."""
+    format: int = 1
+    """Of the folder: `FORMAT` when this version wrote it."""
 
 
 def centred(vectors: Vectors, mean: Vectors) -> Vectors:
@@ -55,20 +63,35 @@ def centred(vectors: Vectors, mean: Vectors) -> Vectors:
     return np.asarray(moved / np.maximum(norms, 1e-12), dtype=np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
-    """One domain, ready to be searched.
+    """One domain, ready to be searched. A snapshot equals itself alone.
 
     Attributes:
         vectors: centred unit vectors, shape (items, dims), memory-mapped.
         mean: mean of the raw vectors, shape (dims,).
         facts: one row an item, the columns of `_facts`.
+        folder: where it lies.
     """
 
     manifest: Manifest
     vectors: Vectors
     mean: Vectors
     facts: pa.Table
+    folder: Path
+
+    @cached_property
+    def words(self) -> Words:
+        """BM25 over the items' texts; opened at its first use.
+
+        Raises:
+            IndexMissing: it cannot be read.
+        """
+        try:
+            return open_words(self.folder / "words", self.manifest.items)
+        except (OSError, ValueError, KeyError) as exc:
+            hint = f"xdrec index {self.manifest.domain} --rebuild"
+            raise IndexMissing(f"the words of {self.manifest.domain!r} cannot be read: {exc}", hint=hint) from exc
 
     @cached_property
     def positions(self) -> Mapping[str, int]:
@@ -102,12 +125,15 @@ class Snapshot:
         return {int(row): rows for rows in ordered for row in rows}
 
 
-def write_snapshot(folder: Path, manifest: Manifest, items: Iterator[Item], vectors: Vectors) -> None:
+def write_snapshot(
+    folder: Path, manifest: Manifest, items: Iterator[Item], vectors: Vectors, text: Callable[[Item], str]
+) -> None:
     """Write a snapshot and make it the current one.
 
     Args:
         folder: the domain's index folder.
         items: in the order of `vectors`, which are raw unit vectors of shape (items, dims).
+        text: what an item's words are found by.
     """
     import pyarrow as pa
 
@@ -119,7 +145,9 @@ def write_snapshot(folder: Path, manifest: Manifest, items: Iterator[Item], vect
         mean = vectors.mean(axis=0) if len(vectors) else np.zeros(manifest.dims, dtype=np.float32)
         np.save(target / "vectors.npy", centred(vectors, mean))
         np.save(target / "mean.npy", mean)
-        table = _facts(items)
+        texts: list[str] = []
+        table = _facts(_noting(items, text, texts))
+        write_words(target / "words", texts)
         with (
             pa.OSFile(str(target / "facts.arrow"), "wb") as sink,
             pa.ipc.new_file(sink, table.schema) as writer,
@@ -165,7 +193,7 @@ def _read(current: Path) -> Snapshot:
     if vectors.shape != (manifest.items, manifest.dims) or len(facts) != manifest.items:
         msg = f"{manifest.items} items, {len(facts)} facts and vectors of shape {vectors.shape}"
         raise ValueError(msg)
-    return Snapshot(manifest, vectors, mean, facts)
+    return Snapshot(manifest, vectors, mean, facts, current)
 
 
 def current_name(folder: Path) -> str | None:
@@ -174,6 +202,12 @@ def current_name(folder: Path) -> str | None:
         return (folder / POINTER).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+
+
+def _noting(items: Iterator[Item], text: Callable[[Item], str], texts: list[str]) -> Iterator[Item]:
+    for item in items:
+        texts.append(text(item))
+        yield item
 
 
 def _facts(items: Iterator[Item]) -> pa.Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Self
 
 import sqlalchemy as sa
@@ -119,6 +120,22 @@ class Store:
             for domain, size in sorted(tuple(row) for row in sizes)
         )
 
+    def has(self, domain: str) -> bool:
+        """Whether the domain has items; unlike `domains` it counts nothing."""
+        query = sa.select(sa.exists().where(db.items.c.domain == domain))
+        with self._db.reading() as connection:
+            return bool(connection.scalar(query))
+
+    def domain_names(self) -> tuple[str, ...]:
+        """The domains that have items, by name; one step through the key for each, however many items there are."""
+        names: list[str] = []
+        table = db.items.c
+        with self._db.reading() as connection:
+            query = sa.select(table.domain).order_by(table.domain).limit(1)
+            while (name := connection.scalar(query.where(table.domain > names[-1]) if names else query)) is not None:
+                names.append(name)
+        return tuple(names)
+
     def history(self, user: str, domains: Sequence[str] | None = None) -> History:
         """What the user knows in these domains (None: all), oldest first; entries without a time lead.
 
@@ -149,6 +166,25 @@ class Store:
             entries = [_entry([event for event, _ in uses], uses[0][1]) for uses in by_item.values()]
         entries.sort(key=lambda e: (e.timestamp is not None, e.timestamp or 0, e.item.domain, e.item.id))
         return History(user=user, entries=tuple(entries))
+
+    def preferences(self) -> Iterator[tuple[str, str, str, float]]:
+        """User, domain, item id and preference in [-1, 1] of everybody, by user; one for each item, as in `history`."""
+        table, last = db.interactions.c, ""
+        columns = (table.user_id, table.domain, table.item_id, table.kind, table.value)
+        while users := self._next_users(last):
+            with self._db.reading() as connection:
+                query = sa.select(*columns).where(table.user_id > last, table.user_id <= users[-1])
+                rows = connection.execute(query.order_by(table.user_id, table.domain, table.item_id)).all()
+            for (user, domain, item), uses in groupby(rows, key=lambda row: tuple(row[:3])):
+                events = [Interaction(user=user, domain=domain, item=item, kind=k, value=v) for *_, k, v in uses]
+                yield user, domain, item, _preference(events)
+            last = users[-1]
+
+    def _next_users(self, last: str) -> list[str]:
+        table = db.interactions.c
+        query = sa.select(table.user_id).distinct().where(table.user_id > last).order_by(table.user_id).limit(_PAGE)
+        with self._db.reading() as connection:
+            return list(connection.scalars(query))
 
     def users(self, domain: str | None = None, limit: int | None = None) -> tuple[str, ...]:
         """Users with interactions in `domain` (None: any), in byte order, at most `limit` (None: all)."""
@@ -182,6 +218,7 @@ class Store:
                 ).rowcount
             if deleted:
                 upsert.next_generation(self._db, connection, domain)
+                db.relations_changed(connection)  # those of the items went with them
         return deleted
 
     def remove_domain(self, domain: str) -> int:
@@ -190,6 +227,7 @@ class Store:
             deleted = connection.execute(sa.delete(db.items).where(db.items.c.domain == domain)).rowcount
             if deleted:
                 upsert.next_generation(self._db, connection, domain)
+                db.relations_changed(connection)  # those of the items went with them
         return deleted
 
     def popularity(self, domain: str) -> dict[str, int]:
@@ -235,9 +273,14 @@ class Store:
 
 def _entry(events: Sequence[Interaction], payload: str) -> HistoryEntry:
     """One entry for all that a user did with an item."""
-    ratings = [event.preference for event in events if event.kind == "rating"]
     return HistoryEntry(
         item=Item.model_validate_json(payload),
-        preference=ratings[0] if ratings else max(event.preference for event in events),
+        preference=_preference(events),
         timestamp=max((event.timestamp for event in events if event.timestamp is not None), default=None),
     )
+
+
+def _preference(events: Sequence[Interaction]) -> float:
+    """A rating wins over implicit events, else the strongest counts."""
+    ratings = [event.preference for event in events if event.kind == "rating"]
+    return ratings[0] if ratings else max(event.preference for event in events)

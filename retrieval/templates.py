@@ -23,20 +23,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import yaml
 from jinja2 import StrictUndefined, Template, meta
 from jinja2 import TemplateError as JinjaError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ValidationError
 
-from retrieval.errors import TemplateError
+from retrieval.errors import TemplateError, UsageError
+
+B = TypeVar("B", bound=BaseModel)
 
 TASKS: Final[Mapping[str, frozenset[str]]] = {
-    "item": frozenset({"item"}),
+    "item": frozenset({"item", "facets"}),
+    "enrich": frozenset({"item", "moods", "periods", "audiences"}),
     "rerank": frozenset({"liked", "disliked", "text", "candidates", "source", "target"}),
     "judge": frozenset({"liked", "disliked", "text", "candidate", "source", "target"}),
-    "explain": frozenset({"item", "evidence", "traits", "text", "source", "target"}),
+    "converse": frozenset({"text", "liked", "disliked", "shown", "domains"}),
+    "explain": frozenset({"item", "title", "facts", "text", "source", "target", "wrong"}),
 }
 """The tasks that templates exist for, and the variables each is given."""
 
@@ -159,22 +164,55 @@ def prompts_dir() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "prompts"
 
 
+def languages() -> tuple[str, ...]:
+    """Languages that there are templates for: the folders under prompts/ ("en", "zh")."""
+    return tuple(sorted(path.name for path in prompts_dir().iterdir() if (path / "sentences.yaml").is_file()))
+
+
 def load_template(name_or_path: str | Path) -> PromptTemplate:
-    """Load a shipped template by name ("rerank") or any file by path.
+    """Load a shipped template by name ("rerank", "zh/explain", "explain": the English one) or any file by path.
 
     Raises:
         TemplateError: no such file, front matter that is not what it should be, a syntax error, or variables that the
             task does not give; the message lists every one.
     """
-    path = Path(name_or_path)
+    path, name = Path(name_or_path), Path(name_or_path).stem
     if path.suffix != ".jinja":
-        path = prompts_dir() / f"{name_or_path}.jinja"
+        name = str(name_or_path)
+        places = [prompts_dir() / f"{name}.jinja", prompts_dir() / "en" / f"{name}.jinja"]
+        path = next((place for place in places if place.is_file()), places[0])
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        known = ", ".join(sorted(p.stem for p in prompts_dir().glob("*.jinja")))
+        known = ", ".join(shipped_templates())
         raise TemplateError(f"cannot read template {path}: {exc}", hint=f"shipped templates: {known}") from exc
-    return parse_template(path.stem, text)
+    return parse_template(name, text)
+
+
+def shipped_templates() -> tuple[str, ...]:
+    """The names of all shipped templates, as `load_template` takes them."""
+    root = prompts_dir()
+    return tuple(sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.jinja")))
+
+
+def load_yaml(language: str, name: str, kind: type[B]) -> B:
+    """The file prompts/LANGUAGE/NAME.yaml as validated data.
+
+    Raises:
+        UsageError: there is no folder for the language.
+        TemplateError: the file is missing, no YAML, or not what `kind` says.
+    """
+    if language not in languages():
+        raise UsageError(f"no templates for language {language!r}", hint=f"one of: {', '.join(languages())}")
+    return read_yaml(prompts_dir() / language / f"{name}.yaml", kind)
+
+
+def read_yaml(path: Path, kind: type[B]) -> B:
+    """A file as validated data. Raises TemplateError: it is missing, no YAML, or not what `kind` says."""
+    try:
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as exc:
+        raise TemplateError(f"{path}: {exc}", hint="compare it with the same file under prompts/en") from exc
 
 
 @cache

@@ -6,15 +6,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rapidfuzz import fuzz, process
 
 from retrieval.errors import AmbiguousTitle, UnknownTitle
 from retrieval.types import Item
-
-if TYPE_CHECKING:  # the store keeps keys made here
-    from retrieval.store import Store
 
 SURE = 90.0
 """Similarity in [0, 100] from which a title that is spelled differently counts as the same one."""
@@ -22,6 +19,23 @@ MARGIN = 5.0
 """How much closer (in the same measure) the winner must be than the next item."""
 NEAREST = 5
 """How many titles an error proposes."""
+
+
+class TitleSource(Protocol):
+    """Where titles are looked up: the store, or what keeps its keys in memory."""
+
+    def title_keys(self, domain: str) -> list[tuple[str, str]]:
+        """All (key, item id) pairs of the domain."""
+        ...
+
+    def item_ids_by_title(self, domain: str, key: str) -> tuple[str, ...]:
+        """Ids of the items that have this key."""
+        ...
+
+    def items(self, domain: str, ids: Iterable[str]) -> dict[str, Item]:
+        """The items with these ids."""
+        ...
+
 
 _MANY = 50  # matches looked at: several keys can belong to one item
 _WORTH_PROPOSING = 55.0
@@ -107,7 +121,7 @@ def year_of(item: Item) -> int | None:
     return item.year if item.year is not None else split_year(item.title)[1]
 
 
-def resolve(store: Store, domain: str, title: str, *, year: int | None = None) -> Item:
+def resolve(store: TitleSource, domain: str, title: str, *, year: int | None = None) -> Item:
     """The one item of the domain that has this title (or alias), spelled exactly or nearly so.
 
     `year`, or a trailing "(1979)", tells items of the same title apart. A title that is only similar is
@@ -122,36 +136,48 @@ def resolve(store: Store, domain: str, title: str, *, year: int | None = None) -
     return resolve_any(store, (domain,), title, year=year)
 
 
-def resolve_any(store: Store, domains: Sequence[str], title: str, *, year: int | None = None) -> Item:
+def resolve_any(store: TitleSource, domains: Sequence[str], title: str, *, year: int | None = None) -> Item:
     """As `resolve`, over several domains: an exact title in one of them wins over similar ones in the others.
 
     Raises:
         UnknownTitle: no item is close enough.
         AmbiguousTitle: several are, in one domain or in different ones.
     """
-    bare, written_year = split_year(title)
-    year = written_year if year is None else year
-    key = normalise(title)
-    for find in (_exact, _similar):
-        chosen = _narrow(find(store, domains, key), bare, year)
-        if len(chosen) == 1:
-            return chosen[0]
-        if chosen:
-            shown = _labels(chosen, domains)
-            msg = f"{title!r} names {len(chosen)} items: {'; '.join(shown)}"
-            raise AmbiguousTitle(msg, nearest=shown, hint="add the year, as in “Alien (1979)”, or use the item's id")
-    near = _labels(_load(store, _suggested(store, domains, key)), domains)
+    chosen = matching(store, domains, title, year=year)
+    if len(chosen) == 1:
+        return chosen[0]
+    if chosen:
+        shown = _labels(chosen, domains)
+        msg = f"{title!r} names {len(chosen)} items: {'; '.join(shown)}"
+        raise AmbiguousTitle(msg, nearest=shown, hint="add the year, as in “Alien (1979)”, or use the item's id")
+    near = _labels(nearest(store, domains, title), domains)
     where = " or ".join(domains)
     msg = f"no item of {where} is titled {title!r}" + (f"; nearest: {'; '.join(near)}" if near else "")
     hint = "use one of the nearest titles" if near else "check the domain; `xdrec ingest` adds a catalogue"
     raise UnknownTitle(msg, nearest=near, hint=hint)
 
 
-def _exact(store: Store, domains: Sequence[str], key: str) -> list[Item]:
+def matching(store: TitleSource, domains: Sequence[str], title: str, *, year: int | None = None) -> list[Item]:
+    """The items that the title may name, as in `resolve_any`: none if it is unknown, several if it is ambiguous."""
+    bare, written_year = split_year(title)
+    key = normalise(title)
+    for find in (_exact, _similar):
+        chosen = _narrow(find(store, domains, key), bare, written_year if year is None else year)
+        if chosen:
+            return chosen
+    return []
+
+
+def nearest(store: TitleSource, domains: Sequence[str], title: str) -> list[Item]:
+    """At most `NEAREST` items to propose for an unknown title, the closest first."""
+    return _load(store, _suggested(store, domains, normalise(title)))
+
+
+def _exact(store: TitleSource, domains: Sequence[str], key: str) -> list[Item]:
     return _load(store, [(domain, item) for domain in domains for item in store.item_ids_by_title(domain, key)])
 
 
-def _similar(store: Store, domains: Sequence[str], key: str) -> list[Item]:
+def _similar(store: TitleSource, domains: Sequence[str], key: str) -> list[Item]:
     """Items that could be meant by a misspelled title: within `MARGIN` of the best one, which is `SURE`."""
     scores: dict[tuple[str, str], float] = {}
     for domain in domains:
@@ -168,7 +194,7 @@ def _similar(store: Store, domains: Sequence[str], key: str) -> list[Item]:
     return _load(store, [item for item, score in scores.items() if best >= SURE and score > best - MARGIN])
 
 
-def _suggested(store: Store, domains: Sequence[str], key: str) -> list[tuple[str, str]]:
+def _suggested(store: TitleSource, domains: Sequence[str], key: str) -> list[tuple[str, str]]:
     """The items to propose, best first: here a part in common does count."""
     scores: dict[tuple[str, str], float] = {}
     for domain in domains:
@@ -185,7 +211,7 @@ def _closeness(written: str, key: str, **_: object) -> float:
     return 0.4 * fuzz.ratio(written, key) + 0.6 * fuzz.token_set_ratio(written, key)
 
 
-def _load(store: Store, ids: Sequence[tuple[str, str]]) -> list[Item]:
+def _load(store: TitleSource, ids: Sequence[tuple[str, str]]) -> list[Item]:
     found = {}
     for domain in {domain for domain, _ in ids}:
         for item in store.items(domain, [id_ for of, id_ in ids if of == domain]).values():

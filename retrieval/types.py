@@ -132,7 +132,9 @@ class History(Frozen):
 class Filter(Frozen):
     """What a recommended item must fulfil. All given fields must hold; within a field any value suffices.
 
-    Texts are compared without regard to case. `attributes` compares an attribute (or any of its tags) to the values.
+    Texts are compared without regard to case. `attributes` compares an attribute (or any of its tags) to the values;
+    an item with any of the values of `not_attributes` fails; so does one that has, of an attribute in
+    `within_attributes`, any value that is not among those given (an item without the attribute fulfils both).
     """
 
     year_from: int | None = None
@@ -142,6 +144,8 @@ class Filter(Frozen):
     creators: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     attributes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    not_attributes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    within_attributes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @property
     def empty(self) -> bool:

@@ -130,9 +130,7 @@ def upsert_interactions(database: db.Database, interactions: Sequence[Interactio
 
 def next_generation(database: db.Database, connection: sa.Connection, domain: str) -> None:
     """Tell readers, with the commit of this transaction, that the domain's items changed."""
-    statement = database.insert(db.meta).values(key=generation_key(domain), value=1)
-    one_more = statement.on_conflict_do_update(index_elements=["key"], set_={"value": db.meta.c.value + 1})
-    connection.execute(one_more)
+    db.next_value(database, connection, generation_key(domain))
 
 
 def generation_key(domain: str) -> str:

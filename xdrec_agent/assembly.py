@@ -9,12 +9,17 @@ from pathlib import Path
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import SetupError, TemplateError
 from retrieval.index import Index
+from retrieval.relation_store import RelationStore
 from retrieval.retriever import Retriever
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate, load_template
 from xdrec_agent import models
+from xdrec_agent.answers import Answers
+from xdrec_agent.converse.dialogues import Dialogues
 from xdrec_agent.endpoint import resolve_endpoint
+from xdrec_agent.enrich.kept import FacetStore
 from xdrec_agent.llm import LLMClient
+from xdrec_agent.phrases import load_voice
 from xdrec_agent.response_cache import ResponseCache
 from xdrec_agent.settings import Settings
 
@@ -39,6 +44,35 @@ def open_store(settings: Settings, *, create: bool = True) -> Store:
     return Store(url)
 
 
+def open_answers(settings: Settings, *, create: bool = True) -> Answers:
+    """The kept answers, in the store's database. Arguments and errors: as `open_store`."""
+    open_store(settings, create=create).close()
+    return Answers.open(settings.store_url) if create else Answers(settings.store_url)
+
+
+def open_dialogues(settings: Settings, *, create: bool = True) -> Dialogues:
+    """The kept dialogues, in the store's database. Arguments and errors: as `open_store`."""
+    open_store(settings, create=create).close()
+    return Dialogues.open(settings.store_url) if create else Dialogues(settings.store_url)
+
+
+def open_relations(settings: Settings, *, create: bool = True) -> RelationStore:
+    """The relations, in the store's database. Arguments and errors: as `open_store`."""
+    open_store(settings, create=create).close()
+    return RelationStore.open(settings.store_url) if create else RelationStore(settings.store_url)
+
+
+def open_facets(settings: Settings) -> FacetStore:
+    """The generated facets, in the store's database; their table is made where missing.
+
+    Raises:
+        SetupError: there is no store yet.
+        StoreError: the database fails.
+    """
+    open_store(settings, create=False).close()
+    return FacetStore.open(settings.store_url)
+
+
 def open_encoder(settings: Settings) -> SentenceEncoder:
     """The configured encoder; its weights load at first use. Raises ModelMissing."""
     folder: Path = models.find(settings.encoder.model, settings.models_dir)
@@ -47,8 +81,10 @@ def open_encoder(settings: Settings) -> SentenceEncoder:
 
 
 def open_index(settings: Settings) -> Index:
-    """The indexes of all domains, with the configured encoder and item template. Raises ModelMissing."""
-    return Index(settings.index_dir, open_encoder(settings), load_template("item"), settings.index)
+    """The indexes of all domains, with the configured encoder and item template. Raises ModelMissing, TemplateError."""
+    name, facets = settings.index.template, open_facets(settings) if settings.encoder.facets else None
+    template = _template("item_facets" if facets and name == "item" else name, "item")
+    return Index(settings.index_dir, open_encoder(settings), template, settings.index, facets)
 
 
 def open_retriever(settings: Settings, store: Store) -> Retriever:
@@ -81,10 +117,17 @@ def load_templates(settings: Settings) -> dict[str, PromptTemplate]:
 
     Raises:
         TemplateError: one cannot be loaded, or is for another task.
+        UsageError: there are no templates for the configured language or style.
     """
-    names = {"rerank": settings.rerank.template, "judge": settings.rerank.judge_template, "explain": "explain"}
-    templates = {task: load_template(name) for task, name in names.items()}
-    for task, template in templates.items():
-        if template.task != task:
-            raise TemplateError(f"template {template.name!r} is for task {template.task!r}, not {task!r}")
-    return templates
+    names = {"rerank": settings.rerank.template, "judge": settings.rerank.judge_template}
+    templates = {task: _template(name, task) for task, name in names.items()}
+    voice = load_voice(settings.explain.language, settings.explain.style)
+    own = settings.explain.template
+    return templates | {"explain": _template(own, "explain") if own else voice.template}
+
+
+def _template(name: str, task: str) -> PromptTemplate:
+    template = load_template(name)
+    if template.task != task:
+        raise TemplateError(f"template {template.name!r} is for task {template.task!r}, not {task!r}")
+    return template

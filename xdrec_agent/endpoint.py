@@ -88,16 +88,16 @@ def resolve_endpoint(settings: Settings) -> Endpoint:
     """
     llm = settings.llm
     if llm.cache == "only":
-        return Endpoint(base_url="the response cache", model=llm.model, managed=False)
+        return Endpoint(base_url="the response cache", model=llm.adapter or llm.model, managed=False)
     if llm.base_url is None:
         return _managed(settings)
     base_url = ",".join(_checked(url.strip(), llm) for url in llm.base_url.split(","))
     return Endpoint(
         base_url=base_url,
         key=llm.api_key.get_secret_value() if llm.api_key else None,
-        model=llm.model,
+        model=llm.adapter or llm.model,
         managed=False,
-        notes=_notes_file(settings, base_url, llm.model),
+        notes=_notes_file(settings, base_url, llm.adapter or llm.model),
     )
 
 
@@ -136,13 +136,20 @@ def _managed(settings: Settings) -> Endpoint:
             f"the LLM server runs {state.served_name}, not {settings.llm.model}",
             hint="xdrec llm down, then xdrec llm up",
         )
+    adapter = settings.llm.adapter
+    if adapter and adapter not in state.adapters:
+        raise ServerNotRunning(
+            f"the LLM server does not serve the adapter {adapter}",
+            hint="name it in llm.adapters; xdrec llm down, then xdrec llm up",
+        )
+    model = adapter or state.served_name
     return Endpoint(
         base_url=state.base_url,
         key=state.key,
-        model=state.served_name,
+        model=model,
         managed=True,
         instance=f"{state.leader.pid} {state.leader.started}",
-        notes=_notes_file(settings, state.base_url, state.served_name),
+        notes=_notes_file(settings, state.base_url, model),
     )
 
 

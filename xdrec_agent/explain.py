@@ -1,161 +1,260 @@
-"""Explanations. Reads evidence, produces a reason that cites the person's own items.
+"""Explanations. Reads evidence, produces a reason that cites the person's own items and is checked claim by claim.
 
-One structured call an item: a schema that admits only the given labels and traits, and a sentence that the grounding
-check must let pass. Whatever fails, the plain sentence built from the metadata stands in, marked as such.
+A model chooses among the facts and phrases them. What the check does not find borne out is written once more, then the
+sentence goes, and if nothing is left the plain sentence from the catalogue's facts stands in, marked as such.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import permutations
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Final
 
-from pydantic import BaseModel, Field, create_model
-
-from retrieval.templates import PromptTemplate, plain, visible
+from retrieval.templates import PromptTemplate, visible
 from retrieval.types import Candidate, Query
+from xdrec_agent.closed import reason_schema
 from xdrec_agent.concurrent import gathered
-from xdrec_agent.errors import LLMError
-from xdrec_agent.evidence import Evidence, Known, gather
-from xdrec_agent.grounding import cited, objection
+from xdrec_agent.errors import LLMError, LLMReplyInvalid
+from xdrec_agent.evidence import Evidence, PathFinder, gather
+from xdrec_agent.fallback import plain_text
+from xdrec_agent.grounding import Claim, Scope, check, cited, foreign, sentences
 from xdrec_agent.llm import LLMClient, Usage
-from xdrec_agent.recommendation import Explanation
+from xdrec_agent.phrases import Voice, load_voice, own_sentences, reworded
+from xdrec_agent.recommendation import Explanation, ExplanationSource
 from xdrec_agent.response_cache import Origin
 from xdrec_agent.settings import ExplainSettings
 
-_WORDS: Final = 8
-_TRAITS: Final = 5
+_SMALL: Final = 1e9
+_SIZE: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z])", re.IGNORECASE)
+_MOST: Final[Mapping[str, int]] = {"short": 2}
+_MOST_ELSE: Final = 5
+_LONGEST: Final = 2000
 
 
 @dataclass(frozen=True)
 class ExplainContext:
-    """What explaining needs. Without a client every reason is the plain one."""
+    """What explaining needs.
 
-    settings: ExplainSettings
-    template: PromptTemplate
-    client: LLMClient | None
-
-
-class Reason(BaseModel):
-    """What the model answers, in the order in which it must: it chooses before it writes.
-
-    `reason_schema` narrows every field to the evidence.
+    Attributes:
+        template: for the configured language and style; None: the shipped one. Others are always the shipped ones.
+        client: None: every reason is the plain one.
+        paths: how liked items and a candidate hang together; None: there is no graph.
     """
 
-    liked: tuple[str, ...] = ()
-    traits: tuple[str, ...] = ()
+    settings: ExplainSettings
+    template: PromptTemplate | None
+    client: LLMClient | None
+    paths: PathFinder | None = None
+
+    def voice(self, language: str | None = None, style: str | None = None) -> Voice:
+        """The voice for a language and a style; None: the configured ones. Raises UsageError, TemplateError."""
+        voice = load_voice(language or self.settings.language, style or self.settings.style)
+        own = self.settings.sentences if voice.language == self.settings.language else None
+        return reworded(voice, own_sentences(own)) if own else voice
+
+    def template_of(self, voice: Voice) -> PromptTemplate:
+        """The template that a voice is asked with."""
+        configured = (voice.language, voice.style) == (self.settings.language, self.settings.style)
+        return self.template if self.template and configured else voice.template
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What a model wrote, and what is wrong with it."""
+
     text: str
+    facts: tuple[str, ...]
+    claims: tuple[Claim, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass
+class _Work:
+    """The writing of one reason, while it goes on."""
+
+    context: ExplainContext
+    query: Query
+    evidence: Evidence
+    voice: Voice
+    usage: Usage = field(default_factory=Usage)
+
+    @cached_property
+    def scope(self) -> Scope:
+        """What the reason may speak of."""
+        return Scope(self.evidence, self.voice.language)
 
 
 async def explain_all(
-    context: ExplainContext, query: Query, candidates: tuple[Candidate, ...]
+    context: ExplainContext, query: Query, candidates: tuple[Candidate, ...], voice: Voice | None = None
 ) -> tuple[list[Explanation], Usage]:
     """A reason for each candidate, in order, all asked for at once. Never raises an LLMError."""
-    history = query.history
-    evidence = [gather(c, history, query.text, context.settings.evidence) for c in candidates]
-    answers = await gathered(_explain(context, query, one) for one in evidence)
-    usage = Usage()
-    for _, spent in answers:
-        usage += spent
-    return [explanation for explanation, _ in answers], usage
+    reasons = await gathered(explain_one(context, query, candidate, voice) for candidate in candidates)
+    return reasons, sum((reason.usage for reason in reasons), Usage())
 
 
-async def _explain(context: ExplainContext, query: Query, evidence: Evidence) -> tuple[Explanation, Usage]:
+async def explain_one(
+    context: ExplainContext, query: Query, candidate: Candidate, voice: Voice | None = None
+) -> Explanation:
+    """The reason for one candidate. Never raises an LLMError."""
+    limit = context.settings.evidence
+    evidence = await asyncio.to_thread(gather, candidate, query.history, query.text, limit, context.paths)
+    work = _Work(context, query, evidence, voice or context.voice())
     if context.client is None:
-        return plain_explanation(evidence, "no language model was asked"), Usage()
-    messages = context.template.messages(
-        item=evidence.item,
-        evidence=evidence.known,
-        traits=evidence.traits,
-        text=query.text,
-        source=" and ".join(dict.fromkeys(k.item.domain for k in evidence.known)) or "things",
-        target=query.target,
-    )
-    origin = Origin(template=context.template.fingerprint, user=query.history.user)
+        return _finished(work, _plain(work, "no language model was asked"))
     try:
         async with asyncio.timeout(context.settings.deadline_s):
-            reason, usage = await context.client.structured(
-                messages, reason_schema(evidence), max_tokens=context.settings.max_tokens, origin=origin
-            )
+            explanation = await _written(work, context.client)
     except LLMError as exc:
-        return plain_explanation(evidence, str(exc)), Usage()
+        explanation = _plain(work, str(exc))
     except TimeoutError:
-        return plain_explanation(evidence, f"the model wrote none within {context.settings.deadline_s:g} s"), Usage()
-    text = " ".join(reason.text.split())
-    problem = objection(text, evidence)
-    if problem:
-        return plain_explanation(evidence, f"the model's sentence was not used: {problem}"), usage
-    labels = {*cited(text, evidence), *reason.liked}
-    cites = tuple(known.match for known in evidence.known if known.label in labels)
-    return Explanation(text=text, cites=cites, traits=tuple(dict.fromkeys(reason.traits)), source="llm"), usage
+        explanation = _plain(work, f"the model wrote none within {context.settings.deadline_s:g} s")
+    return _finished(work, explanation)
 
 
-def reason_schema(evidence: Evidence) -> type[Reason]:
-    """`Reason` with the lists that this evidence admits: labels of known items, shared traits."""
-    fields: dict[str, Any] = {}
-    if evidence.known:
-        fields["liked"] = (_choices(known.label for known in evidence.known), Field(min_length=1, max_length=2))
-    if evidence.traits:
-        fields["traits"] = (_choices(evidence.traits), Field(max_length=3))
-    fields["text"] = (str, Field(json_schema_extra={"pattern": _pattern(evidence)}))
-    return create_model("Reason", __base__=Reason, **fields)
+def plain_explanation(evidence: Evidence, reason: str, voice: Voice | None = None) -> Explanation:
+    """A reason from the catalogue's facts alone: what was liked, and what the item has in common with it."""
+    spoken = voice or load_voice("en", "short")
+    text, labels, traits = plain_text(evidence, spoken)
+    return Explanation(
+        text=text,
+        cites=tuple(known.match for known in evidence.known if known.label in labels),
+        traits=traits,
+        source="evidence",
+        reason=reason,
+        claims=check(text, Scope(evidence, spoken.language)),
+        language=spoken.language,
+        style=spoken.style,
+    )
 
 
-def _pattern(evidence: Evidence) -> str:
-    """What the sentence must look like, so that a name, number or trait that is not true cannot be written at all.
-
-    The model chooses one or two liked titles and one or two traits that all of them share with the item. Where nothing
-    is shared it gets a few words without capitals. (Counted repetitions are avoided: xgrammar 0.2 fails on them.)
-    """
-    item = _literal(plain(evidence.item.title, 80))
-    groups = [g for n in (1, 2) for g in permutations(evidence.known, n) if _common(g)]
-    if groups:
-        ends = "|".join(rf"{_named(g)}, you may like {item} for its ({_traits(_common(g))})" for g in groups)
-        return rf"Because you liked ({ends})\."
-    words = "[a-z'-]+" + "( [a-z'-]+" * _WORDS + ")?" * _WORDS
-    if evidence.known:
-        titles = "|".join(_named([known]) for known in evidence.known)
-        return rf"Because you liked ({titles}), you may like {item} for its {words}\."
-    return rf"You may like {item} for its {words}\."
-
-
-def _common(group: Sequence[Known]) -> list[str]:
-    """Traits that every known item of the group shares with the item."""
-    return [t for t in group[0].shared if all(t in other.shared for other in group[1:])][:_TRAITS]
-
-
-def _named(group: Sequence[Known]) -> str:
-    return _literal(" and ".join(plain(known.item.title, 80) for known in group))
+async def _written(work: _Work, client: LLMClient) -> Explanation:
+    """What the model writes, mended where the check objects; the plain reason if nothing of it can stand."""
+    free = _is_free(work.context.settings, client.endpoint.model)
+    drafts: list[_Draft] = []
+    failed = ""
+    for attempt in (1, 2):
+        wrong = drafts[-1].problems if drafts else ()
+        try:
+            # The second time the sentence is closed: a model that went astray chooses among what is true.
+            draft = await _draft(work, client, wrong, free=free and attempt == 1)
+        except LLMReplyInvalid as exc:
+            failed = str(exc)
+            continue
+        drafts.append(draft)
+        if not draft.problems:
+            source: ExplanationSource = "llm" if attempt == 1 else "repaired"
+            return _explanation(work, draft, source, "; ".join(wrong) or failed or None)
+    for draft in reversed(drafts):
+        if rest := _rest(work, draft):
+            return _explanation(work, rest, "repaired", "; ".join(draft.problems))
+    problem = "; ".join(drafts[-1].problems) if drafts else failed
+    return _plain(work, f"the model's sentence was not used: {problem}")
 
 
-def _traits(traits: Sequence[str]) -> str:
-    return "|".join(_literal(" and ".join(plain(t, 60) for t in p)) for n in (1, 2) for p in permutations(traits, n))
+async def _draft(work: _Work, client: LLMClient, wrong: tuple[str, ...], *, free: bool) -> _Draft:
+    evidence, query, template = work.evidence, work.query, work.context.template_of(work.voice)
+    join = work.voice.joined
+    messages = template.messages(
+        item=evidence.item,
+        title=work.voice.title(evidence.item),
+        facts=work.voice.facts(evidence),
+        text=query.text,
+        source=join(list(dict.fromkeys(k.item.domain for k in evidence.known))) or "-",
+        target=query.target,
+        wrong=wrong,
+    )
+    schema = reason_schema(evidence, work.voice, free=free)
+    origin = Origin(template=template.fingerprint, user=query.history.user)
+    most = work.context.settings.max_tokens
+    reason, usage = await client.structured(messages, schema, max_tokens=most, origin=origin)
+    work.usage += usage
+    return _judged(work, " ".join(reason.text.split()), reason.facts)
 
 
-def _literal(title: str) -> str:
-    return re.sub(r"([\\.^$*+?{}()\[\]|/])", r"\\\1", title)
+def _judged(work: _Work, text: str, facts: tuple[str, ...]) -> _Draft:
+    """A draft with the objections to it; nothing is shown that has any."""
+    evidence = work.evidence
+    if len(text) > _LONGEST:
+        return _Draft(text[:_LONGEST], facts, (), (f"it has {len(text)} characters",))
+    claims = check(text, work.scope)
+    if other := foreign(text, work.scope):
+        claims = (*claims, other)
+    problems = [f"“{c.text}”: {c.support}" for c in claims if not c.supported]
+    said = sentences(text, evidence)
+    most = _MOST.get(work.voice.style, _MOST_ELSE)
+    if not said:
+        problems.append("it is empty")
+    if len(said) > most:
+        problems.append(f"it has {len(said)} sentences, at most {most} are wanted")
+    if evidence.known and not cited(text, work.scope):
+        problems.append("it names none of the liked items")
+    if again := _repetition(text, evidence):
+        problems.append(f"it repeats “{again}”")
+    return _Draft(text, facts, claims, tuple(problems))
 
 
-def _choices(values: Iterable[str]) -> object:
-    """The type of a tuple of these values; made at run time, so the type checker cannot know it."""
-    return tuple.__class_getitem__((Literal.__getitem__(tuple(values)), ...))
+def _rest(work: _Work, draft: _Draft) -> _Draft | None:
+    """What is left of a draft without the sentences that hold something unsupported; None if that is no reason."""
+    said = sentences(draft.text, work.evidence)
+    bad = {claim.sentence for claim in draft.claims if not claim.supported}
+    kept = [sentence for n, sentence in enumerate(said) if n not in bad][: _MOST.get(work.voice.style, _MOST_ELSE)]
+    if not kept:
+        return None
+    rest = _judged(work, (" " if work.voice.words.spaced else "").join(kept), draft.facts)
+    return None if rest.problems else rest
 
 
-def plain_explanation(evidence: Evidence, reason: str) -> Explanation:
-    """A sentence from the metadata alone: what was liked, and what the item has in common with it."""
-    leading = [known for known in evidence.known if known.shared][:2]
-    if leading:
-        parts = [f"{', '.join(map(visible, known.shared[:3]))} with “{visible(known.item.title)}”" for known in leading]
-        text = f"It shares {', and '.join(parts)}, which you liked."
-        traits = tuple(dict.fromkeys(t for known in leading for t in known.shared[:3]))
-        cites = tuple(known.match for known in leading)
-        return Explanation(text=text, cites=cites, traits=traits, source="evidence", reason=reason)
-    if evidence.known:
-        nearest = evidence.known[0]
-        text = f"Of what you liked, “{visible(nearest.item.title)}” comes closest to it."
-        return Explanation(text=text, cites=(nearest.match,), source="evidence", reason=reason)
-    text = f"It comes close to what you asked for: {visible(evidence.text or '')}"
-    return Explanation(text=text, source="evidence", reason=reason)
+def _explanation(work: _Work, draft: _Draft, source: ExplanationSource, reason: str | None) -> Explanation:
+    evidence = work.evidence
+    labels = cited(draft.text, work.scope) or {f.label for f in evidence.facts if f.id in draft.facts}
+    said = {claim.support for claim in draft.claims if claim.kind == "category"}
+    named = {claim.text for claim in draft.claims if claim.kind == "person"}
+    return Explanation(
+        text=draft.text,
+        cites=tuple(known.match for known in evidence.known if known.label in labels),
+        traits=tuple(trait for trait in evidence.traits if trait in said or trait in named),
+        source=source,
+        reason=reason,
+        claims=draft.claims,
+        language=work.voice.language,
+        style=work.voice.style,
+        template=work.context.template_of(work.voice).fingerprint,
+    )
+
+
+def _plain(work: _Work, reason: str) -> Explanation:
+    explanation = plain_explanation(work.evidence, reason, work.voice)
+    asked = work.usage.requests or work.usage.cache_hits
+    template = work.context.template_of(work.voice).fingerprint if asked else None
+    return explanation.model_copy(update={"template": template})
+
+
+def _finished(work: _Work, explanation: Explanation) -> Explanation:
+    """With what it cost and the domain's disclaimer, which no template can leave out."""
+    disclaimer = work.context.settings.disclaimers.get(work.evidence.item.domain)
+    space = " " if work.voice.words.spaced else ""
+    text = f"{explanation.text}{space}{visible(disclaimer)}" if disclaimer else explanation.text
+    return explanation.model_copy(update={"usage": work.usage, "text": text})
+
+
+def _is_free(settings: ExplainSettings, model: str) -> bool:
+    """Whether the model's first attempt may be in its own words; by its size in "auto", as its name tells it."""
+    if settings.freedom != "auto":
+        return settings.freedom == "free"
+    sizes = [float(n) * (1e9 if unit.lower() == "b" else 1e6) for n, unit in _SIZE.findall(model.replace("-", " "))]
+    return not sizes or max(sizes) >= _SMALL
+
+
+def _repetition(text: str, evidence: Evidence) -> str | None:
+    """Two words that follow each other twice, outside of titles: small models get stuck."""
+    rest = text
+    for item in evidence.items:
+        for title in (item.title, *item.aliases):
+            rest = rest.replace(title, " | ")
+    words = re.findall(r"[^\W_]+|\|", rest.casefold())
+    pairs = [pair for pair in pairwise(words) if "|" not in pair]
+    return next((" ".join(pair) for pair in pairs if pairs.count(pair) > 1), None)

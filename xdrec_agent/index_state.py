@@ -45,7 +45,7 @@ def index_state(index: Index, domain: DomainSummary) -> IndexState:
         state: Literal["missing", "mismatch"] = "missing" if isinstance(exc, IndexMissing) else "mismatch"
         return IndexState(domain=name, state=state, detail=str(exc), next=exc.hint)
     detail = f"index of {made.items:,} items by {made.encoder}"
-    if made.generation == domain.generation:
+    if made.generation == index.generation(name, domain.generation):
         return IndexState(domain=name, state="current", detail=detail)
     detail += ", items have changed since"
     return IndexState(domain=name, state="stale", detail=detail, next=f"xdrec index {name}")

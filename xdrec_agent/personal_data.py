@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from retrieval.columns import INTERACTION_COLUMNS
 from retrieval.errors import BackendError, SetupError, UsageError
-from xdrec_agent.assembly import open_responses, open_store
+from xdrec_agent.assembly import open_answers, open_dialogues, open_responses, open_store
+from xdrec_agent.service.keys import Keys
 from xdrec_agent.settings import Settings
 
 Record = dict[str, Any]
@@ -154,9 +155,58 @@ def _delete_replies(settings: Settings, user: str) -> int:
         return cache.delete_user(user)
 
 
+def _answers(settings: Settings, user: str) -> list[Record]:
+    if not _has_store(settings):
+        return []
+    with open_answers(settings, create=False) as answers:
+        kept = answers.of_user(user) if answers.exists() else ()
+        return [
+            one.model_dump(mode="json") | {"events": [e.model_dump() for e in answers.events(one.id)]} for one in kept
+        ]
+
+
+def _delete_answers(settings: Settings, user: str) -> int:
+    if not _has_store(settings):
+        return 0
+    with open_answers(settings, create=False) as answers:
+        return answers.delete_user(user) if answers.exists() else 0
+
+
+def _dialogues(settings: Settings, user: str) -> list[Record]:
+    if not _has_store(settings):
+        return []
+    with open_dialogues(settings, create=False) as dialogues:
+        kept = dialogues.of_user(user) if dialogues.exists() else ()
+        return [one.model_dump(mode="json") for one in kept]
+
+
+def _delete_dialogues(settings: Settings, user: str) -> int:
+    if not _has_store(settings):
+        return 0
+    with open_dialogues(settings, create=False) as dialogues:
+        return dialogues.delete_user(user) if dialogues.exists() else 0
+
+
+def _api_keys(settings: Settings, user: str) -> list[Record]:
+    if not _has_store(settings):
+        return []
+    with Keys(settings.store_url) as keys:
+        return [key.model_dump() for key in keys.list(user)] if keys.exists() else []
+
+
+def _delete_api_keys(settings: Settings, user: str) -> int:
+    if not _has_store(settings):
+        return 0
+    with Keys(settings.store_url) as keys:
+        return keys.delete_user(user) if keys.exists() else 0
+
+
 PLACES: Final[Mapping[str, Place]] = {
     "interactions": Place(_interactions, _delete_interactions),
     "rejected_rows": Place(_rejected_rows, _delete_rejected_rows),
     "llm_replies": Place(_replies, _delete_replies),
+    "answers": Place(_answers, _delete_answers),
+    "dialogues": Place(_dialogues, _delete_dialogues),
+    "api_keys": Place(_api_keys, _delete_api_keys),
 }
 """Every place, by name. What keeps something about a person registers here."""

@@ -6,21 +6,29 @@ A failing model never fails the answer: the retriever's order stands, marked as 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from retrieval.errors import UsageError
+from retrieval.relations import Path
 from retrieval.retriever import Retriever
 from retrieval.templates import PromptTemplate
-from retrieval.types import Query, Ranking
+from retrieval.types import Item, Query, Ranking
 from xdrec_agent.errors import LLMError
-from xdrec_agent.explain import ExplainContext, explain_all
+from xdrec_agent.exclusions import excluding
+from xdrec_agent.evidence import PathFinder
+from xdrec_agent.explain import ExplainContext, explain_one
 from xdrec_agent.llm import LLMClient, Usage
-from xdrec_agent.recommendation import Explanation, Recommendation, Recommendations
+from xdrec_agent.phrases import Voice
+from xdrec_agent.recommendation import Recommendation, Recommendations
 from xdrec_agent.rerank import RERANKERS, RerankContext, Reranked, asked_judge, fit_of, judge_of, task_of, weight_of
-from xdrec_agent.settings import ExplainSettings, RerankSettings
+from xdrec_agent.settings import ExclusionSettings, ExplainSettings, RerankSettings
+
+if TYPE_CHECKING:
+    from retrieval.graph import RelationGraph
 
 
 @dataclass
@@ -46,6 +54,8 @@ class Recommender:
     Args:
         client: an open client; None if there is no model, and then `no_client` says why.
         templates: by task: "rerank", "judge" and "explain".
+        graph: how items hang together, for the reasons; None: there is none.
+        exclusions: what some people must not be recommended; they hold for every query, whoever made it.
     """
 
     def __init__(
@@ -57,34 +67,54 @@ class Recommender:
         explain: ExplainSettings,
         templates: Mapping[str, PromptTemplate],
         no_client: str = "no language model is configured",
+        graph: RelationGraph | None = None,
+        exclusions: Sequence[ExclusionSettings] = (),
     ) -> None:
         if rerank.strategy not in RERANKERS:
             raise UsageError(f"no rerank strategy {rerank.strategy!r}", hint=f"one of: {', '.join(RERANKERS)}")
         self.retriever = retriever
         self.store = retriever.store
         self.no_client = no_client
+        self.exclusions = tuple(exclusions)
         self.templates = templates
         self.reranking = RerankContext(rerank, templates, client)
-        self.explaining = ExplainContext(explain, templates["explain"], client)
+        self.explaining = ExplainContext(explain, templates["explain"], client, _paths(graph) if graph else None)
 
-    async def recommend(self, query: Query, *, explain: bool = True) -> Recommendations:
-        """The best `query.k` items of the target domain.
+    async def recommend(
+        self, query: Query, *, explain: bool = True, language: str | None = None, style: str | None = None
+    ) -> Recommendations:
+        """The best `query.k` items of the target domain, with their reasons.
+
+        Args:
+            language, style: of the reasons; None: the configured ones.
+
+        Raises:
+            UsageError, SetupError, BackendError: from `rank` and `explain`; never an LLMError.
+        """
+        answer = await self.rank(query)
+        if not explain:
+            return answer
+        start = perf_counter()
+        async with aclosing(self.explain(query, answer, language=language, style=style)) as ready:
+            items = [item async for item in ready]
+        return answer.completed(items, perf_counter() - start)
+
+    async def rank(self, query: Query) -> Recommendations:
+        """The best `query.k` items of the target domain, without reasons.
 
         Raises:
             UsageError, SetupError, BackendError: from the retriever; never an LLMError.
         """
         trace = _Trace()
+        if disclaimer := self.explaining.settings.disclaimers.get(query.target):
+            trace.notes.append(disclaimer)  # every answer bears it, with reasons or without
         with trace.stage("retrieval"):
-            pool = query.model_copy(update={"k": max(query.k, self.reranking.settings.candidates)})
-            retrieved = self.retriever.rank(pool)
+            allowed = await asyncio.to_thread(excluding, query, self.exclusions, self.store)
+            pool = allowed.model_copy(update={"k": max(query.k, self.reranking.settings.candidates)})
+            # In a thread: some 20 ms of arithmetic, in which a service goes on listening.
+            retrieved = await asyncio.to_thread(self.retriever.rank, pool)
         with trace.stage("rerank"):
             reranked = await self._rerank(query, retrieved, trace)
-        ranking = reranked.ranking
-        shown = ranking.candidates[: query.k]
-        explanations: list[Explanation] | list[None] = [None] * len(shown)
-        if explain:
-            with trace.stage("explain"):
-                explanations, trace.usage["explain"] = await explain_all(self.explaining, query, shown)
         places = {item_id: place for place, item_id in enumerate(retrieved.ids, 1)}
         items = tuple(
             Recommendation(
@@ -95,11 +125,35 @@ class Recommender:
                 stages=c.stages,
                 matches=c.matches,
                 confidence=c.confidence,
-                explanation=explanation,
             )
-            for rank, (c, explanation) in enumerate(zip(shown, explanations, strict=True), 1)
+            for rank, c in enumerate(reranked.ranking.candidates[: query.k], 1)
         )
         return self._answer(query, reranked, items, trace)
+
+    async def explain(
+        self, query: Query, answer: Recommendations, *, language: str | None = None, style: str | None = None
+    ) -> AsyncGenerator[Recommendation, None]:
+        """Each recommendation of the answer with its reason, in the order in which the reasons are ready.
+
+        Closing or cancelling the iteration gives up what the model still works on. `answer.completed` puts the parts
+        together again.
+
+        Raises:
+            UsageError: there are no templates for the language or the style.
+        """
+        voice = self.explaining.voice(language, style)
+        tasks = [asyncio.create_task(self._explained(query, one, voice)) for one in answer.items]
+        try:
+            for ready in asyncio.as_completed(tasks):
+                yield await ready
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _explained(self, query: Query, one: Recommendation, voice: Voice) -> Recommendation:
+        explanation = await explain_one(self.explaining, query, one.candidate, voice)
+        return one.model_copy(update={"explanation": explanation})
 
     async def _rerank(self, query: Query, retrieved: Ranking, trace: _Trace) -> Reranked:
         settings, client = self.reranking.settings, self.reranking.client
@@ -126,8 +180,7 @@ class Recommender:
     def _answer(
         self, query: Query, reranked: Reranked, items: tuple[Recommendation, ...], trace: _Trace
     ) -> Recommendations:
-        asked = {stage for stage, usage in trace.usage.items() if usage.requests or usage.cache_hits}
-        tasks = {"rerank": task_of(self.reranking), "explain": "explain"}
+        asked = reranked.usage.requests or reranked.usage.cache_hits
         ranking, client = reranked.ranking, self.reranking.client
         return Recommendations(
             user=query.history.user,
@@ -144,8 +197,17 @@ class Recommender:
             model=client.endpoint.model if client else None,
             seconds=trace.seconds,
             usage=trace.usage,
-            templates={stage: self.templates[tasks[stage]].fingerprint for stage in sorted(asked)},
+            templates={"rerank": self.templates[task_of(self.reranking)].fingerprint} if asked else {},
         )
+
+
+def _paths(graph: RelationGraph) -> PathFinder:
+    """The graph's best paths, as evidence asks for them."""
+
+    def paths(starts: Sequence[Item], end: Item) -> Sequence[Path]:
+        return graph.paths([(item.domain, item.id) for item in starts], (end.domain, end.id))
+
+    return paths
 
 
 async def _limits(context: RerankContext, reranked: Reranked) -> list[str]:

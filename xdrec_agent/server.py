@@ -46,6 +46,8 @@ class ServerState(Frozen):
     model: Path
     log: Path
     ready: bool = False
+    adapters: tuple[str, ...] = ()
+    """Names of the adapters that it serves beside the model."""
 
     @property
     def root_url(self) -> str:
@@ -97,6 +99,9 @@ def up(
         state = now.state if now.condition in {"starting", "running"} else None
         if state and (state.model, state.served_name) != (model.resolve(), served_name):
             raise SetupError(f"the server serves {state.served_name}", hint="xdrec llm down")
+        if state and state.adapters != tuple(settings.adapters):
+            served = ", ".join(state.adapters) or "no adapters"
+            raise SetupError(f"the server serves {state.served_name} with {served}", hint="xdrec llm down")
         if state and state.ready:
             return state
         undo.callback(down, state_dir)
@@ -162,7 +167,15 @@ def _start(
     leader = spawn(command(model, served_name, settings), vllm_environment(key, settings), log)
     with ExitStack() as undo:
         undo.callback(end, leader, (leader,), grace_s=_GRACE_S)
-        state = ServerState(leader=leader, port=settings.port, key=key, served_name=served_name, model=model, log=log)
+        state = ServerState(
+            leader=leader,
+            port=settings.port,
+            key=key,
+            served_name=served_name,
+            model=model,
+            log=log,
+            adapters=tuple(settings.adapters),
+        )
         _write(state, state_dir)
         undo.pop_all()
     return state

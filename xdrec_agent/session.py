@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from retrieval.graph import RelationGraph
+from retrieval.retriever import Retriever
 from xdrec_agent.assembly import load_templates, open_client, open_retriever, open_store
 from xdrec_agent.errors import ServerNotRunning
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.recommend import Recommender
 from xdrec_agent.settings import Settings
 
@@ -27,7 +30,6 @@ async def open_recommender(settings: Settings) -> AsyncIterator[Recommender]:
         SetupError: there is no store yet.
         StoreError: the store cannot be opened.
     """
-    templates = load_templates(settings)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(open_store(settings, create=False))
         client, no_client = None, ""
@@ -35,11 +37,25 @@ async def open_recommender(settings: Settings) -> AsyncIterator[Recommender]:
             client = await stack.enter_async_context(open_client(settings))
         except ServerNotRunning as exc:
             no_client = f"{exc} (start it with: {exc.hint})"
-        yield Recommender(
-            open_retriever(settings, store),
-            client,
-            rerank=settings.rerank,
-            explain=settings.explain,
-            templates=templates,
-            no_client=no_client,
-        )
+        yield make_recommender(settings, open_retriever(settings, store), client, no_client)
+
+
+def make_recommender(
+    settings: Settings,
+    retriever: Retriever,
+    client: LLMClient | None,
+    no_client: str = "",
+    *,
+    graph: RelationGraph | None = None,
+) -> Recommender:
+    """A recommender of parts that are open. Raises TemplateError, UsageError: the settings name what there is not."""
+    return Recommender(
+        retriever,
+        client,
+        rerank=settings.rerank,
+        explain=settings.explain,
+        templates=load_templates(settings),
+        no_client=no_client,
+        exclusions=settings.exclusions,
+        graph=graph,
+    )

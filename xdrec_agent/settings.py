@@ -43,6 +43,10 @@ class LLMSettings(Section):
     """CPU only: memory for the KV cache."""
     extra_args: tuple[str, ...] = ()
     """Further arguments for vLLM's server."""
+    adapters: dict[str, Path] = Field(default_factory=dict)
+    """Adapters that `xdrec llm up` serves beside the model, by name; slower than a merged one (`xdrec adapt use`)."""
+    adapter: str | None = None
+    """Which of them answers; None: the model itself."""
     start_timeout_s: float = Field(default=600, gt=0)
     timeout_s: float = Field(default=60, gt=0)
     """Deadline of one call, retries included."""
@@ -91,11 +95,90 @@ class RerankSettings(Section):
 class ExplainSettings(Section):
     """How reasons are written."""
 
+    language: str = "en"
+    """A folder under prompts/: "en" or "zh"; another language is another folder."""
+    style: str = "short"
+    """"short", "detailed" or "playful": a template of the language."""
+    template: str | None = None
+    """A file, for the configured language and style; None: the shipped one."""
+    sentences: Path | None = None
+    """A YAML file of the program's own sentences (`closed`, `fallback`), for the configured language; None: shipped."""
+    freedom: Literal["auto", "pattern", "free"] = "auto"
+    """Whether a model chooses among closed sentences or writes its own first; "auto": its own from a billion
+    parameters on, as its name tells them. Either way nothing is shown that the check objects to."""
+    disclaimers: dict[str, str] = Field(default_factory=dict)
+    """By domain, what is added to every reason."""
     max_tokens: int = Field(default=160, ge=32)
     evidence: int = Field(default=3, ge=1, le=10)
     """History items offered to the model as reasons, the best matching ones."""
     deadline_s: float = Field(default=120, gt=0)
     """How long a reason may take; after that the plain one from the catalogue's facts stands."""
+
+
+class ChatSettings(Section):
+    """How the turns of a conversation are read."""
+
+    model: Literal["auto", "always", "off"] = "auto"
+    """Whether the language model reads turns too; "auto": those of which the rules make nothing or ask about."""
+    deadline_s: float = Field(default=10, gt=0)
+    """How long the model may take over a turn; after that the rules' reading stands."""
+
+
+class AnswerSettings(Section):
+    """What is kept of answers."""
+
+    keep: bool = True
+    """Whether what was recommended is kept with its query, for `xdrec explain` and evaluation."""
+
+
+class ExclusionSettings(Section):
+    """Items of a domain that what somebody has in another one forbids."""
+
+    target: str
+    """Domain of the items."""
+    source: str
+    """Domain of what somebody has."""
+    attribute: str
+    """Attribute of the items that names ids of the source."""
+    when: Literal["has", "lacks"] = "has"
+    """Forbidden if the person has any of them (a contraindication), or lacks any (a prerequisite)."""
+
+
+class ArmSettings(Section):
+    """One arm of an online comparison; users are assigned by hash."""
+
+    name: str = Field(min_length=1)
+    share: float = Field(gt=0)
+    """Relative to the other arms' shares."""
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What differs, by section: {"rerank": {"strategy": "identity"}}; retriever, rerank or explain."""
+
+
+class ServiceSettings(Section):
+    """The service of `xdrec serve`."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8416, ge=0, le=65535)
+    keys: Literal["auto", "required", "off"] = "auto"
+    """Whether requests need a key; "auto": unless only this machine can connect. "off" is refused elsewhere."""
+    concurrency: int = Field(default=16, ge=1)
+    """Recommendations and conversations at a time."""
+    queue: int = Field(default=16, ge=0)
+    """How many more may wait for a turn; the next one is told to come again later (429)."""
+    rate: str = "600/minute"
+    """Requests per key."""
+    body_kib: int = Field(default=256, ge=1)
+    """Largest request body."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages of other origins that may call; none by default."""
+    arms: tuple[ArmSettings, ...] = ()
+    """Arms of an online comparison; none: everybody gets the configured settings."""
+    log_text: bool = False
+    """Whether logs may hold what people wrote and who they are."""
+    tracing: bool = False
+    """Whether OpenTelemetry spans are exported (OTEL_EXPORTER_OTLP_ENDPOINT names the collector)."""
+    shutdown_s: float = Field(default=30, gt=0)
+    """How long what runs may take to finish when the service is told to end."""
 
 
 class Settings(BaseSettings):
@@ -123,6 +206,11 @@ class Settings(BaseSettings):
     llm: LLMSettings = LLMSettings()
     rerank: RerankSettings = RerankSettings()
     explain: ExplainSettings = ExplainSettings()
+    service: ServiceSettings = ServiceSettings()
+    answers: AnswerSettings = AnswerSettings()
+    chat: ChatSettings = ChatSettings()
+    exclusions: tuple[ExclusionSettings, ...] = ()
+    """Items that nobody with certain others in their history is ever recommended."""
 
     @property
     def store_url(self) -> str:
@@ -133,6 +221,11 @@ class Settings(BaseSettings):
     def index_dir(self) -> Path:
         """Folder of the indexes."""
         return self.home / "index"
+
+    @property
+    def adapters_dir(self) -> Path:
+        """Folder of the adapters."""
+        return self.home / "adapters"
 
     @property
     def responses_dir(self) -> Path:
@@ -154,8 +247,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order of the sources, strongest first."""
-        toml = TomlConfigSettingsSource(settings_cls, toml_file=Path(os.environ.get("XDREC_CONFIG", "xdrec.toml")))
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
         return init_settings, env_settings, toml
+
+
+def config_file() -> Path:
+    """The file of settings, whether it is there or not."""
+    return Path(os.environ.get("XDREC_CONFIG", "xdrec.toml"))
 
 
 def load_settings(**overrides: Any) -> Settings:

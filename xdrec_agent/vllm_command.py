@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -15,6 +16,9 @@ from xdrec_agent.settings import LLMSettings
 
 MAX_LABELS = 128
 """vLLM's own limit on the tokens whose log-probability one request may name."""
+
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Largest ranks of adapters that vLLM can be set to."""
 
 _STAGES = (
     ("Application startup complete", "answering"),
@@ -59,8 +63,21 @@ def vllm_command(model: Path, served_name: str, settings: LLMSettings) -> list[s
     if cpu:
         flags += ["--enforce-eager", "--block-size", "32"]
     # -P: a folder named like one of vLLM's imports in the working folder must not be imported.
+    flags += _adapters(settings)
     command = [sys.executable, "-P", "-m", "vllm.entrypoints.openai.api_server"]
     return [*command, *(part for option in options.items() for part in option), *flags, *settings.extra_args]
+
+
+def _adapters(settings: LLMSettings) -> list[str]:
+    """Options that serve the adapters beside the model, each under its name; none if there are none."""
+    if not settings.adapters:
+        return []
+    ranks = [
+        json.loads((folder / "adapter_config.json").read_text("utf-8"))["r"] for folder in settings.adapters.values()
+    ]
+    named = [f"{name}={folder.resolve()}" for name, folder in settings.adapters.items()]
+    most = next((rank for rank in _RANKS if rank >= max(ranks)), max(ranks))
+    return ["--enable-lora", "--max-lora-rank", str(most), "--lora-modules", *named]
 
 
 def vllm_environment(key: str, settings: LLMSettings) -> dict[str, str]:

@@ -16,18 +16,20 @@ from eval.attacks import KINDS, Attack, Trial, attacked, control, gains, load_at
 from eval.choices import Task
 from eval.negatives import Choice
 from eval.protocol import Case
-from retrieval.templates import TASKS, load_template, parse_template, plain, prompts_dir
+from retrieval.templates import TASKS, load_template, parse_template, plain, prompts_dir, shipped_templates
 from retrieval.types import Candidate, History, HistoryEntry, Item, Match, Query, Ranking
+from xdrec_agent.closed import reason_schema
 from xdrec_agent.evidence import gather
-from xdrec_agent.explain import ExplainContext, explain_all, plain_explanation, reason_schema
+from xdrec_agent.explain import ExplainContext, explain_all, plain_explanation
 from xdrec_agent.llm import LLMClient
+from xdrec_agent.phrases import load_voice
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import ExplainSettings, LLMSettings, RerankSettings
 
 ATTACKS = load_attacks()
 SPOOFS = tuple(a for a in ATTACKS if a.kind in {"fake-turn", "chat-template-token", "label-spoofing"})
 ORDERS = tuple(a for a in ATTACKS if "rank me first" in plain(a.payload, 30 if a.where == "creator" else 40).lower())
-SHIPPED = tuple(sorted(path.stem for path in prompts_dir().glob("*.jinja")))
+SHIPPED = shipped_templates()
 FOR_MODELS = tuple(name for name in SHIPPED if load_template(name).task not in ENCODED)
 each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: a.id)
 
@@ -39,7 +41,8 @@ UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\uf
 
 def raw(name):
     """The shipped template without the filter that neutralises, to see what it is good for."""
-    text = (prompts_dir() / f"{name}.jinja").read_text(encoding="utf-8")
+    place = name if name in SHIPPED else f"en/{name}"
+    text = (prompts_dir() / f"{place}.jinja").read_text(encoding="utf-8")
     return parse_template(f"raw-{name}", re.sub(r"\s*\|\s*plain(\(\d+\))?", "", text))
 
 
@@ -158,7 +161,9 @@ def test_a_hostile_text_stays_in_its_place(attack, name):
 def test_without_the_filter_they_do_break_out(name):
     """The check above can fail: unfiltered, most of the texts that try to leave their place do."""
     broken = {attack.id for attack in ATTACKS if breaches(raw(name), attack)}
-    assert {a.id for a in SPOOFS} | {"bidi-override", "tag-characters", "long-order", "jinja-sum", "script"} <= broken
+    # Categories reach a reason's prompt in facts only, which are neutralised when they are phrased.
+    spoofs = {a.id for a in SPOOFS if a.where != "category" or load_template(name).task != "explain"}
+    assert spoofs | {"bidi-override", "tag-characters", "long-order", "jinja-sum", "script"} <= broken
 
 
 @pytest.mark.parametrize("name", FOR_MODELS)
@@ -232,7 +237,8 @@ def evidence(item):
 
 def grammar(item):
     """The pattern that the model's sentence must have, split at the recommended item's title; and that title."""
-    pattern = reason_schema(evidence(item)).model_json_schema()["properties"]["text"]["pattern"]
+    schema = reason_schema(evidence(item), load_voice("en", "short"))
+    pattern = schema.model_json_schema()["properties"]["text"]["pattern"]
     (title,) = set(re.findall(r"you may like (.*?) for its \(", pattern))
     return pattern.split(f"you may like {title} for its"), re.sub(r"\\(.)", r"\1", title)
 
@@ -243,9 +249,9 @@ def test_the_grammar_of_a_reason_takes_the_neutralised_title_and_nothing_else(at
     item = attacked(book(1), attack)
     parts, title = grammar(item)
     assert parts == grammar(book(1))[0]
-    assert title == plain(item.title, 80)
+    assert title == f"“{plain(item.title, 80)}”"
     pattern = f"you may like {re.escape(title)} for its".join(parts)
-    assert re.fullmatch(pattern, f"Because you liked Old Harbour, you may like {title} for its drama.")
+    assert re.fullmatch(pattern, f"Because you liked “Old Harbour”, you may like {title} for its drama.")
     assert not re.fullmatch(pattern, attack.payload)
 
 
@@ -255,7 +261,7 @@ async def test_a_model_that_repeats_a_hostile_text_is_not_shown(attack):
     item = attacked(book(1), attack)
 
     def obey(body):
-        reply = {"liked": ["L1"], "traits": [], "text": attack.payload}
+        reply = {"facts": ["F1"], "text": attack.payload}
         return json.dumps(reply) if "Recommended" in str(body["messages"]) else "Hello there"
 
     fake = FakeLLM(text=obey)

@@ -13,9 +13,9 @@ from fake_llm import FakeLLM, status
 from eval.bias import BiasCard, Shown, bias_card, card_of, variance
 from eval.bias_card import markdown_of, write_bias_card, write_bias_cards
 from eval.bias_svg import ticks
-from eval.choices import CHANCE_OF_20, FOLDS, Task
+from eval.choices import CHANCE_OF_20, Task
 from eval.negatives import Choice
-from eval.protocol import Case
+from eval.protocol import FOLDS, Case
 from retrieval.errors import UsageError
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking

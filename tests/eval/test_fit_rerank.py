@@ -11,11 +11,11 @@ from fake_llm import FakeLLM
 from eval.bench_consistency import consistency_figures
 from eval.bench_rerank import quality_figures
 from eval.calibrate import Scored, calibrate, expected_error
-from eval.choices import FOLDS, Task
+from eval.choices import Task
 from eval.fit_rerank import fit_rerank, fused, position_bias_of, weigh
 from eval.judging import Judged, judge_tasks, ndcg_of
 from eval.negatives import Choice
-from eval.protocol import Case
+from eval.protocol import FOLDS, Case
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
 from xdrec_agent.fitted import Calibration, Fitted

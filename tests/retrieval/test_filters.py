@@ -8,8 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retrieval.filters import eligible
+from retrieval.retriever import Retriever
+from retrieval.settings import RetrieverSettings
 from retrieval.snapshot import Manifest, open_snapshot, write_snapshot
-from retrieval.types import Filter, Item
+from retrieval.types import Filter, History, HistoryEntry, Item, Query
 
 WORDS = ["War", "war", "Ёлка", "ёлка", "straße", "STRASSE", "Love", "a=b", ""]
 word = st.sampled_from(WORDS)
@@ -28,6 +30,7 @@ items = st.lists(
     min_size=1,
     max_size=6,
 )
+tags_asked = st.dictionaries(st.sampled_from(["themes", "seen", "other"]), words, max_size=2)
 filters = st.builds(
     Filter,
     year_from=years,
@@ -36,7 +39,9 @@ filters = st.builds(
     not_categories=words,
     creators=words,
     languages=words,
-    attributes=st.dictionaries(st.sampled_from(["themes", "seen", "other"]), words, max_size=2),
+    attributes=tags_asked,
+    not_attributes=tags_asked,
+    within_attributes=tags_asked,
 )
 
 
@@ -50,7 +55,8 @@ def snapshot_of(folder, catalogue):
         dims=2,
         generation=1,
     )
-    write_snapshot(folder, manifest, iter(catalogue), np.ones((len(catalogue), 2), dtype=np.float32))
+    vectors = np.ones((len(catalogue), 2), dtype=np.float32)
+    write_snapshot(folder, manifest, iter(catalogue), vectors, lambda item: f"book {item.title}")
     return open_snapshot(folder, "books")
 
 
@@ -73,6 +79,8 @@ def fits(item, wanted):
         and not has(item.categories, wanted.not_categories)
         and (not wanted.creators or has(item.creators, wanted.creators))
         and all(has(tags(name), values) for name, values in wanted.attributes.items())
+        and not any(has(tags(name), values) for name, values in wanted.not_attributes.items())
+        and all(has([tag], values) for name, values in wanted.within_attributes.items() for tag in tags(name))
     )
 
 
@@ -98,6 +106,12 @@ def test_filters_do_what_they_promise(tmp_path, fields, wanted):
         (Filter(attributes={"themes": ("Dragons",)}), "a"),
         (Filter(attributes={"pages": ("300",)}), "b"),
         (Filter(attributes={"pages": ()}), ""),
+        (Filter(not_attributes={"themes": ("NAMES", "war")}), "bd"),
+        (Filter(not_attributes={"pages": ("300",)}), "ad"),
+        (Filter(not_attributes={"themes": ()}), "abd"),
+        (Filter(within_attributes={"themes": ("dragons",)}), "bd"),
+        (Filter(within_attributes={"themes": ("Dragons", "Names", "war")}), "abd"),
+        (Filter(within_attributes={"themes": (), "pages": ()}), "d"),
         (Filter(year_from=1, categories=("Crime",), languages=("de", "en")), "b"),
         (Filter(categories=("Nothing",)), ""),
     ],
@@ -121,3 +135,51 @@ def test_mask_is_the_callers_own(tmp_path):
     snapshot = snapshot_of(tmp_path, [Item(domain="books", id="a", title="A")])
     eligible(snapshot, Filter())[:] = False
     assert eligible(snapshot, Filter()).all()
+
+
+@pytest.fixture
+def shelf(store, open_index):
+    """Ranks books for somebody who likes space, of whom the best-fitting ones are forbidden to some people."""
+    space = "star ship planet orbit galaxy"
+    fields = {
+        "best": {"attributes": {"bad_for": "ann"}},
+        "both": {"attributes": {"bad_for": ("bob", "Ann")}},
+        "first": {"series": "Saga", "volume": 1, "attributes": {"bad_for": ("ann",)}},
+        "second": {"series": "Saga", "volume": 2},
+        "third": {"series": "Saga", "volume": 3, "attributes": {"bad_for": ("bob",)}},
+        "paper": {"edition_of": "work", "attributes": {"bad_for": ("ann",)}},
+        "sound": {"edition_of": "work"},
+        "only-volume": {"series": "Cycle", "volume": 1, "attributes": {"bad_for": ("ann", "bob")}},
+        "weak": {"description": "wedding kiss romance"},
+    }
+    books = [Item(domain="books", id=i, title=i, **({"description": space} | f)) for i, f in fields.items()]
+    film = Item(domain="films", id="film", title="film", description=space)
+    store.upsert_items([*books, film], "run")
+    index = open_index()
+    for domain in ("books", "films"):
+        index.build(store, domain)
+    retriever = Retriever(store, index, RetrieverSettings())
+    history = History(entries=(HistoryEntry(item=film),))
+    return lambda wanted, k: retriever.rank(Query(history=history, target="books", filter=wanted, k=k)).ids
+
+
+@pytest.mark.parametrize("k", [1, 3, 20])
+@pytest.mark.parametrize(
+    ("who", "left"),
+    [
+        (("ann",), {"second", "sound", "weak"}),
+        (("bob",), {"best", "first", "paper", "sound", "weak"}),
+        (("ANN", "bob"), {"second", "sound", "weak"}),
+    ],
+)
+def test_what_is_forbidden_is_never_chosen(shelf, who, left, k):
+    """Not for its score, not as the first volume of a series that fits, not as an edition of a work that may come."""
+    ids = shelf(Filter(not_attributes={"bad_for": who}), k)
+    assert set(ids) <= left
+    assert len(ids) == min(k, 4 if who == ("bob",) else 3)
+
+
+def test_what_is_forbidden_is_what_fitted_best(shelf):
+    """The test above is none if the forbidden ones would not have come anyway."""
+    assert {"best", "both", "first"} <= set(shelf(Filter(), 20))
+    assert "second" not in shelf(Filter(), 20)

@@ -211,7 +211,7 @@ def test_unknown_format(tmp_path, name, format):
     """A format that nothing reads is refused, and the hint lists those that there are."""
     with pytest.raises(UnreadableFile) as caught:
         read(tmp_path / name, "id\n1\n", format=format)
-    assert all(known in caught.value.hint for known in readers.READERS)
+    assert all(known in caught.value.hint for known in readers.ROWS)
 
 
 def test_format_can_be_named(tmp_path):

@@ -13,7 +13,9 @@ from hypothesis.extra import numpy as hnp
 from word_encoder import WordEncoder
 
 from retrieval.errors import IndexMismatch, IndexMissing, UsageError
-from retrieval.retriever import Profile, Retriever, soft_maximum
+from retrieval.fusion import shipped_fusion
+from retrieval.profile import Profile, soft_maximum
+from retrieval.retriever import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 
@@ -70,7 +72,7 @@ unit_rows = hnp.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(4)), ele
 
 def profile_of(rows, weights):
     w = np.asarray(weights, dtype=np.float32)
-    return Profile(tuple(("films", str(n)) for n in range(len(rows))), rows, w / w.sum())
+    return Profile(tuple(("films", str(n)) for n in range(len(rows))), rows, w / w.sum(), {}, ())
 
 
 class TestSoftMaximum:
@@ -118,7 +120,7 @@ class TestSoftMaximum:
 
 def test_ranks_what_fits(world):
     """Books of the liked film's topic come first, with scores that fall and the film as the match."""
-    ranking = world().rank(query(*liked("space-0"), k=8))
+    ranking = world(sources=("text",)).rank(query(*liked("space-0"), k=8))
     assert topics(ranking) == ["space"] * 8
     scores = [c.score for c in ranking.candidates]
     assert scores == sorted(scores, reverse=True)
@@ -126,16 +128,18 @@ def test_ranks_what_fits(world):
     for candidate in ranking.candidates:
         (match,) = candidate.matches
         assert (match.domain, match.item, match.share) == ("films", "space-0", pytest.approx(1))
-        assert match.similarity == pytest.approx(candidate.score, abs=1e-3)
+        weight = shipped_fusion().for_person(1, ("text",), 1)["text"]
+        assert candidate.stages == {"text": pytest.approx(candidate.score)}
+        assert match.similarity == pytest.approx(candidate.score / weight, abs=1e-3)
 
 
 def test_one_good_match_beats_a_mean(world):
     """With tastes in two topics, books of either come before a book that is a little like both."""
     both = item("books", "both", description=f"{TOPICS['space']} {TOPICS['love']}")
     entries = (*liked("space-0"), *liked("love-0"))
-    found = world(both, temperature=0.03).rank(query(*entries, k=10))
+    found = world(both, temperature=0.03, sources=("text",)).rank(query(*entries, k=10))
     assert set(topics(found)) == {"space", "love"}
-    assert world(both, temperature=50).rank(query(*entries)).ids[0] == "both"
+    assert world(both, temperature=50, sources=("text",)).rank(query(*entries)).ids[0] == "both"
 
 
 def test_matches_explain_the_score(world):
@@ -479,7 +483,7 @@ with Store.open(f"sqlite:///{home / 'store.sqlite'}") as store:
     ranking = Retriever(store, index, RetrieverSettings()).rank(
         Query(history=History(entries=(entry,)), target="books", k=3)
     )
-heavy = {"torch", "transformers", "sentence_transformers", "chromadb", "scipy"}
+heavy = {"torch", "transformers", "sentence_transformers", "chromadb"}
 print(len(ranking.ids), sorted(heavy & sys.modules.keys()))
 """
 

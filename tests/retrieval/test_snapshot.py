@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from retrieval.errors import IndexMissing
-from retrieval.snapshot import POINTER, Manifest, centred, current_name, open_snapshot, write_snapshot
+from retrieval.snapshot import FORMAT, POINTER, Manifest, centred, current_name, open_snapshot, write_snapshot
 from retrieval.types import Item
 
 VECTORS = np.eye(3, 4, dtype=np.float32)
@@ -17,6 +17,10 @@ VECTORS = np.eye(3, 4, dtype=np.float32)
 
 def book(id_, **fields):
     return Item(domain="books", id=id_, title=f"Book {id_}", **fields)
+
+
+def title(item):
+    return item.title
 
 
 def manifest(**changes):
@@ -28,12 +32,13 @@ def manifest(**changes):
         items=3,
         dims=4,
         generation=1,
+        format=FORMAT,
     )
     return made.model_copy(update=changes)
 
 
 def write(folder, ids="abc", **changes):
-    write_snapshot(folder, manifest(**changes), iter(map(book, ids)), VECTORS)
+    write_snapshot(folder, manifest(**changes), iter(map(book, ids)), VECTORS, title)
 
 
 def test_comes_back_as_it_went_in(tmp_path):
@@ -85,7 +90,7 @@ def test_a_failing_build_changes_nothing(tmp_path):
         raise LookupError
 
     with pytest.raises(LookupError):
-        write_snapshot(tmp_path, manifest(), failing(), VECTORS)
+        write_snapshot(tmp_path, manifest(), failing(), VECTORS, title)
     assert open_snapshot(tmp_path, "books").ids(np.arange(3)) == ["a", "b", "c"]
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -123,7 +128,7 @@ def test_parts_that_do_not_fit_are_refused(tmp_path):
 def test_editions_share_a_work(tmp_path):
     """Items are of one work if they are editions of the same id, or one is that item itself."""
     items = [book("a"), book("b", edition_of="a"), book("c")]
-    write_snapshot(tmp_path, manifest(), iter(items), VECTORS)
+    write_snapshot(tmp_path, manifest(), iter(items), VECTORS, title)
     works = open_snapshot(tmp_path, "books").works
     assert works[0] == works[1] != works[2]
 
@@ -137,7 +142,7 @@ def test_series_are_in_reading_order(tmp_path):
         book("d"),
         book("e", volume=1),
     ]
-    write_snapshot(tmp_path, manifest(items=5), iter(items), np.eye(5, 4, dtype=np.float32))
+    write_snapshot(tmp_path, manifest(items=5), iter(items), np.eye(5, 4, dtype=np.float32), title)
     series = open_snapshot(tmp_path, "books").series
     assert {row: rows.tolist() for row, rows in series.items()} == {0: [1, 0], 1: [1, 0]}
 
@@ -145,5 +150,5 @@ def test_series_are_in_reading_order(tmp_path):
 def test_catalogues_may_hold_anything(tmp_path):
     """Years beyond 32 bits and texts of any script do not break the snapshot."""
     items = [book("三体\r\n", year=10**12), book("b", year=-3000), book("c" * 1000, attributes={"x": 10**30})]
-    write_snapshot(tmp_path, manifest(), iter(items), VECTORS)
+    write_snapshot(tmp_path, manifest(), iter(items), VECTORS, title)
     assert open_snapshot(tmp_path, "books").ids(np.arange(3)) == [i.id for i in items]

@@ -14,6 +14,7 @@ from retrieval.store import Store
 from retrieval.templates import load_template
 from xdrec_agent.cli import app
 from xdrec_agent.index_state import index_state
+from xdrec_agent.personal_data import PLACES
 
 FILMS = "id,title\na,Alien\nc,Cube\n"
 RATINGS = "user,item,rating\nada,a,5\nada,c,9\nbob,a,4\nbob,gone,4\n"
@@ -108,7 +109,8 @@ def test_an_export_holds_what_every_place_keeps_of_this_person_alone(xdrec):
 def test_deleting_a_person_reaches_every_place_and_nobody_else(xdrec, home):
     """The report counts each place; a second deletion finds nobody."""
     done = xdrec("users", "delete", "ada", "--yes")
-    assert done.stdout == "interactions: 1 deleted\nrejected_rows: 1 deleted\nllm_replies: 0 deleted\n"
+    counts = {"interactions": 1, "rejected_rows": 1}
+    assert done.stdout == "".join(f"{place}: {counts.get(place, 0)} deleted\n" for place in PLACES)
     left = json.loads(xdrec("users", "export", "bob").stdout)
     assert (len(left["interactions"]), len(left["rejected_rows"])) == (1, 1)
     assert all(b"ada" not in file.read_bytes() for file in (home / "rejects").iterdir())
@@ -141,3 +143,19 @@ def test_a_domain_may_have_any_name(xdrec, tmp_path):
     assert done.exit_code == 0
     kept = json.loads(done.stdout)["rejects_file"]
     assert kept == str(tmp_path / "home" / "rejects" / "..%2F..%2Ffilms-films.csv.jsonl")
+
+
+@pytest.mark.usefixtures("filled")
+def test_relations_are_ingested_without_a_domain(xdrec, home, tmp_path):
+    """The report counts by predicate, for people and programs; bad rows are kept; a domain does not go with them."""
+    file = tmp_path / "relations.csv"
+    file.write_text("subject,predicate,object\na,directed_by,Ridley Scott\na,about,films:none\n", encoding="utf-8")
+    done = xdrec("ingest", "--relations", str(file))
+    assert (done.exit_code, "1 new" in done.stdout, "1 rejected" in done.stdout) == (0, True, True)
+    assert "directed_by" in done.stdout
+    assert "line 3" in done.stderr
+    assert json.loads((home / "rejects" / "relations-relations.csv.jsonl").read_text())["line"] == 3
+    again = json.loads(xdrec("ingest", "--relations", str(file), "--json").stdout)
+    assert again["predicates"]["directed_by"] == {"added": 0, "unchanged": 1, "repeated": 0, "rejected": 0}
+    assert xdrec("ingest", "films", "--relations", str(file)).exit_code == 2
+    assert xdrec("ingest", "films").exit_code == 2

@@ -22,6 +22,8 @@ from xdrec_agent.cli.errors import report
 
 COMMANDS: Final[Mapping[str, str]] = {
     "recommend": "xdrec_agent.cli.recommend:recommend",
+    "explain": "xdrec_agent.cli.explain:explain",
+    "chat": "xdrec_agent.cli.chat:chat",
     "demo": "xdrec_agent.cli.demo:demo",
     "doctor": "xdrec_agent.cli.doctor:doctor",
     "ingest": "xdrec_agent.cli.data:ingest",
@@ -30,7 +32,12 @@ COMMANDS: Final[Mapping[str, str]] = {
     "items": "xdrec_agent.cli.items:app",
     "models": "xdrec_agent.cli.models:app",
     "llm": "xdrec_agent.cli.llm:app",
+    "adapt": "xdrec_agent.cli.adapt:app",
+    "enrich": "xdrec_agent.cli.enrich:enrich",
     "users": "xdrec_agent.cli.users:app",
+    "serve": "xdrec_agent.cli.serve:serve",
+    "keys": "xdrec_agent.cli.keys:app",
+    "mcp": "xdrec_agent.cli.mcp:mcp",
 }
 """Where each command is: a function, or a `typer.Typer` with commands of its own."""
 

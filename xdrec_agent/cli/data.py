@@ -11,23 +11,45 @@ from retrieval.errors import UsageError
 from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
-    from retrieval.ingest import IngestReport
     from xdrec_agent.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def ingest(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="Whose items or interactions they are.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, JSONL (both also .gz) or Parquet.")],
+    domain: Annotated[
+        str | None, typer.Argument(metavar="DOMAIN", help="Whose items or interactions they are.", show_default=False)
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV, JSONL (both also .gz), Parquet; a data set's file, folder or ZIP.",
+            show_default=False,
+        ),
+    ] = None,
+    relations: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Triples instead: CSV, JSONL, N-Triples (.nt) or Turtle (.ttl), also .gz."),
+    ] = None,
     kind: Annotated[str | None, typer.Option(help="items or interactions; default: seen from the columns.")] = None,
-    format_: Annotated[str | None, typer.Option("--format", help="Default: by the file's suffix.")] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="csv, jsonl, parquet, or one of docs/formats.md; default: seen from the file."),
+    ] = None,
     column: Annotated[
         list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="A column that has another name; again for more.")
     ] = None,
     list_separator: Annotated[str, typer.Option(help="Between the parts of a list in one text.")] = "|",
     scale: Annotated[str, typer.Option(metavar="LOW:HIGH", help="The file's rating scale.")] = "1:5",
     event: Annotated[str, typer.Option(help="Kind of interactions without a kind column.")] = "rating",
+    user: Annotated[str | None, typer.Option(help="Whose own export it is.")] = None,
+    add_items: Annotated[
+        bool, typer.Option("--add-items", help="Make items of an export's titles that the catalogue lacks.")
+    ] = False,
+    sample: Annotated[int | None, typer.Option(min=1, help="Only so many users, with all they did.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="DATE", help="Only interactions from this day on.")] = None,
+    min_interactions: Annotated[int, typer.Option(min=1, help="Only users with so many.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
     rejects: Annotated[Path | None, typer.Option(help="File for bad rows; default: in the home folder.")] = None,
     json_: Json = False,
@@ -40,17 +62,52 @@ def ingest(
       xdrec ingest books books.jsonl.gz --column creators=author --strict
       xdrec ingest films ratings.csv --scale 1:10
       xdrec ingest music plays.parquet --event play
+      xdrec ingest films ml-32m.zip --format movielens --sample 10000 --min-interactions 20
+      xdrec ingest films letterboxd.zip --format letterboxd --user me
+      xdrec ingest --relations relations.csv
     """
+    from retrieval.ingest import Wanted, ingest_format
     from retrieval.ingest import ingest as run
     from xdrec_agent.assembly import open_store
+    from xdrec_agent.cli.ingesting import known_format, print_report, show_reports, since_seconds
     from xdrec_agent.cli.progress import counting_bar
 
+    if relations is not None and domain is None:
+        from xdrec_agent.cli.relations import ingest_relations
+
+        kept = rejects or _kept_rejects(settings(), "relations", relations)
+        pairs = _pairs(column or [])
+        ingest_relations(relations, format_=format_, columns=pairs, strict=strict, rejects=kept, json_=json_)
+        return
+    if domain is None or file is None or relations is not None:
+        hint = "xdrec ingest DOMAIN FILE, or xdrec ingest --relations FILE"
+        raise UsageError("give a domain with a file, or relations alone", hint=hint)
     if kind not in {None, "items", "interactions"}:
         raise UsageError(f"--kind {kind!r}", hint="items or interactions")
     configured = settings()
+    wanted = Wanted(since=since_seconds(since), sample=sample, min_interactions=min_interactions)
+    plain = bool(kind or column) or (list_separator, scale, event) != ("|", "1:5", "rating")
+    known = known_format(file, format_, plain=plain)
+    if known is None and (user or add_items):
+        raise UsageError("--user and --add-items are for a person's own export", hint="name its --format")
     refused = rejects or _kept_rejects(configured, domain, file)
     with open_store(configured) as store, counting_bar() as bar:
         task = bar.add_task(f"{domain}: {file.name}", total=None)
+        if known is not None:
+            reports = ingest_format(
+                store,
+                domain,
+                file,
+                known,
+                user=user or "",
+                add_items=add_items,
+                wanted=wanted,
+                strict=strict,
+                rejects=refused,
+                progress=lambda done: bar.update(task, completed=done),
+            )
+            show_reports(reports, json_=json_)
+            return
         report = run(
             store,
             domain,
@@ -61,6 +118,7 @@ def ingest(
             list_separator=list_separator,
             scale=_scale(scale),
             event=event,
+            wanted=wanted,
             strict=strict,
             rejects=refused,
             progress=lambda done: bar.update(task, completed=done),
@@ -68,7 +126,7 @@ def ingest(
     if json_:
         typer.echo(report.model_dump_json(indent=2))
     else:
-        _print(report)
+        print_report(report)
 
 
 def index(
@@ -156,21 +214,6 @@ def _kept_rejects(configured: Settings, domain: str, file: Path) -> Path:
         msg = f"{place.parent} cannot be made: {exc.strerror}"
         raise UsageError(msg, hint="name a folder that you may write: xdrec --home FOLDER …") from exc
     return place
-
-
-def _print(report: IngestReport) -> None:
-    typer.echo(
-        f"{report.domain}: {report.rows:,} rows of {report.kind}: {report.added:,} new, {report.updated:,} changed,"
-        f" {report.unchanged:,} as they were, {report.rejected:,} rejected"
-    )
-    if report.attributes:
-        typer.echo(f"attributes: {', '.join(report.attributes)}")
-    for reason, count in sorted(report.reasons.items(), key=lambda pair: -pair[1]):
-        typer.echo(f"  {count:>7,}  {reason}", err=True)
-    for problem in report.problems[:5]:
-        typer.echo(f"    line {problem.line}: {problem.reason}", err=True)
-    if report.rejects_file:
-        typer.echo(f"  all of them: {report.rejects_file}", err=True)
 
 
 def _pairs(pairs: list[str]) -> dict[str, str]:

@@ -33,13 +33,14 @@ def demo(
     \b
     Examples:
       xdrec demo films-books
+      xdrec demo courses-projects
       xdrec demo examples/films-books -k 3 --keep-server
     """
     from xdrec_agent.demo import find_pack, load_pack
 
     folder = find_pack(pack)
     described = load_pack(folder)
-    configured = settings()
+    configured = described.settings(settings(), folder)
     steps = Console(stderr=True, highlight=False)
     _models(configured, steps)
     _catalogues(configured, folder, described, steps)
@@ -57,7 +58,8 @@ def _models(configured: Settings, steps: Console) -> None:
 
 def _catalogues(configured: Settings, folder: Path, described: DemoPack, steps: Console) -> None:
     from retrieval.ingest import ingest
-    from xdrec_agent.assembly import open_index, open_store
+    from retrieval.relation_ingest import ingest_relations
+    from xdrec_agent.assembly import open_index, open_relations, open_store
 
     with open_store(configured) as store:
         index = open_index(configured)
@@ -65,6 +67,10 @@ def _catalogues(configured: Settings, folder: Path, described: DemoPack, steps: 
         for domain, name in files:
             report = ingest(store, domain, folder / name)
             steps.print(f"{domain}: {name}, {report.rows} rows, {report.added} new, {report.rejected} rejected")
+        if described.relations is not None:
+            with open_relations(configured) as relations:
+                found = ingest_relations(relations, folder / described.relations)
+            steps.print(f"relations: {described.relations}, {found.rows} rows, {found.added} new, {found.rejected} rejected")
         for domain in described.catalogues:
             with steps.status(f"{domain}: embedding") as status:
                 built = index.build(
@@ -101,6 +107,7 @@ def _server(configured: Settings, steps: Console, *, keep: bool) -> Iterator[Non
 
 
 async def _ask(configured: Settings, described: DemoPack, k: int) -> None:
+    from retrieval.types import Filter
     from xdrec_agent.asking import build_query
     from xdrec_agent.cli.printing import print_recommendations
     from xdrec_agent.session import open_recommender
@@ -116,6 +123,8 @@ async def _ask(configured: Settings, described: DemoPack, k: int) -> None:
                 likes=ask.like,
                 dislikes=ask.dislike,
                 about=ask.about,
+                filter_=Filter(not_attributes=ask.not_where),
+                exclusions=configured.exclusions,
                 k=k,
             )
             answer = await recommender.recommend(query)
@@ -145,4 +154,5 @@ def _command(ask: Ask, k: int) -> str:
     words += [f'--like "{title}"' for title in ask.like]
     words += [f'--dislike "{title}"' for title in ask.dislike]
     words += [f'--about "{ask.about}"'] if ask.about else []
+    words += [f'--not-where "{name}={value}"' for name, values in ask.not_where.items() for value in values]
     return " ".join(words)

@@ -34,6 +34,10 @@ def up() -> None:
         _print(asyncio.run(describe(configured)))
         return
     folder = models.find(configured.llm.model, configured.models_dir)
+    if configured.llm.adapters:
+        from xdrec_agent.adapt.adapters import check_served
+
+        check_served(configured.llm.adapters, configured.llm.model, folder)
     with diagnostics().status("starting") as status:
         state = server.up(
             folder,

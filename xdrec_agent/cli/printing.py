@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
@@ -9,6 +11,12 @@ from rich.text import Text
 from retrieval.templates import visible
 from retrieval.types import Item, Query
 from xdrec_agent.recommendation import Recommendation, Recommendations
+
+_SOURCES: Final = {
+    "llm": "written by the model, checked",
+    "repaired": "written by the model, corrected and checked",
+    "evidence": "from the catalogue's facts",
+}
 
 
 def print_recommendations(answer: Recommendations, query: Query, console: Console | None = None) -> None:
@@ -20,14 +28,17 @@ def print_recommendations(answer: Recommendations, query: Query, console: Consol
     for item in answer.items:
         out.print(_line(item))
         if item.explanation:
-            mark = {"llm": "written by the model, checked", "evidence": "from the catalogue's facts"}
-            reason = Text(visible(item.explanation.text)).append(f"  ({mark[item.explanation.source]})", style="dim")
+            reason = Text(visible(item.explanation.text)).append(
+                f"  ({_SOURCES[item.explanation.source]})", style="dim"
+            )
             out.print(Padding(reason, (0, 0, 0, 4)))
     if answer.degraded:
         out.print(Text(f"degraded: this is the retriever's order, because {answer.reason}", style="bold yellow"))
     for note in answer.notes:
         out.print(Text(f"note: {note}", style="dim"))
     out.print(Text(_cost(answer), style="dim"))
+    if answer.id:
+        out.print(Text(f"why, why not, what if: xdrec explain {answer.id}", style="dim"))
 
 
 def _heading(answer: Recommendations, query: Query) -> Text:

@@ -32,6 +32,7 @@ def recommend(
     creator: Annotated[Texts | None, typer.Option(help="Only by this creator.")] = None,
     language: Annotated[Texts | None, typer.Option(help="Only in this language (as the catalogue writes it).")] = None,
     where: Annotated[Texts | None, typer.Option(metavar="NAME=VALUE", help="Only with this attribute.")] = None,
+    not_where: Annotated[Texts | None, typer.Option(metavar="NAME=VALUE", help="Never with this attribute.")] = None,
     diversity: Annotated[float | None, typer.Option(min=0, max=1, help="0: relevance alone, to 1: variety.")] = None,
     rerank: Annotated[str | None, typer.Option(metavar="STRATEGY", help=_STRATEGIES)] = None,
     judge: Annotated[str | None, typer.Option(help="Whose judgement hybrid mixes in; default: the fitted one.")] = None,
@@ -39,6 +40,8 @@ def recommend(
     candidates: Annotated[int | None, typer.Option(min=1, help="How many are reranked; any number.")] = None,
     shuffles: Annotated[int | None, typer.Option(min=1, help="At most so many orders are tried.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the shuffles.")] = None,
+    lang: Annotated[str | None, typer.Option(metavar="CODE", help="Language of the reasons: en or zh.")] = None,
+    style: Annotated[str | None, typer.Option(help="Of the reasons: short, detailed or playful.")] = None,
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Write reasons.")] = True,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -49,6 +52,7 @@ def recommend(
       xdrec recommend --from films --to books --user ada
       xdrec recommend --from films --to books --like "Blade Runner" --like Alien -k 3
       xdrec recommend --from books --to films --about "a quiet story about memory" --year-from 1990
+      xdrec recommend --from films --to books --user ada --lang zh --style detailed
       xdrec recommend --from films --to books --user ada --no-explain --json
       xdrec recommend --from films --to books --user ada --rerank pointwise-logprob --candidates 100
     """
@@ -61,7 +65,8 @@ def recommend(
         not_categories=tuple(not_category or ()),
         creators=tuple(creator or ()),
         languages=tuple(language or ()),
-        attributes=_attributes(where or []),
+        attributes=_attributes("--where", where or []),
+        not_attributes=_attributes("--not-where", not_where or []),
     )
     configured = _overridden(
         settings(),
@@ -74,6 +79,7 @@ def recommend(
             "max_shuffles": shuffles,
             "seed": seed,
         },
+        explain={"language": lang, "style": style},
     )
     ask = {
         "sources": source,
@@ -83,6 +89,7 @@ def recommend(
         "dislikes": dislike or [],
         "about": about,
         "filter_": wanted,
+        "exclusions": configured.exclusions,
         "k": k,
     }
     _answer(configured, ask, explain=explain, json_=json_)
@@ -90,6 +97,7 @@ def recommend(
 
 def _answer(configured: Settings, ask: dict[str, Any], *, explain: bool, json_: bool) -> None:
     from xdrec_agent.asking import build_query
+    from xdrec_agent.assembly import open_answers
     from xdrec_agent.cli.printing import print_recommendations
     from xdrec_agent.session import open_recommender
 
@@ -97,6 +105,9 @@ def _answer(configured: Settings, ask: dict[str, Any], *, explain: bool, json_: 
         async with open_recommender(configured) as recommender:
             query = build_query(recommender.store, **ask)
             answer = await recommender.recommend(query, explain=explain)
+        if configured.answers.keep:
+            with open_answers(configured) as answers:
+                answer = answer.model_copy(update={"id": answers.keep(query, answer)})
         if json_:
             typer.echo(answer.model_dump_json(indent=2))
         else:
@@ -114,11 +125,11 @@ def _overridden(configured: Settings, **sections: dict[str, Any]) -> Settings:
     return configured.model_copy(update=changes)
 
 
-def _attributes(pairs: list[str]) -> dict[str, tuple[str, ...]]:
+def _attributes(option: str, pairs: list[str]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not (name and equals and value):
-            raise UsageError(f"--where {pair!r} is not NAME=VALUE", hint="for example --where themes=memory")
+            raise UsageError(f"{option} {pair!r} is not NAME=VALUE", hint=f"for example {option} themes=memory")
         found[name] = (*found.get(name, ()), value)
     return found

@@ -1,0 +1,123 @@
+"""Weights of the retriever's sources. Reads what each says of what people picked, produces a `FusionFit`.
+
+A conditional logit (McFadden 1974): each liked truth item against items drawn from the same catalogue, all *seen* by
+the training users or all *unseen*, as the truth is. So nothing is learnt from the shortcut that every item without an
+interaction must have been bought by a test user, and an unseen item's weights are those of text and words alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from eval.datasets import Dataset, Say
+from eval.others import Others
+from eval.protocol import FOLDS, TEST_FOLD, Case, cases, fold, histories
+from eval.touches import Touches
+from retrieval.fusion import SOURCES, FusionFit, Source, Weight
+from retrieval.settings import RetrieverSettings
+from retrieval.types import Query
+
+DRAWN: Final = 200
+"""Items that a truth is compared with."""
+_TRUTHS: Final = 5
+"""Most truths of a case that count: prolific people must not decide alone."""
+_PENALTY: Final = 1e-3
+"""Of the squared weights, in nats a case; it only keeps them finite."""
+_TOLD_EVERY: Final = 500
+_NAMES: Final[tuple[Source, ...]] = tuple(SOURCES)
+
+Design = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Picks:
+    """What the sources say where people picked.
+
+    Attributes:
+        users: whose pick it is; one a pick.
+        says: shape (picks, 1 + drawn, sources); the picked item comes first.
+        liked: logarithm of the history's liked items, shape (picks,).
+        share: one over the picks of the case, shape (picks,).
+    """
+
+    users: tuple[str, ...]
+    says: Design
+    liked: Design
+    share: Design
+
+    def of_others(self, folds: Collection[int]) -> Picks:
+        """The picks of the users of all folds but these."""
+        kept = np.array([fold(user, FOLDS) not in folds for user in self.users])
+        users = tuple(user for user, keep in zip(self.users, kept, strict=True) if keep)
+        return Picks(users, self.says[kept], self.liked[kept], self.share[kept])
+
+
+def picks_of(
+    data: Dataset, cases: Sequence[Case], touches: Touches, others: Others, rng: np.random.Generator, say: Say
+) -> Picks:
+    """Ask every source about every case."""
+    users: list[str] = []
+    says: list[Design] = []
+    liked: list[float] = []
+    share: list[float] = []
+    weights = dict.fromkeys(_NAMES, 1.0)
+    for at, case in enumerate(cases):
+        if at % _TOLD_EVERY == 0:
+            say(f"asking the sources about case {at:,} of {len(cases):,}")
+        voices = others.retriever(case, RetrieverSettings()).voices(
+            Query(history=case.history, target=case.target), weights
+        )
+        said = np.stack([voices[name] for name in _NAMES], axis=1)
+        seen = touches.of(case) > 0
+        truths = data.index.snapshot(case.target).rows(case.truth)[:_TRUTHS]
+        for truth in truths:
+            alike = np.flatnonzero(seen == seen[truth])
+            says.append(said[np.concatenate([[truth], rng.choice(alike, DRAWN)])])
+            users.append(case.user)
+            liked.append(np.log(len(case.history.liked)))
+            share.append(1 / len(truths))
+    return Picks(tuple(users), np.stack(says), np.array(liked, np.float32), np.array(share, np.float32))
+
+
+def fit_shipped(data: Dataset, made_by: str, hash_of_data: str, rng: np.random.Generator, say: Say) -> FusionFit:
+    """The weights that come with the package, from the users of all folds but the one kept for testing."""
+    people = list(histories(data.store))
+    asked = [case for person in people for case in cases(person, data.domains) if fold(case.user, FOLDS) != TEST_FOLD]
+    picks = picks_of(data, asked, Touches(data, people), Others(data), rng, say)
+    return fit_fusion(picks, made_by, hash_of_data, data.index.encoder.fingerprint)
+
+
+def fit_fusion(picks: Picks, made_by: str, hash_of_data: str, encoder: str) -> FusionFit:
+    """The weights that make what people picked most probable."""
+    both = np.concatenate([picks.says, picks.says * picks.liked[:, None, None]], axis=2).astype(np.float64)
+    scale = both.std(axis=(0, 1)) + 1e-9
+    both /= scale
+    shares = picks.share / picks.share.sum()
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scores = both @ weights
+        total = logsumexp(scores, axis=1)
+        expected = np.einsum("pc,pcs->ps", np.exp(scores - total[:, None]), both)
+        slope = shares @ (expected - both[:, 0]) + 2 * _PENALTY * weights
+        return float(shares @ (total - scores[:, 0]) + _PENALTY * weights @ weights), slope
+
+    found = minimize(loss, np.zeros(both.shape[2]), jac=True, method="L-BFGS-B").x / scale
+    bases, slopes = found[: len(_NAMES)], found[len(_NAMES) :]
+    return FusionFit(
+        made_by=made_by,
+        data=hash_of_data,
+        encoder=encoder,
+        people=len(set(picks.users)),
+        picks=len(picks.users),
+        weights={
+            name: Weight(base=round(float(base), 4), slope=round(float(slope), 4))
+            for name, base, slope in zip(_NAMES, bases, slopes, strict=True)
+        },
+    )

@@ -1,0 +1,135 @@
+"""What a format is given to read. Reads a file's, folder's or ZIP's name, produces the sources in it.
+
+A ZIP is never unpacked: members are read where they are, found by name, so that no name in it can lead elsewhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from retrieval.errors import UnreadableFile
+from retrieval.lines import RowProblem, Source, missing, opened
+
+MAX_FILES = 2_000
+"""Most files and folders in a folder, or members of a ZIP, that are looked at."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a data set or export, by their names below `path`, ".gz" aside; `path` may itself be the file.
+
+    Raises:
+        UnreadableFile: from every method, if there is no such path or it holds too much.
+    """
+
+    path: Path
+
+    @property
+    def alone(self) -> bool:
+        """Whether a single file was given, rather than a folder or a ZIP."""
+        return not self.path.is_dir() and not self._zipped
+
+    @cached_property
+    def _zipped(self) -> bool:
+        return self.path.is_file() and zipfile.is_zipfile(self.path)
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """By name, with the folder where there is one: "likes/films.csv"."""
+        found = {_plain_name(name): source for name, source in self._found()}
+        return dict(sorted(found.items()))
+
+    def get(self, name: str) -> Source | None:
+        """The source of this name (".gz" aside), None if there is none."""
+        return self.sources.get(name)
+
+    def beside(self, name: str) -> Source | None:
+        """As `get`; for a single file also one of this name in its folder."""
+        if not self.alone:
+            return self.get(name)
+        places = (self.path.with_name(name), self.path.with_name(f"{name}.gz"))
+        return next((Source(place) for place in places if place.is_file()), None)
+
+    def size(self, source: Source) -> int:
+        """Bytes of a source, as a ZIP declares them (no more than that is ever read of a member)."""
+        if source.member is None:
+            return source.path.stat().st_size
+        with zipfile.ZipFile(source.path) as packed:
+            return packed.getinfo(source.member).file_size
+
+    def _found(self) -> Iterator[tuple[str, Source]]:
+        if self.path.is_dir():
+            paths = list(islice(self.path.rglob("*"), MAX_FILES + 1))
+            held = len(paths)
+            names = [(path.relative_to(self.path).as_posix(), Source(path)) for path in paths if path.is_file()]
+        elif self._zipped:
+            names = [(name, Source(self.path, name)) for name in self._members()]
+            held = len(names)
+        elif self.path.is_file():
+            names, held = [(self.path.name, Source(self.path))], 1
+        else:
+            raise missing(Source(self.path))
+        if held > MAX_FILES:
+            raise UnreadableFile(
+                f"{self.path} holds more than {MAX_FILES} files", hint="give the folder of the data set"
+            )
+        yield from _without_common_folder(names)
+
+    def _members(self) -> list[str]:
+        try:
+            with zipfile.ZipFile(self.path) as packed:
+                return [info.filename for info in packed.infolist() if not info.is_dir()]
+        except (zipfile.BadZipFile, OSError) as exc:
+            raise UnreadableFile(f"{self.path} is not a whole ZIP: {exc}", hint="download it again") from exc
+
+
+def _plain_name(name: str) -> str:
+    return name.removesuffix(".gz")
+
+
+def _without_common_folder(names: list[tuple[str, Source]]) -> list[tuple[str, Source]]:
+    """A data set's ZIP often holds one folder; its name says nothing."""
+    names = [(name, source) for name, source in names if not name.startswith("__MACOSX/")]
+    folders = {PurePosixPath(name).parts[0] for name, _ in names}
+    if len(folders) == 1 and all("/" in name for name, _ in names):
+        return [(name.partition("/")[2], source) for name, source in names]
+    return names
+
+
+def first_line(source: Source) -> str:
+    """A source's first line that is readable, empty if none of the first ten is."""
+    try:
+        with opened(source) as lines:
+            line = next((line for line in islice(lines, 10) if not isinstance(line, RowProblem)), None)
+    except UnreadableFile:
+        return ""
+    return line[1].decode(errors="replace").rstrip("\r\n") if line is not None else ""
+
+
+def columns(source: Source) -> tuple[str, ...]:
+    """The column names of a CSV file; whatever stands in the first line if it is none."""
+    return columns_of(first_line(source))
+
+
+def columns_of(line: str) -> tuple[str, ...]:
+    """The cells of one line of CSV; none if it is no CSV."""
+    try:
+        return tuple(name.strip() for name in next(csv.reader([line.strip()]), []))
+    except csv.Error:
+        return ()
+
+
+def fields(source: Source) -> frozenset[str]:
+    """The names in the first JSON object of a file, empty if its first line is none."""
+    try:
+        value = json.loads(first_line(source))
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(value) if isinstance(value, dict) else frozenset()

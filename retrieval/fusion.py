@@ -1,0 +1,99 @@
+"""Fusion. Reads what each source says of the candidates, produces what it says weighted; the sum is the score.
+
+A log-linear model: the probability that a person picks a candidate is proportional to exp(Σ_s w_s · f_s), with f_s what
+source s says and w_s = max(0, base_s + slope_s · log n) for a person with n liked items, fitted by conditional logit
+(McFadden 1974) on validation users: the longer the history, the more its texts and its kind of people can be trusted.
+A source that knows nothing of an item says 0, so an item that nobody has touched stands on its text alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import cache
+from importlib import resources
+from math import log
+from pathlib import Path
+from typing import Final, Literal
+
+from retrieval.errors import UsageError
+from retrieval.types import Frozen
+
+Source = Literal["text", "words", "popularity", "cooccurrence", "neighbours"]
+
+SOURCES: Final[Mapping[Source, str]] = {
+    "text": "soft maximum of the candidate's cosines with the liked history and the words said",
+    "words": "BM25 of the candidate's text for the texts of the history and the words said",
+    "popularity": "how many people touched it",
+    "cooccurrence": "how often it is liked by those who liked what was liked",
+    "neighbours": "how often it is liked by people whose taste is similar",
+}
+"""What may speak for a candidate, and what its word is."""
+
+VERSION: Final = 1
+_FILE: Final = "fitted_fusion.json"
+
+
+class Weight(Frozen):
+    """A source's weight for a person with n liked items: `base` + `slope` · log n, at least 0."""
+
+    base: float
+    slope: float = 0.0
+
+    def of(self, liked: int) -> float:
+        """The weight for this many liked items."""
+        return max(0.0, self.base + self.slope * log(max(liked, 1)))
+
+
+class FusionFit(Frozen):
+    """Fitted weights and where they come from.
+
+    Attributes:
+        made_by: the command.
+        data: SHA-256 of the data that they were fitted on.
+        encoder: fingerprint of the encoder whose vectors `text` and `neighbours` compare.
+        people, picks: how many were fitted on.
+        weights: by source.
+    """
+
+    version: Literal[1] = VERSION
+    made_by: str
+    data: str
+    encoder: str
+    people: int
+    picks: int
+    weights: dict[Source, Weight]
+
+    def for_person(self, liked: int, sources: Collection[str] | None, popularity: float) -> dict[Source, float]:
+        """The weights of the sources that have a say.
+
+        Args:
+            liked: liked items in the history.
+            sources: which may speak; None: all.
+            popularity: factor of the weight of popularity.
+        """
+        factors: dict[str, float] = {"popularity": popularity}
+        weights = {
+            source: weight.of(liked) * factors.get(source, 1.0)
+            for source, weight in self.weights.items()
+            if sources is None or source in sources
+        }
+        return {source: weight for source, weight in weights.items() if weight > 0}
+
+
+@cache
+def shipped_fusion() -> FusionFit:
+    """The weights that come with the package."""
+    return FusionFit.model_validate_json((resources.files("retrieval") / _FILE).read_bytes())
+
+
+def save_fusion(fit: FusionFit) -> None:
+    """Make these the weights that come with the package.
+
+    Raises:
+        UsageError: the package's folder cannot be written.
+    """
+    file = Path(__file__).with_name(_FILE)
+    try:
+        file.write_text(fit.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    except OSError as exc:
+        raise UsageError(f"{file} cannot be written: {exc.strerror}", hint="run it in a source checkout") from exc

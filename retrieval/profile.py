@@ -1,0 +1,128 @@
+"""Profiles. Reads a query, produces what candidates are compared with: vectors and texts of what was liked, or not.
+
+A soft maximum of cosines says how well a candidate's text fits a profile. For items h with weights w_h that sum to 1, x
+the centred unit vectors (snapshot) and T the temperature, a candidate c gets
+
+    T · log Σ_h w_h · exp(x_c · x_h / T)
+
+One film that fits well is enough, which a mean over the history would wash out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from retrieval.encoder import Vectors
+from retrieval.errors import UsageError
+from retrieval.index import Index
+from retrieval.settings import RetrieverSettings
+from retrieval.snapshot import Positions, Scores, Snapshot, centred
+from retrieval.types import HistoryEntry, Query
+
+_DAY: Final = 86_400.0
+_BLOCK: Final = 1_024
+"""Rows scored at a time: a block and its product stay in the processor's cache."""
+_SAID: Final = ("", "text")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What candidates are compared with: rows of one sign, with weights that sum to 1.
+
+    Attributes:
+        entries: (domain, item id) of each row; of words that were said, ("", "text").
+        vectors: unit rows.
+        rows: where the items stand in their domains' snapshots.
+        texts: of the items and what was said.
+    """
+
+    entries: tuple[tuple[str, str], ...]
+    vectors: Vectors
+    weights: Scores
+    rows: Mapping[Snapshot, Positions]
+    texts: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return len(self.entries) > 0
+
+    @property
+    def items(self) -> int:
+        """How many items it has."""
+        return sum(map(len, self.rows.values()))
+
+
+def soft_maximum(candidates: Vectors, profile: Profile, temperature: float) -> Scores:
+    """The module's formula for each row of `candidates`; shape (rows,), values in [-1, 1]."""
+    out = np.empty(len(candidates), dtype=np.float32)
+    right = np.ascontiguousarray(profile.vectors.T / np.float32(temperature))
+    for start in range(0, len(candidates), _BLOCK):
+        block = candidates[start : start + _BLOCK] @ right
+        np.exp(block, out=block)
+        out[start : start + _BLOCK] = block @ profile.weights
+    np.log(out, out=out)
+    out *= np.float32(temperature)
+    return out
+
+
+def liked_and_disliked(query: Query, index: Index, settings: RetrieverSettings) -> tuple[Profile, Profile]:
+    """The profile of what the query's history likes (and its text asks for), and that of what it dislikes.
+
+    Raises:
+        UsageError: neither a liked item with a vector nor a text to go by.
+        IndexMissing, IndexMismatch: see `Index.snapshot`.
+    """
+    sources = [e for e in query.history.entries if e.item.domain != query.target]
+    said = query.text if settings.text_weight else None
+    liked = _profile([e for e in sources if e.liked], said, index.snapshot(query.target), index, settings)
+    if not liked:
+        raise UsageError(
+            "nothing to go by: no liked item outside the target domain, and no text",
+            hint="name what you liked with --like TITLE, or what you want with --about TEXT",
+        )
+    disliked = _profile([e for e in sources if e.disliked], None, index.snapshot(query.target), index, settings)
+    return liked, disliked
+
+
+def _profile(
+    entries: Sequence[HistoryEntry], said: str | None, target: Snapshot, index: Index, settings: RetrieverSettings
+) -> Profile:
+    names: list[tuple[str, str]] = []
+    blocks: list[Vectors] = []
+    weights: list[float] = []
+    texts: list[str] = []
+    rows: dict[Snapshot, list[int]] = {}
+    snapshots = {domain: index.snapshot(domain) for domain in {e.item.domain for e in entries}}
+    # Less what came after the last index run.
+    found = [(e, snapshots[e.item.domain]) for e in entries if e.item.id in snapshots[e.item.domain].positions]
+    newest = max((e.timestamp for e, _ in found if e.timestamp is not None), default=None)
+    for entry, snapshot in found:
+        row = snapshot.positions[entry.item.id]
+        names.append((entry.item.domain, entry.item.id))
+        blocks.append(snapshot.vectors[row : row + 1])
+        weights.append(abs(entry.preference) * _recency(entry.timestamp, newest, settings.half_life_days))
+        texts.append(index.text(entry.item))
+        rows.setdefault(snapshot, []).append(row)
+    if said:
+        names.append(_SAID)
+        blocks.append(centred(index.encoder.encode([said]), target.mean))
+        # Beside a history of any length the words said now count as much as all of it.
+        weights.append(settings.text_weight * (sum(weights) or 1.0))
+        texts.append(said)
+    w = np.asarray(weights, dtype=np.float32)
+    return Profile(
+        entries=tuple(names),
+        vectors=np.concatenate(blocks) if blocks else np.empty((0, 0), dtype=np.float32),
+        weights=w / max(float(w.sum()), 1e-12),
+        rows={snapshot: np.asarray(some, dtype=np.int64) for snapshot, some in rows.items()},
+        texts=tuple(texts),
+    )
+
+
+def _recency(timestamp: int | None, newest: int | None, half_life: float | None) -> float:
+    if half_life is None or timestamp is None or newest is None:
+        return 1.0
+    return float(0.5 ** ((newest - timestamp) / _DAY / half_life))

@@ -1,0 +1,98 @@
+"""Promises of the prompts that an adapter learns from, and of what is computed from them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from fake_llm import FakeLLM
+
+from retrieval.templates import load_template
+from retrieval.types import Candidate
+from xdrec_agent.adapt.label_loss import label_scores, list_loss, quality
+from xdrec_agent.adapt.list_prompts import ListPrompts
+from xdrec_agent.adapt.lora import LoraShape, load_tokenizer, open_for_training
+from xdrec_agent.adapt.training_lists import ListShape, catalogues, draw_group, training_cases
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.rerank.context import RerankContext
+from xdrec_agent.rerank.listwise import shuffle_scores
+from xdrec_agent.settings import LLMSettings, RerankSettings
+
+HISTORY = 4
+
+
+@pytest.fixture(scope="module")
+def prompts(base):
+    return ListPrompts(load_tokenizer(base), load_template("rerank"), HISTORY)
+
+
+@pytest.fixture(scope="module")
+def groups(store):
+    cases, touched = training_cases(store, store.users(), [("films", "books")])
+    catalogue, rng = catalogues(store, touched)["books"], np.random.default_rng(0)
+    shape = ListShape(fewest=5, most=8, positives=1, lists=3, history=HISTORY)
+    return [draw_group(case, catalogue, shape, rng) for case in cases[:12]]
+
+
+@pytest.fixture(scope="module")
+def model(base):
+    return open_for_training(base, LoraShape(rank=4), device="cpu")
+
+
+async def test_the_prompt_is_the_rerankers_byte_for_byte(prompts, groups):
+    """What the reranker sends about these candidates is what is learnt from, the begun answer included."""
+    fake = FakeLLM()
+    async with LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client()) as client:
+        context = RerankContext(RerankSettings(max_history=HISTORY), {"rerank": prompts.template}, client)
+        for group in groups:
+            for drawn, chat in zip(group.lists, prompts.chats(group), strict=True):
+                candidates = [Candidate(item=item, score=0) for item in drawn.candidates]
+                await shuffle_scores(context, group.query, candidates, np.arange(len(candidates)))
+                assert fake.calls[-1]["messages"] == chat
+                assert fake.calls[-1]["continue_final_message"]
+
+
+def test_prefix_and_rest_are_the_prompts_tokens(prompts, groups):
+    """Nothing is lost or doubled where a group's prompts are cut, and every prompt ends with the begun answer."""
+    tokenizer = prompts._tokenizer
+    assert max(len(group.lists) for group in groups) > 1
+    for group in groups:
+        cut = prompts.tokens(group)
+        for chat, rest in zip(prompts.chats(group), cut.rests, strict=True):
+            text = tokenizer.apply_chat_template(chat, tokenize=False, continue_final_message=True)
+            assert text.endswith("[")
+            assert list(cut.prefix + rest) == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_scores_are_those_of_the_whole_prompts(prompts, groups, model):
+    """Sharing the beginning, padding and projecting the last position only change nothing."""
+    import torch
+
+    for group in map(prompts.tokens, groups):
+        with torch.no_grad():
+            found = label_scores(model, group, prompts.label_ids)
+            for row, rest in zip(found, group.rests, strict=True):
+                logits = model.whole(input_ids=torch.tensor([group.prefix + rest])).logits[0, -1]
+                assert torch.allclose(row, logits[list(prompts.label_ids[: group.size])], atol=1e-4)
+
+
+def test_the_loss_of_one_liked_item_is_cross_entropy_and_several_do_not_compete():
+    """Equal scores cost log n; a second liked item in place of a negative makes the first one's task easier."""
+    import torch
+
+    assert float(list_loss(torch.zeros(1, 5), [[2]])) == pytest.approx(math.log(5))
+    scores = torch.tensor([[2.0, 2.0, 0.0, 0.0]])
+    rivals = float(torch.nn.functional.cross_entropy(scores, torch.tensor([0])))
+    assert float(list_loss(scores, [[0, 1]])) == pytest.approx(math.log(1 + 2 * math.exp(-2)))
+    assert float(list_loss(scores, [[0, 1]])) < rivals
+
+
+def test_ties_count_as_expectations():
+    """A model that cannot tell candidates apart has exactly chance, wherever the truth stands."""
+    import torch
+
+    chance = sum(1 / math.log2(place + 2) for place in range(10)) / 20
+    assert quality(torch.zeros(20), 7) == (pytest.approx(chance), pytest.approx(1 / 20))
+    assert quality(torch.arange(20.0), 19) == (1.0, 1.0)
+    assert quality(torch.arange(20.0), 0) == (0.0, 0.0)

@@ -1,0 +1,135 @@
+"""Promises of limits: bodies, turns, and what a client that goes away leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import httpx2
+import pytest
+from fake_llm import FakeLLM, Hangs
+from service_kit import ASK, fake_client, opener, settings_at
+
+from xdrec_agent.service.app import create_app
+from xdrec_agent.service.limits import Gate
+from xdrec_agent.service.metrics import Metrics
+from xdrec_agent.service.problems import TooMuch
+
+
+def test_a_large_body_is_refused(http):
+    """Whether its length is said or not, before anything is made of it."""
+    big = json.dumps(ASK | {"about": "x" * 300_000}).encode()
+    for content in (big, iter([big[:1000], big[1000:]])):
+        reply = http.post("/v1/recommend", content=content, headers={"content-type": "application/json"})
+        assert (reply.status_code, reply.headers["content-type"]) == (413, "application/problem+json")
+
+
+def test_a_body_in_pieces_is_read(http):
+    """A body of unknown length that is not too large is as good as any other."""
+    body = json.dumps(ASK).encode()
+    reply = http.post("/v1/recommend", content=iter([body[:7], body[7:]]), headers={"content-type": "application/json"})
+    assert reply.status_code == 200
+
+
+async def test_the_gate_lets_some_work_some_wait_and_turns_the_rest_away():
+    """At most `concurrency` work and `queue` wait; a turn that ends lets the next one in."""
+    gate = Gate(2, 1, Metrics())
+    release, working = asyncio.Event(), []
+
+    async def work(name):
+        async with gate.turn():
+            working.append(name)
+            await release.wait()
+
+    tasks = [asyncio.create_task(work(name)) for name in "abc"]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert working == ["a", "b"]
+    with pytest.raises(TooMuch) as caught:
+        await work("d")
+    assert caught.value.after_s >= 1
+    release.set()
+    await asyncio.gather(*tasks)
+    assert working == ["a", "b", "c"]
+    await work("e")
+
+
+async def test_one_who_gives_up_waiting_leaves_the_queue():
+    """A place in the queue is free again when its owner has gone."""
+    gate = Gate(1, 1, Metrics())
+    async with gate.turn():
+        waiting = asyncio.create_task(gate.turn().__aenter__())
+        await asyncio.sleep(0)
+        assert gate.full
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert not gate.full
+
+
+async def call(app, path, receive):
+    """Call the application (ASGI) with a request whose messages `receive` gives; the messages that it sends."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "method": "POST", "path": path, "raw_path": path.encode()}
+    scope |= {"query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http", "root_path": ""}
+    await app(scope | {"client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80)}, receive, send)
+    return sent
+
+
+@pytest.mark.parametrize("path", ["/v1/recommend", "/v1/recommend/stream"])
+@pytest.mark.parametrize("strategy", ["listwise-logprob", "identity"], ids=["while ranking", "while explaining"])
+async def test_a_client_that_goes_away_stops_the_models_work(home, path, strategy):
+    """The model's request is given up and the turn is free, whatever the model was doing for the client."""
+    hang, fake = Hangs(), FakeLLM()
+    fake.then(*[hang] * 50)
+    app = create_app(settings_at(home, strategy=strategy), opener(fake_client(fake)[1]))
+    messages = [{"type": "http.request", "body": json.dumps(ASK | {"k": 2}).encode(), "more_body": False}]
+
+    async def receive():
+        if messages:
+            return messages.pop()
+        await hang.begun.wait()
+        return {"type": "http.disconnect"}
+
+    async with app.router.lifespan_context(app):
+        await call(app, path, receive)
+        assert hang.cancelled.is_set()
+        assert "xdrec_in_flight 0.0" in app.state.engine.metrics.text().decode()
+
+
+async def test_beyond_the_queue_requests_get_429_and_when_to_come_again(home):
+    """While one works and one waits the third is turned away; afterwards everything is as before."""
+    release, begun = asyncio.Event(), asyncio.Event()
+    fake = FakeLLM()
+
+    async def slow(_fake, body):
+        begun.set()
+        await release.wait()
+        return httpx2.Response(500)
+
+    fake.then(slow)
+    app = create_app(
+        settings_at(home, strategy="listwise-logprob", concurrency=1, queue=1), opener(fake_client(fake)[1])
+    )
+    transport = httpx2.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http,
+    ):
+        ask = ASK | {"explain": False}
+        first = asyncio.create_task(http.post("/v1/recommend", json=ask))
+        await begun.wait()
+        second = asyncio.create_task(http.post("/v1/recommend", json=ask))
+        while not app.state.engine.gate.full:  # noqa: ASYNC110 (a gate tells nobody that it is full)
+            await asyncio.sleep(0)
+        for path in ("/v1/recommend", "/v1/recommend/stream"):
+            third = await http.post(path, json=ask)
+            assert (third.status_code, third.json()["retryable"]) == (429, True)
+            assert int(third.headers["retry-after"]) > 0
+        release.set()
+        assert [(await reply).status_code for reply in (first, second)] == [200, 200]
+        assert (await http.post("/v1/recommend", json=ask)).status_code == 200

@@ -1,0 +1,201 @@
+"""Adapters on disk. Reads trained weights, produces folders that peft and vLLM load, each with a manifest.
+
+A folder holds `adapter_model.safetensors`, `adapter_config.json` (peft's) and `xdrec-adapter.json` (ours): which base
+model it fits, which labels and template it learnt with, what it learnt from and how good it was. It appears complete or
+not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import ValidationError
+
+from retrieval.errors import DataError, UsageError
+from retrieval.types import Frozen
+from xdrec_agent.adapt.checkpoint import written
+from xdrec_agent.adapt.lora import Device, TrainedModel, load_base, wrapped
+from xdrec_agent.model_manifest import ModelManifest, WeightFile
+from xdrec_agent.rerank.listwise import PREFIX
+from xdrec_agent.rerank.prompt import LABELS
+
+MANIFEST: Final = "xdrec-adapter.json"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class BaseModelId(Frozen):
+    """A base model: what it is called, its revision where that is known, and a hash (SHA-256, hex) of its weights."""
+
+    name: str
+    revision: str | None
+    sha256: str
+
+    @classmethod
+    def of(cls, name: str, folder: Path) -> BaseModelId:
+        """The identity of a folder; weights are hashed where its manifest does not say their hash."""
+        manifest = ModelManifest.read(folder)
+        weights = manifest.weights if manifest else _hashed(folder)
+        digest = hashlib.sha256()
+        for path, file in sorted(weights.items()):
+            digest.update(f"{path} {file.sha256}\n".encode())
+        return cls(name=name, revision=manifest.revision if manifest else None, sha256=digest.hexdigest())
+
+
+class TrainingData(Frozen):
+    """What an adapter learnt from; numbers only, nothing of any person.
+
+    Attributes:
+        pairs: "SOURCE:TARGET" of a list adapter.
+        left_out: which users were never learnt from, in words.
+    """
+
+    domains: tuple[str, ...]
+    pairs: tuple[str, ...] = ()
+    users: int = 0
+    validation_users: int = 0
+    examples: int = 0
+    left_out: str = ""
+
+
+class AdapterManifest(Frozen):
+    """What an adapter is.
+
+    Attributes:
+        kind: "list" learnt to choose by label, "text" read a domain's texts.
+        labels, prefix: what the answer was chosen from, and how it was begun; empty for "text".
+        template, template_fingerprint: of the prompts (for "text" of the item texts).
+        before, metrics: validation before training and with these weights.
+        created_at: UTC.
+    """
+
+    name: str
+    kind: Literal["list", "text"]
+    base: BaseModelId
+    labels: str = ""
+    prefix: str = ""
+    template: str
+    template_fingerprint: str
+    data: TrainingData
+    settings: dict[str, Any]
+    before: dict[str, float]
+    metrics: dict[str, float]
+    steps: int
+    tokens: int
+    seconds: float
+    seed: int
+    created_at: datetime
+
+    def check(self, base: BaseModelId, labels: str = "".join(LABELS), prefix: str = PREFIX) -> None:
+        """Raise unless the adapter fits this base model and these labels.
+
+        Raises:
+            UsageError: it was trained on another base model, or with other labels.
+        """
+        if base.sha256 != self.base.sha256:
+            raise UsageError(
+                f"the adapter {self.name} was trained on {self.base.name} (weights {self.base.sha256[:12]}),"
+                f" not on {base.name} (weights {base.sha256[:12]})",
+                hint=f"set llm.model = {self.base.name}, or train one: xdrec adapt llm",
+            )
+        if self.kind == "list" and (self.labels, self.prefix) != (labels, prefix):
+            raise UsageError(
+                f"the adapter {self.name} learnt the labels {self.prefix}{self.labels}, not {prefix}{labels}",
+                hint="train it again: xdrec adapt llm",
+            )
+
+
+def check_name(name: str) -> str:
+    """The name of an adapter as it is. Raises UsageError if it is none."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name for an adapter", hint="letters, digits, - _ . and at most 64 of them")
+    return name
+
+
+def save_adapter(model: TrainedModel, manifest: AdapterManifest, adapters_dir: Path) -> Path:
+    """Write an adapter, in place of an older one of this name; its folder.
+
+    Raises:
+        BackendError: it cannot be written; an older one stays.
+    """
+    target, partial = adapters_dir / check_name(manifest.name), adapters_dir / f".partial-{manifest.name}"
+
+    def write() -> None:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        model.whole.peft_config["default"].base_model_name_or_path = manifest.base.name
+        # Whether to keep embeddings peft would otherwise ask of the hub; ours are never trained.
+        model.whole.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
+        (partial / "README.md").unlink(missing_ok=True)  # peft's model card has nothing in it
+        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+
+    written(write, target, partial)
+    return target
+
+
+def read_manifest(folder: Path) -> AdapterManifest:
+    """The manifest of an adapter's folder.
+
+    Raises:
+        UsageError: there is no adapter.
+        DataError: its manifest cannot be read.
+    """
+    try:
+        return AdapterManifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise UsageError(f"there is no adapter {folder}", hint="xdrec adapt list") from exc
+    except ValidationError as exc:
+        raise DataError(f"{folder / MANIFEST} cannot be read: {exc.errors()[0]['msg']}", hint="train it again") from exc
+
+
+def list_adapters(adapters_dir: Path) -> list[tuple[Path, AdapterManifest]]:
+    """The adapters of a folder, by name. Raises DataError as `read_manifest`."""
+    folders = sorted(p.parent for p in adapters_dir.glob(f"[!.]*/{MANIFEST}"))
+    return [(folder, read_manifest(folder)) for folder in folders]
+
+
+def check_served(adapters: Mapping[str, Path], base_name: str, base_folder: Path) -> None:
+    """Raise unless all named adapters can be served beside the base model.
+
+    Raises:
+        UsageError: one is not there, or is for another base model or other labels.
+        DataError: its manifest cannot be read.
+    """
+    base = BaseModelId.of(base_name, base_folder)
+    for folder in adapters.values():
+        read_manifest(folder).check(base)
+
+
+def load_adapter(folder: Path, base_folder: Path, base: BaseModelId, *, device: Device = "auto") -> TrainedModel:
+    """The base model with an adapter.
+
+    Raises:
+        UsageError: the adapter is for another base model or other labels.
+        DataError: its weights cannot be read.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    read_manifest(folder).check(base)
+    try:
+        whole = PeftModel.from_pretrained(load_base(base_folder, device), str(folder), is_trainable=False)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
+        raise DataError(f"the adapter {folder} cannot be read: {exc}", hint="train it again: xdrec adapt llm") from exc
+    return wrapped(whole)
+
+
+def _hashed(folder: Path) -> dict[str, WeightFile]:
+    found = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found[path.relative_to(folder).as_posix()] = WeightFile(bytes=path.stat().st_size, sha256=digest)
+    return found

@@ -1,0 +1,131 @@
+"""`xdrec adapt llm`. Reads the store, trains an adapter of the language model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from retrieval.errors import UsageError
+from xdrec_agent.cli.context import settings
+
+if TYPE_CHECKING:
+    from xdrec_agent.adapt.adapters import AdapterManifest
+    from xdrec_agent.adapt.runs import RunSettings
+
+
+def llm(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the adapter will be called.")],
+    text: Annotated[
+        str | None, typer.Option(metavar="DOMAIN", help="Go on with pretraining on this domain's item texts instead.")
+    ] = None,
+    pair: Annotated[
+        list[str] | None, typer.Option(metavar="SOURCE:TARGET", help="A pair to learn; again for more. Default: all.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="DOMAIN", help="Learn nothing of this domain; again for more.")
+    ] = None,
+    users_file: Annotated[Path | None, typer.Option(help="Learn from these users only, one a line.")] = None,
+    leave_out: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--folds", metavar="FOLD", help="Folds of users to leave out; again for more. Default: the test fold."
+        ),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=1, help="Take fewer steps if they would last longer.")] = 150,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps at most. Default: each history once.")] = None,
+    rank: Annotated[int, typer.Option(min=1, help="Of the low-rank matrices.")] = 16,
+    layers: Annotated[int | None, typer.Option(min=1, help="Adapt the last ones only, which is faster.")] = None,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
+    seed: Annotated[int, typer.Option(help="Decides order, negatives and first weights.")] = 0,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget an unfinished training of this name.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Train the language model to rerank: which of these will somebody like who liked those.
+
+    A killed training goes on where it stopped when the same command is given again.
+
+    \b
+    Examples:
+      xdrec adapt llm taste
+      xdrec adapt llm taste --pair films:books --pair books:films --minutes 60
+      xdrec adapt llm transfer --without books
+      xdrec adapt llm reader --text books
+    """
+    from retrieval.templates import load_template
+    from xdrec_agent import models
+    from xdrec_agent.adapt.runs import Place, train_lists, train_texts
+    from xdrec_agent.assembly import load_templates, open_store
+    from xdrec_agent.cli.training_progress import training_bar
+
+    configured = settings()
+    place = Place(
+        base_folder=models.find(configured.llm.model, configured.models_dir),
+        base_name=configured.llm.model,
+        adapters_dir=configured.adapters_dir,
+        device=configured.device,
+    )
+    run = _run_settings(users_file, leave_out, minutes, steps, rank, layers, rate, seed)
+    with open_store(configured, create=False) as store, training_bar(name) as report:
+        if text is not None:
+            made = train_texts(name, store, text, load_template("item"), place, run, restart=restart, report=report)
+        else:
+            pairs = _pairs(pair or [], without or [], [summary.domain for summary in store.domains()])
+            template = load_templates(configured)["rerank"]
+            made = train_lists(name, store, template, place, run, pairs, restart=restart, report=report)
+    if json_:
+        typer.echo(made.model_dump_json(indent=2))
+        return
+    _print(made, place.adapters_dir / name)
+
+
+def _run_settings(
+    users_file: Path | None,
+    leave_out: list[int] | None,
+    minutes: float | None,
+    steps: int | None,
+    rank: int,
+    layers: int | None,
+    rate: float,
+    seed: int,
+) -> RunSettings:
+    from xdrec_agent.adapt.lora import LoraShape
+    from xdrec_agent.adapt.people import TEST_FOLD, WhoLearns
+    from xdrec_agent.adapt.runs import RunSettings
+    from xdrec_agent.adapt.training import Plan
+
+    return RunSettings(
+        plan=Plan(steps=steps, minutes=minutes, rate=rate, seed=seed),
+        lora=LoraShape(rank=rank, layers=layers),
+        who=WhoLearns(users_file=users_file, left_out=tuple([TEST_FOLD] if leave_out is None else leave_out)),
+    )
+
+
+def _pairs(named: list[str], without: list[str], known: list[str]) -> list[tuple[str, str]]:
+    """The named pairs, or all, less those of the domains to leave out."""
+    from xdrec_agent.adapt.training_lists import ordered_pairs
+
+    pairs = []
+    for text in named:
+        source, colon, target = text.partition(":")
+        if not (source and colon and target):
+            raise UsageError(f"--pair {text!r} is not SOURCE:TARGET", hint="for example --pair films:books")
+        pairs.append((source, target))
+    if unknown := sorted(set(without) - set(known)):
+        raise UsageError(f"--without {unknown[0]!r}: there is no such domain", hint=f"there are: {', '.join(known)}")
+    kept = [p for p in pairs or ordered_pairs(known) if not set(p) & set(without)]
+    if not kept:
+        raise UsageError("no pair of domains is left to learn", hint="training needs two domains")
+    return kept
+
+
+def _print(made: AdapterManifest, folder: Path) -> None:
+    learnt = ", ".join(made.data.pairs or made.data.domains)
+    typer.echo(f"{made.name}: {made.steps} steps, {made.tokens:,} tokens, {made.seconds / 60:.1f} min on {learnt}")
+    for name, value in made.metrics.items():
+        if not name.startswith("chance"):
+            chance = made.metrics.get(f"chance_{name}")
+            beside = "" if chance is None else f"  (chance {chance:.3f})"
+            typer.echo(f"  {name:12} {made.before[name]:.3f} → {value:.3f}{beside}")
+    typer.echo(f"{folder} → xdrec adapt use {made.name}", err=True)

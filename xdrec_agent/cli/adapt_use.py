@@ -1,0 +1,54 @@
+"""`xdrec adapt use`. Reads an adapter, makes it the language model that the settings name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from xdrec_agent.cli.context import diagnostics, settings
+
+
+def use(
+    name: Annotated[str, typer.Argument(help="As `xdrec adapt list` shows it.")],
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Serve it beside the base model: no merging, but slower prompts.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Merge an adapter into its base model and name the result in xdrec.toml, so that `xdrec llm up` serves it.
+
+    To go back, set llm.model to the base model again.
+
+    \b
+    Examples:
+      xdrec adapt use taste
+      xdrec adapt use taste --beside
+    """
+    import json
+
+    from xdrec_agent import models
+    from xdrec_agent.adapt.adapters import BaseModelId, check_name, read_manifest
+    from xdrec_agent.adapt.merge import merge
+    from xdrec_agent.adapt.settings_file import Value, set_llm
+    from xdrec_agent.settings import config_file
+
+    configured = settings()
+    folder = configured.adapters_dir / check_name(name)
+    manifest = read_manifest(folder)
+    base = models.find(manifest.base.name, configured.models_dir)
+    manifest.check(BaseModelId.of(manifest.base.name, base))
+    values: dict[str, Value]
+    if beside:
+        served = {known: str(path) for known, path in configured.llm.adapters.items()} | {name: str(folder)}
+        values = {"model": manifest.base.name, "adapters": served, "adapter": name}
+    else:
+        with diagnostics().status(f"merging {name} into {manifest.base.name}"):
+            merged = merge(folder, base, manifest.base.name, configured.models_dir)
+        values = {"model": merged.name, "adapter": None}
+    set_llm(config_file(), values)
+    if json_:
+        typer.echo(json.dumps({"adapter": name, "beside": beside, "model": values["model"]}, indent=2))
+        return
+    typer.echo(f"{config_file()}: llm.model = {values['model']}" + (f", llm.adapter = {name}" if beside else ""))
+    typer.echo("xdrec llm down, then xdrec llm up, serves it", err=True)

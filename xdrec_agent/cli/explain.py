@@ -1,0 +1,167 @@
+"""`xdrec explain`. Reads a kept answer, prints why an item is in it, why another is not, and what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from retrieval.errors import UsageError
+from retrieval.templates import visible
+from xdrec_agent.cli.context import settings
+
+if TYPE_CHECKING:
+    from retrieval.retriever import Retriever
+    from xdrec_agent.answers import KeptAnswer
+    from xdrec_agent.evidence import PathFinder
+    from xdrec_agent.reasons import Reason, Teller
+    from xdrec_agent.settings import Settings
+
+_PICTURES = (".svg", ".mmd")
+
+
+def explain(
+    answer: Annotated[
+        str | None, typer.Argument(metavar="ANSWER_ID", help="The answer's id, from `xdrec recommend`.")
+    ] = None,
+    rank: Annotated[int | None, typer.Argument(metavar="RANK", help="Which of its items; default: the first.")] = None,
+    last: Annotated[bool, typer.Option("--last", help="The answer that was kept last, instead of an id.")] = False,
+    over: Annotated[int | None, typer.Option(metavar="RANK", help="Why this one over the item of that rank.")] = None,
+    why_not: Annotated[str | None, typer.Option(metavar="TITLE", help="Why this title is not in the list.")] = None,
+    without: Annotated[
+        str | None, typer.Option(metavar="TITLE", help="What the list would be without this item of the history.")
+    ] = None,
+    lang: Annotated[str | None, typer.Option(help="en or zh; default: the configured one.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, with all evidence.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the item's evidence as a picture, .svg or .mmd (Mermaid)."),
+    ] = None,
+) -> None:
+    """Say why: why this item, why not another, and what would change the list. Nothing is asked of a model.
+
+    \b
+    Examples:
+      xdrec explain --last
+      xdrec explain k3m9x2v7q8w4e6rt 2 --picture why.svg
+      xdrec explain --last 1 --over 3
+      xdrec explain --last --why-not Dune --lang zh
+      xdrec explain --last --without "Blade Runner" --json
+    """
+    if last and answer is not None and rank is None and answer.isdecimal():
+        answer, rank = None, int(answer)
+    if last == (answer is not None):
+        raise UsageError("name one answer", hint="xdrec explain ANSWER_ID, or xdrec explain --last")
+    if sum(chosen is not None for chosen in (over, why_not, without)) > 1:
+        raise UsageError("one question at a time", hint="give one of --over, --why-not and --without")
+    if markdown and json_:
+        raise UsageError("--markdown and --json are two forms", hint="give one of them")
+    if picture is not None and picture.suffix not in _PICTURES:
+        raise UsageError(f"{picture}: the name does not tell what kind of picture", hint="end it in .svg or .mmd")
+    form = "json" if json_ else "markdown" if markdown else "text"
+    _explain(settings(), answer, rank or 1, (over, why_not, without), lang, picture, form)
+
+
+def _explain(
+    configured: Settings,
+    answer: str | None,
+    rank: int,
+    question: tuple[int | None, str | None, str | None],
+    lang: str | None,
+    picture: Path | None,
+    form: str,
+) -> None:
+    from xdrec_agent.assembly import open_answers
+    from xdrec_agent.reasons import teller
+
+    told_in = teller(lang or configured.explain.language)
+    with open_answers(configured, create=False) as answers:
+        kept = answers.get(answer) if answer is not None else answers.last()
+    with _paths(configured) as paths:
+        reason = _reason(configured, kept, rank, question, told_in, paths)
+        wanted = picture is not None or (form == "markdown" and question == (None, None, None))
+        drawn = _drawn(kept, rank, told_in, paths) if wanted else ("", "")
+    if picture is not None:
+        _write(picture, drawn[picture.suffix == ".mmd"])
+    if form == "json":
+        typer.echo(reason.model_dump_json(indent=2))
+    elif form == "markdown":
+        from xdrec_agent.reasons import markdown
+
+        typer.echo(markdown(reason, told_in, drawn[1]), nl=False)
+    else:
+        _print(reason, told_in)
+
+
+@contextmanager
+def _paths(configured: Settings) -> Iterator[PathFinder]:
+    from retrieval.graph import RelationGraph
+    from xdrec_agent.assembly import open_relations
+
+    with open_relations(configured, create=False) as relations:
+        yield RelationGraph(relations).between
+
+
+def _reason(
+    configured: Settings,
+    kept: KeptAnswer,
+    rank: int,
+    question: tuple[int | None, str | None, str | None],
+    told_in: Teller,
+    paths: PathFinder,
+) -> Reason:
+    from xdrec_agent.reasons import contrast, what_if, why
+    from xdrec_agent.reasons import why_not as told_why_not
+
+    over, why_not, without = question
+    if over is not None:
+        return contrast(kept, rank, over, told_in, paths)
+    if why_not is None and without is None:
+        return why(kept, rank, told_in, paths)
+    with _retriever(configured) as retriever:
+        if why_not is not None:
+            return told_why_not(retriever, kept, why_not, told_in, configured.exclusions)
+        return what_if(retriever, kept, without or "", told_in, configured.exclusions)
+
+
+@contextmanager
+def _retriever(configured: Settings) -> Iterator[Retriever]:
+    from xdrec_agent.assembly import open_retriever, open_store
+
+    with open_store(configured, create=False) as store:
+        yield open_retriever(configured, store)
+
+
+def _drawn(kept: KeptAnswer, rank: int, told_in: Teller, paths: PathFinder) -> tuple[str, str]:
+    """The evidence of an item as SVG and as Mermaid."""
+    from xdrec_agent.picture import mermaid, picture, svg
+    from xdrec_agent.reasons.why import evidence_of, ranked
+
+    drawn = picture(evidence_of(kept, ranked(kept, rank), paths), told_in.voice)
+    return svg(drawn), mermaid(drawn)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise UsageError(f"cannot write {file}: {exc.strerror}", hint="give a file that you may write") from exc
+    typer.echo(f"written to {file}", err=True)
+
+
+def _print(reason: Reason, told_in: Teller) -> None:
+    from xdrec_agent.reasons import Why
+
+    if isinstance(reason, Why):
+        typer.echo(f"{reason.rank}  {told_in.title(reason.item)}")
+    typer.echo(visible(reason.text))
+    if isinstance(reason, Why):
+        for one in reason.supporters:
+            shared = f"  {told_in.traits(one.shared)}" if one.shared else ""
+            typer.echo(f"  {one.share:>4.0%}  {told_in.title(one.item)}{shared}")
+        for told in (*reason.paths_told, *reason.facts):
+            typer.echo(f"        {told}")

@@ -1,0 +1,78 @@
+"""Around `xdrec ingest`. Reads its options, produces the format and the day they mean, and prints reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+
+from retrieval.errors import UsageError
+from retrieval.formats import guess_reader
+from retrieval.formats.files import Files
+from retrieval.ingest import IngestReport
+from retrieval.readers import ROWS
+from retrieval.templates import visible
+
+
+def known_format(file: Path, named: str | None, *, plain: bool) -> str | None:
+    """The name of the format if it is none of the plain tables'; without a name only where nothing else fits."""
+    if named is not None:
+        if named not in ROWS and plain:
+            msg = f"{named} has columns and scales of its own"
+            raise UsageError(msg, hint="leave out --kind, --column, --list-separator, --scale and --event")
+        return None if named in ROWS else named
+    # A pipe can be read once only, so nothing may look into it.
+    guessed = guess_reader(Files(file)) if not plain and (file.is_dir() or file.is_file()) else None
+    if guessed is None:
+        return None
+    typer.echo(f"{file}: read as {guessed.name}; --format csv, jsonl … reads a plain table", err=True)
+    return guessed.name
+
+
+def show_reports(reports: Sequence[IngestReport], *, json_: bool) -> None:
+    """A line for each file and the details of those with bad rows; a list of reports as JSON."""
+    if json_:
+        typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2))
+        return
+    for report in reports:
+        print_report(report, f"{report.file}, ")
+    if reports[-1].rejects_file:
+        typer.echo(f"all rejected rows: {reports[-1].rejects_file}", err=True)
+
+
+def print_report(report: IngestReport, file: str = "") -> None:
+    """What became of a file's rows; `file` names it where there are several."""
+    typer.echo(
+        f"{report.domain}: {file}{report.rows:,} rows of {report.kind}: {report.added:,} new,"
+        f" {report.updated:,} changed, {report.unchanged:,} as they were, {report.rejected:,} rejected"
+    )
+    if report.new_items:
+        typer.echo(f"  {report.new_items:>7,}  items added to the catalogue")
+    for reason, count in report.left_out.items():
+        typer.echo(f"  {count:>7,}  left out: {reason}")
+    if report.attributes:
+        typer.echo(f"attributes: {', '.join(report.attributes)}")
+    for reason, count in sorted(report.reasons.items(), key=lambda pair: -pair[1]):
+        typer.echo(f"  {count:>7,}  {reason}", err=True)
+    for problem in report.problems[:5]:
+        typer.echo(f"    line {problem.line}: {visible(problem.reason)}", err=True)
+    if report.rejects_file and not file:
+        typer.echo(f"  all of them: {report.rejects_file}", err=True)
+
+
+def since_seconds(text: str | None) -> int | None:
+    """Unix seconds of a date as it is typed, in UTC if it says nothing else.
+
+    Raises:
+        UsageError: it is no date.
+    """
+    if text is None:
+        return None
+    try:
+        day = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise UsageError(f"--since {text!r} is not a date", hint="for example --since 2015-01-01") from exc
+    return int((day if day.tzinfo else day.replace(tzinfo=UTC)).timestamp())

@@ -1,0 +1,254 @@
+"""Kept dialogues. Reads dialogues, keeps them in the store's database; each is bounded, and found by an id only.
+
+The id cannot be guessed: whoever has it and, where the dialogue belongs to a user, is that user, can go on with it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+import sqlalchemy as sa
+from pydantic import Field, TypeAdapter, ValidationError
+
+from retrieval.database import Database
+from retrieval.errors import StoreError, UsageError
+from retrieval.store import Store
+from retrieval.types import Frozen, Interaction, Query
+from xdrec_agent.converse.state import DialogueState
+from xdrec_agent.recommendation import Recommendations
+
+MOST_TURNS: Final = 200
+"""Turns that are kept of a dialogue, the latest."""
+MOST_BYTES: Final = 512 * 1024
+"""Size of the kept turns as JSON; the oldest go first."""
+MOST_TEXT: Final = 2_000
+"""Characters kept of one thing said."""
+
+metadata = sa.MetaData()
+_Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_dialogues = sa.Table(
+    "dialogues",
+    metadata,
+    sa.Column("id", _Text, primary_key=True),
+    sa.Column("user", _Text, index=True),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+    sa.Column("updated_at", sa.BigInteger(), nullable=False, index=True),
+    sa.Column("state", _Text, nullable=False),
+    sa.Column("turns", _Text, nullable=False),
+    sa.Column("query", _Text),
+    sa.Column("answer", _Text),
+)
+
+
+class Turn(Frozen):
+    """What was said and what was said back, `at` a time in Unix seconds."""
+
+    said: str = Field(max_length=MOST_TEXT)
+    replied: str = Field(default="", max_length=MOST_TEXT)
+    at: int
+
+
+class Dialogue(Frozen):
+    """One dialogue. `query` and `answer` are the last ranking's, for questions about it; times are in Unix seconds."""
+
+    id: str
+    user: str | None = None
+    created_at: int
+    updated_at: int
+    state: DialogueState
+    turns: tuple[Turn, ...] = ()
+    query: Query | None = None
+    answer: Recommendations | None = None
+
+
+class DialogueSummary(Frozen):
+    """A dialogue in a list."""
+
+    id: str
+    user: str | None
+    updated_at: int
+    turns: int
+    first: str
+
+
+_TURNS: Final = TypeAdapter(tuple[Turn, ...])
+
+
+class Dialogues:
+    """The dialogues of a store; `Dialogues.open` makes the table if missing, `Dialogues` makes nothing.
+
+    Raises:
+        StoreError: from every method, if the database fails.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._db = Database(url)
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Connect to the store's database (SQLAlchemy URL) and make the table where missing."""
+        dialogues = cls(url)
+        dialogues._db.create(metadata)
+        return dialogues
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def exists(self) -> bool:
+        """Whether the database has the table."""
+        with self._db.reading() as connection:
+            return sa.inspect(connection).has_table(_dialogues.name)
+
+    def keep(self, dialogue: Dialogue) -> Dialogue:
+        """Write a started dialogue and return it as it was kept: with the latest turns only, if there are many.
+
+        A dialogue that was deleted in the meantime stays deleted.
+        """
+        kept = dialogue.model_copy(update={"turns": _bounded(dialogue.turns), "updated_at": int(time.time())})
+        changed = sa.update(_dialogues).where(_dialogues.c.id == dialogue.id, _same_user(dialogue.user))
+        with self._db.writing() as connection:
+            connection.execute(changed.values(_row(kept)))
+        return kept
+
+    def start(self, state: DialogueState, user: str | None = None) -> Dialogue:
+        """A new dialogue, kept."""
+        dialogue = new_dialogue(state, user)
+        with self._db.writing() as connection:
+            connection.execute(sa.insert(_dialogues).values(_row(dialogue)))
+        return dialogue
+
+    def get(self, id_: str, user: str | None = None) -> Dialogue:
+        """The dialogue with this id; one that belongs to somebody is found by that user only.
+
+        Raises:
+            UsageError: there is none, or none for this user.
+        """
+        row = None
+        if self.exists():
+            query = sa.select(_dialogues).where(_dialogues.c.id == id_, _same_user(user))
+            with self._db.reading() as connection:
+                row = connection.execute(query).first()
+        if row is None:
+            raise UsageError("there is no such dialogue", hint="xdrec chat --list; for a user's: --user ID")
+        return _dialogue(row)
+
+    def list(self, user: str | None = None, limit: int = 100) -> tuple[DialogueSummary, ...]:
+        """A user's dialogues (None: those of nobody), the latest first."""
+        if not self.exists():
+            return ()
+        query = sa.select(_dialogues).where(_same_user(user)).order_by(_dialogues.c.updated_at.desc()).limit(limit)
+        with self._db.reading() as connection:
+            rows = connection.execute(query).all()
+        return tuple(map(_summary, rows))
+
+    def of_user(self, user: str) -> tuple[Dialogue, ...]:
+        """All that is kept of a user's dialogues, oldest first."""
+        query = sa.select(_dialogues).where(_dialogues.c.user == user).order_by(_dialogues.c.created_at)
+        with self._db.reading() as connection:
+            rows = connection.execute(query).all()
+        return tuple(map(_dialogue, rows))
+
+    def delete(self, id_: str, user: str | None = None) -> None:
+        """Delete a dialogue.
+
+        Raises:
+            UsageError: there is none, or none for this user.
+        """
+        self.get(id_, user)
+        with self._db.writing() as connection:
+            connection.execute(sa.delete(_dialogues).where(_dialogues.c.id == id_))
+
+    def delete_user(self, user: str) -> int:
+        """Delete a user's dialogues; how many there were."""
+        with self._db.writing() as connection:
+            return connection.execute(sa.delete(_dialogues).where(_dialogues.c.user == user)).rowcount
+
+
+def new_dialogue(state: DialogueState, user: str | None = None) -> Dialogue:
+    """A dialogue that is not kept yet; its id has 128 random bits."""
+    now = int(time.time())
+    return Dialogue(id=secrets.token_urlsafe(16), user=user, created_at=now, updated_at=now, state=state)
+
+
+def save_likes(dialogue: Dialogue, store: Store) -> int:
+    """Make the dialogue's opinions ratings of its user; how many were written.
+
+    Raises:
+        UsageError: the dialogue belongs to nobody.
+        StoreError: the store fails.
+    """
+    if dialogue.user is None:
+        raise UsageError("the dialogue belongs to nobody", hint="xdrec chat --user ID")
+    opinions = (*dialogue.state.likes, *dialogue.state.dislikes)
+    now = int(time.time())
+    ratings = [
+        Interaction(user=dialogue.user, domain=o.item.domain, item=o.item.id, value=3 + 2 * o.preference, timestamp=now)
+        for o in opinions
+    ]
+    if not ratings:
+        return 0
+    report = store.upsert_interactions(ratings, f"chat-{dialogue.id}-{now}")
+    return report.added + report.updated
+
+
+def _same_user(user: str | None) -> sa.ColumnElement[bool]:
+    return _dialogues.c.user.is_(None) if user is None else _dialogues.c.user == user
+
+
+def _bounded(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    kept = list(turns[-MOST_TURNS:])
+    size = sum(map(_bytes, kept))
+    while len(kept) > 1 and size > MOST_BYTES:
+        size -= _bytes(kept.pop(0))
+    return tuple(kept)
+
+
+def _bytes(turn: Turn) -> int:
+    return len(turn.model_dump_json().encode())
+
+
+def _row(dialogue: Dialogue) -> dict[str, Any]:
+    return {
+        "id": dialogue.id,
+        "user": dialogue.user,
+        "created_at": dialogue.created_at,
+        "updated_at": dialogue.updated_at,
+        "state": dialogue.state.model_dump_json(exclude_defaults=True),
+        "turns": _TURNS.dump_json(dialogue.turns).decode(),
+        "query": dialogue.query.model_dump_json(exclude_defaults=True) if dialogue.query else None,
+        "answer": dialogue.answer.model_dump_json(exclude_defaults=True) if dialogue.answer else None,
+    }
+
+
+def _dialogue(row: sa.Row[Any]) -> Dialogue:
+    try:
+        return Dialogue(
+            id=row.id,
+            user=row.user,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            state=DialogueState.model_validate_json(row.state),
+            turns=_TURNS.validate_json(row.turns),
+            query=Query.model_validate_json(row.query) if row.query else None,
+            answer=Recommendations.model_validate_json(row.answer) if row.answer else None,
+        )
+    except ValidationError as exc:
+        msg = f"dialogue {row.id!r} was kept by another version of xdrec: {exc.errors()[0]['msg']}"
+        raise StoreError(msg, hint=f"xdrec chat --delete {row.id}") from exc
+
+
+def _summary(row: sa.Row[Any]) -> DialogueSummary:
+    turns = json.loads(row.turns)
+    first = turns[0]["said"] if turns else ""
+    return DialogueSummary(id=row.id, user=row.user, updated_at=row.updated_at, turns=len(turns), first=first)

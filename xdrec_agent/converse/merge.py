@@ -1,0 +1,217 @@
+"""Turns become state. Reads an understanding and a state, produces the next state, what to do, and the query.
+
+The latest word on an item counts: who likes what was disliked or rejected takes it from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from retrieval.types import Filter, History, HistoryEntry, Item, Query
+from xdrec_agent.converse.lexicon import Lexicon
+from xdrec_agent.converse.state import MOST_ITEMS, WISH, DialogueState, ItemRef, Length, Opinion, Question
+from xdrec_agent.converse.understanding import Act, FilterChange, Remark, Understanding
+
+_LISTS: Final = ("categories", "not_categories", "creators", "languages")
+_SAID: Final = 600  # characters that liked items of the target may add to the query's text
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a turn led to: the state after it and what is to be done."""
+
+    state: DialogueState
+    act: Act
+    about: tuple[ItemRef, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+
+def merged(state: DialogueState, said: Understanding, domains: Sequence[str]) -> Step:
+    """Apply what a turn says.
+
+    Args:
+        domains: the domains that there are: with two of them, one implies the other.
+    """
+    if said.restart:
+        state = DialogueState(
+            language=state.language, language_fixed=state.language_fixed, sources=state.sources, target=state.target
+        )
+    state = _spoken(state, said)
+    state = _directed(state, said, domains)
+    state = _opinions(state, said)
+    state = state.model_copy(
+        update={
+            "filter": _filtered(state.filter, said.filter),
+            "length": None if said.no_length else said.length or state.length,
+            "wish": _wished(state.wish, said.wish),
+            "k": said.k or state.k,
+            "question": said.questions[0] if said.questions else None,
+            "focus": said.about or state.focus,
+        }
+    )
+    return _step(state, said)
+
+
+def _spoken(state: DialogueState, said: Understanding) -> DialogueState:
+    if said.language is None or (state.language_fixed and not said.language_fixed):
+        return state
+    fixed = said.language_fixed or state.language_fixed
+    return state.model_copy(update={"language": said.language, "language_fixed": fixed})
+
+
+def _directed(state: DialogueState, said: Understanding, domains: Sequence[str]) -> DialogueState:
+    """The directions: a new target's old place is taken by what it replaces."""
+    target, sources = said.target or state.target, state.sources
+    if target != state.target:
+        left = tuple(domain for domain in sources if domain != target)
+        sources = left or ((state.target,) if state.target else ())
+        state = state.model_copy(update={"shown": (), "focus": ()})
+    if target is None and said.likes:
+        liked = tuple(dict.fromkeys(opinion.item.domain for opinion in said.likes))
+        others = [domain for domain in domains if domain not in liked]
+        sources = sources or liked
+        target = others[0] if len(others) == 1 else None
+    if target is not None and not sources:
+        sources = tuple(domain for domain in domains if domain != target)
+    return state.model_copy(update={"target": target, "sources": sources})
+
+
+def _opinions(state: DialogueState, said: Understanding) -> DialogueState:
+    likes, dislikes, rejected = list(state.likes), list(state.dislikes), list(state.rejected)
+    if said.forget_last and likes and not said.forget:
+        likes.pop()
+    refused = [*said.known, *(state.shown if said.others else ())]
+    gone = {ref.key for ref in said.forget}
+    likes = _latest(likes, said.likes, gone | {o.item.key for o in said.dislikes})
+    dislikes = _latest(dislikes, said.dislikes, gone | {o.item.key for o in said.likes})
+    now = {o.item.key for o in (*said.likes, *said.dislikes)} | gone
+    rejected = [ref for ref in rejected if ref.key not in now]
+    have = {ref.key for ref in rejected}
+    rejected += [ref for ref in dict.fromkeys(refused) if ref.key not in have and ref.key not in now]
+    return state.model_copy(
+        update={
+            "likes": tuple(likes[-MOST_ITEMS:]),
+            "dislikes": tuple(dislikes[-MOST_ITEMS:]),
+            "rejected": tuple(rejected[-MOST_ITEMS:]),
+        }
+    )
+
+
+def _latest(old: Iterable[Opinion], new: Sequence[Opinion], gone: set[tuple[str, str]]) -> list[Opinion]:
+    """The old opinions that still hold, then the new ones; of the same item the last."""
+    fresh = {opinion.item.key: opinion for opinion in new}
+    kept = [opinion for opinion in old if opinion.item.key not in gone and opinion.item.key not in fresh]
+    return [*kept, *(opinion for key, opinion in fresh.items() if key not in gone or opinion in new)]
+
+
+def _filtered(old: Filter, change: FilterChange) -> Filter:
+    """The filter after a change; of years that contradict one another the newer stay."""
+    values = old.model_dump()
+    for name in change.clear:
+        values[name] = Filter.model_fields[name].get_default(call_default_factory=True)
+    if change.year_from is not None or change.year_to is not None:
+        values |= _years(values, change)
+    for name in _LISTS:
+        if said := getattr(change, name):
+            before = values[name] if name in change.add else ()
+            values[name] = tuple(dict.fromkeys((*before, *said)))
+    values["categories"] = tuple(c for c in values["categories"] if c not in change.not_categories)
+    if wanted := {*change.allow, *map(str.casefold, change.categories)}:
+        values["not_categories"] = tuple(c for c in values["not_categories"] if c.casefold() not in wanted)
+    values["attributes"] = values["attributes"] | change.attributes
+    return Filter(**values)
+
+
+def _years(values: dict[str, int | None], change: FilterChange) -> dict[str, int | None]:
+    if change.year_from is not None and change.year_to is not None:
+        return {"year_from": change.year_from, "year_to": change.year_to}
+    first, last = values["year_from"], values["year_to"]
+    if change.year_from is not None:
+        return {
+            "year_from": change.year_from,
+            "year_to": last if last is not None and last >= change.year_from else None,
+        }
+    year_to = change.year_to or 0
+    return {"year_to": change.year_to, "year_from": first if first is not None and first <= year_to else None}
+
+
+def _wished(old: str | None, new: str | None) -> str | None:
+    """The wishes joined; the oldest words go where there are too many."""
+    if new is None or (old and new in old):
+        return old
+    joined = f"{old}; {new}" if old else new
+    return joined if len(joined) <= WISH else joined[-WISH:].partition(" ")[2]
+
+
+def _step(state: DialogueState, said: Understanding) -> Step:
+    if said.questions:
+        return Step(state, "ask", said.about, said.remarks)
+    if said.act is not None:
+        return Step(state, said.act, said.about, said.remarks)
+    if state.target is None:
+        state = state.model_copy(update={"question": Question(kind="target")})
+        return Step(state, "ask", (), said.remarks)
+    if not (state.wish or any(state.likes)):
+        state = state.model_copy(update={"question": Question(kind="likes")})
+        return Step(state, "ask", (), said.remarks)
+    return Step(state, "rank", (), said.remarks)
+
+
+def query_of(state: DialogueState, lexicon: Lexicon, user: str | None = None, past: History | None = None) -> Query:
+    """The question to the recommender that a state comes to.
+
+    Rejected items and those of the target that were rated are part of the history, and so are never recommended. Liked
+    items of the target cannot be matched (nothing of the target is): what the catalogue says of them joins the text.
+
+    Args:
+        past: what the store knows of the user; what was said in the dialogue replaces it.
+
+    Raises:
+        StoreError: the catalogue cannot be read.
+    """
+    target = state.target or ""
+    opinions = {o.item.key: o.preference for o in (*state.likes, *state.dislikes)}
+    for ref in state.rejected:
+        opinions.setdefault(ref.key, 0.0)
+    items = _items(opinions, lexicon)
+    before = [e for e in past.entries if (e.item.domain, e.item.id) not in opinions] if past else []
+    entries = [HistoryEntry(item=items[key], preference=p) for key, p in opinions.items() if key in items]
+    near = [e.item for e in entries if e.item.domain == target and e.liked]
+    words = [*([state.wish] if state.wish else []), *map(_described, near)]
+    return Query(
+        history=History(user=user, entries=(*before, *entries)),
+        target=target,
+        text=" ".join(words)[:_SAID] or None,
+        filter=_with_length(state.filter, state.length, lexicon, target),
+        k=state.k,
+    )
+
+
+def _described(item: Item) -> str:
+    return f"{item.title}: {', '.join((*item.categories, *item.themes))}."
+
+
+def _items(keys: Iterable[tuple[str, str]], lexicon: Lexicon) -> dict[tuple[str, str], Item]:
+    wanted = list(keys)
+    out = {}
+    for domain in dict.fromkeys(domain for domain, _ in wanted):
+        for id_, item in lexicon.items(domain, [i for d, i in wanted if d == domain]).items():
+            out[domain, id_] = item
+    return out
+
+
+def _with_length(filter_: Filter, length: Length | None, lexicon: Lexicon, target: str) -> Filter:
+    """The limit on length as a filter: the catalogue's values that keep to it, none if there is none."""
+    if length is None or not target:
+        return filter_
+    least = length.least if length.least is not None else float("-inf")
+    most = length.most if length.most is not None else float("inf")
+    values = [value for value in lexicon.of(target).numbers.get(length.attribute, ()) if least <= value <= most]
+    written = tuple(
+        text
+        for value in values
+        for text in {f"{value:g}", str(value), str(int(value)) if value == int(value) else str(value)}
+    )
+    return filter_.model_copy(update={"attributes": filter_.attributes | {length.attribute: written or ("",)}})

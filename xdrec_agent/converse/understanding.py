@@ -1,0 +1,103 @@
+"""What one turn says. Reads nothing, produces the frozen model that a reader fills and `merge` applies to the state."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from retrieval.types import Frozen
+from xdrec_agent.converse.state import ItemRef, Language, Length, Opinion, Question
+
+Act = Literal["rank", "ask", "why", "why_not", "tell", "save", "say"]
+"""What a turn wants done; "say": nothing but a word back."""
+Note = Literal[
+    "off_topic",
+    "greeting",
+    "thanks",
+    "bye",
+    "help",
+    "restarted",
+    "dropped_question",
+    "language",
+    "no_length",
+    "no_category",
+    "not_language",
+    "no_creator",
+    "no_domain",
+    "nothing_shown",
+    "nothing_left",
+    "bounded",
+    "model_failed",
+    "model_disagreed",
+]
+"""Remarks, by the name of their sentence in the templates of the replies."""
+
+
+class Remark(Frozen):
+    """A remark, and the words that it is about."""
+
+    note: Note
+    text: str = Field(default="", max_length=200)
+
+
+class FilterChange(Frozen):
+    """What becomes of the filter.
+
+    `add` names the fields whose values join those that are there instead of replacing them; `clear` the fields that are
+    emptied first; `allow` categories that are no longer refused.
+    """
+
+    year_from: int | None = None
+    year_to: int | None = None
+    categories: tuple[str, ...] = ()
+    not_categories: tuple[str, ...] = ()
+    creators: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    attributes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    add: frozenset[str] = frozenset()
+    clear: frozenset[str] = frozenset()
+    allow: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing changes."""
+        return self == FilterChange()
+
+
+class Understanding(Frozen):
+    """What one turn changes.
+
+    Attributes:
+        act: what is wanted; None: whatever follows from the changes.
+        known: items that are known or refused, without an opinion.
+        forget: items whose opinion is taken back; `forget_last`: the latest like is.
+        about: the items that the act is about.
+        others: other items than the shown ones are wanted.
+        no_length: drop the limit on length.
+        words: whether anything at all was understood.
+    """
+
+    act: Act | None = None
+    likes: tuple[Opinion, ...] = ()
+    dislikes: tuple[Opinion, ...] = ()
+    known: tuple[ItemRef, ...] = ()
+    forget: tuple[ItemRef, ...] = ()
+    forget_last: bool = False
+    about: tuple[ItemRef, ...] = ()
+    others: bool = False
+    restart: bool = False
+    target: str | None = None
+    filter: FilterChange = FilterChange()
+    length: Length | None = None
+    no_length: bool = False
+    wish: str | None = None
+    k: int | None = None
+    language: Language | None = None
+    language_fixed: bool = False
+    questions: tuple[Question, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+    def notes(self) -> frozenset[Note]:
+        """The names of the remarks."""
+        return frozenset(remark.note for remark in self.remarks)

@@ -1,0 +1,8 @@
+"""Grounding. Reads a text and evidence, produces the claims of the text, each supported or not; asks no model."""
+
+from xdrec_agent.grounding.check import check, cited, sentences
+from xdrec_agent.grounding.claims import Claim, ClaimKind
+from xdrec_agent.grounding.language import foreign
+from xdrec_agent.grounding.scope import Scope
+
+__all__ = ["Claim", "ClaimKind", "Scope", "check", "cited", "foreign", "sentences"]

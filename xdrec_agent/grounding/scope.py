@@ -1,0 +1,276 @@
+"""What a text about a recommendation may speak of. Reads evidence and a language's words, produces a `Scope`.
+
+The scope knows the names by which items, people and other things can be called, and answers whether a fact holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Final
+
+from retrieval.relations import Entity, Relation
+from retrieval.templates import plain, visible
+from retrieval.types import Item
+from xdrec_agent.evidence import Evidence, people
+from xdrec_agent.grounding.tokens import Meaning, Phrases, TokenKind, folded, meanings
+from xdrec_agent.grounding.words import Role, Words, load_words
+
+Key = str
+"""What is spoken of: "books/solaris" for an item, the folded name for anything else."""
+
+_LAST_NAME: Final = 3
+_SUFFIXES: Final = ("ings", "ing", "ies", "ed", "es", "ly", "s", "e", "y")
+_YEAR: Final = r"(1\d{3}|20\d{2})"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What may be spoken of, in one language.
+
+    Raises:
+        UsageError: there are no words for the language.
+        TemplateError: words.yaml of the language is not what it should be.
+    """
+
+    evidence: Evidence
+    language: str
+
+    @cached_property
+    def words(self) -> Words:
+        """The language's words."""
+        return load_words(self.language)
+
+    @cached_property
+    def items(self) -> dict[Key, Item]:
+        """The candidate and the known items."""
+        return {key_of(item): item for item in self.evidence.items}
+
+    @property
+    def candidate(self) -> Key:
+        """The recommended item."""
+        return key_of(self.evidence.item)
+
+    @cached_property
+    def relations(self) -> tuple[Relation, ...]:
+        """All relations that are evidence."""
+        return tuple(dict.fromkeys(r for path in self.evidence.paths for r in path.relations))
+
+    @cached_property
+    def phrases(self) -> Phrases:
+        """All that can be found in a sentence."""
+        names = meanings((folded(name), meaning) for name, meaning in self._names())
+        always, patterns = _always(self.language)
+        traits = meanings((folded(phrase).lower(), meaning) for phrase, meaning in self._traits())
+        said = always | {phrase: (*found, *always.get(phrase, ())) for phrase, found in traits.items()}
+        return Phrases(names, said, patterns)
+
+    def title(self, key: Key) -> str:
+        """What people call it."""
+        if key in self.items:
+            return self.items[key].title
+        return next((e.name for e in self._entities() if entity_key(e) == key), key)
+
+    # Facts
+
+    def year(self, key: Key) -> int | None:
+        """Year of an item; None if unknown."""
+        return self.items[key].year if key in self.items else None
+
+    def has_trait(self, key: Key, trait: str) -> bool:
+        """Whether an item has a category or theme, or its description says the same."""
+        item = self.items.get(key)
+        if item is None:
+            return False
+        own = {folded(t).casefold() for t in (*item.categories, *item.themes)}
+        return folded(trait).casefold() in own or self.describes(key, trait)
+
+    def describes(self, key: Key, text: str) -> bool:
+        """Whether every word of the text stands in an item's description, title or traits."""
+        item = self.items.get(key)
+        if item is None:
+            return False
+        if not self.words.spaced and text in item.description:
+            return True
+        found = [stem(w) for w in re.findall(r"[^\W_]+", folded(text))]
+        return bool(found) and all(word in self._stems[key] for word in found)
+
+    def took_part(self, key: Key, person: str, role: Role | None) -> bool:
+        """Whether somebody took part in an item, in that role if one is said."""
+        if item := self.items.get(key):
+            creates = role is None or role.of == "creators"
+            fits = role is None or self._role_fits(item.domain, role)
+            if creates and fits and person in map(_fold, item.creators):
+                return True
+            if (role is None or role.of == "people") and person in map(_fold, people(item)):
+                return True
+        predicates = role.relations if role else None
+        return any(
+            entity_key(r.subject) == key and entity_key(r.object) == person
+            for r in self.relations
+            if predicates is None or r.predicate in predicates
+        )
+
+    def _role_fits(self, domain: str, role: Role) -> bool:
+        if role.domains and domain in self.words.nouns:
+            return domain in role.domains
+        return domain not in role.not_domains
+
+    def related(self, subjects: set[Key], predicates: Iterable[str], objects: set[Key]) -> Relation | None:
+        """A relation of evidence, or one that series and volumes tell, between any of these."""
+        wanted = set(predicates)
+        for r in self.relations:
+            if r.predicate in wanted and entity_key(r.subject) in subjects and entity_key(r.object) in objects:
+                return r
+        pairs = [(self.items[a], self.items[b]) for a in subjects for b in objects if {a, b} <= self.items.keys()]
+        for a, b in pairs:
+            same = bool(a.series) and a.series == b.series and a.domain == b.domain and a.id != b.id
+            follows = same and a.volume is not None and b.volume is not None and a.volume == b.volume + 1
+            predicate = "sequel_of" if follows and "sequel_of" in wanted else "same_series"
+            if same and predicate in wanted:
+                return Relation(subject=_entity(a), predicate=predicate, object=_entity(b))
+        return None
+
+    # Names
+
+    def _names(self) -> Iterator[tuple[str, Meaning]]:
+        for key, item in self.items.items():
+            for title in (item.title, *item.aliases):
+                for name in dict.fromkeys((title, title.rstrip("?!？！."), plain(title, 80), visible(title))):
+                    yield name, Meaning("item", (key,))
+        for entity in self._entities():
+            if entity.is_item and entity_key(entity) not in self.items:
+                for name in (entity.name, *self._namesakes(entity.name)):
+                    yield name, Meaning("item", (entity_key(entity),))
+        series = dict.fromkeys(item.series for item in self.items.values() if item.series)
+        for name in series:
+            yield name, Meaning("series", (name,))
+        persons = dict.fromkeys(p for item in self.items.values() for p in (*item.creators, *people(item)))
+        others = [e.name for e in self._entities() if not e.is_item]
+        for kind, those in (("person", persons), ("entity", others)):
+            for name in those:
+                for form in dict.fromkeys((name, plain(name, 60), visible(name))):
+                    yield form, Meaning(kind, (_fold(name),))
+        yield from self._last_names((*persons, *others))
+
+    def _namesakes(self, title: str) -> Iterator[str]:
+        """Aliases of items of that title: a work between two others is known by name only, as its film is called."""
+        for item in self.items.values():
+            if item.title == title:
+                yield from item.aliases
+
+    def _last_names(self, persons: Iterable[str]) -> Iterator[tuple[str, Meaning]]:
+        """A surname stands for its bearer, and for all who bear it."""
+        for name in persons:
+            parts = name.split()
+            if len(parts) > 1 and len(parts[-1]) >= _LAST_NAME and parts[-1][0].isupper():
+                yield parts[-1], Meaning("person", (_fold(name),))
+
+    def _entities(self) -> Iterator[Entity]:
+        for relation in self.relations:
+            yield from (relation.subject, relation.object)
+
+    def _traits(self) -> Iterator[tuple[str, Meaning]]:
+        w = self.words
+        for trait in dict.fromkeys(t for item in self.items.values() for t in (*item.categories, *item.themes)):
+            for phrase in dict.fromkeys((trait, plain(trait, 60), visible(trait), *w.terms.get(trait.casefold(), ()))):
+                yield phrase, Meaning("trait", (trait,))
+                if w.spaced:
+                    yield from ((form, Meaning("trait", (trait,))) for form in _plurals(phrase))
+
+    @cached_property
+    def _stems(self) -> dict[Key, frozenset[str]]:
+        return {
+            key: frozenset(
+                stem(word)
+                for text in (item.description, item.title, *item.aliases, *item.categories, *item.themes)
+                for word in re.findall(r"[^\W_]+", folded(text))
+            )
+            for key, item in self.items.items()
+        }
+
+
+@cache
+def _always(language: str) -> tuple[Mapping[str, tuple[Meaning, ...]], tuple[tuple[re.Pattern[str], TokenKind], ...]]:
+    """What a language says whatever the items are."""
+    words = load_words(language)
+    said = meanings((folded(phrase).lower(), meaning) for phrase, meaning in _said(words))
+    return said, tuple(_patterns(words))
+
+
+def _said(w: Words) -> Iterator[tuple[str, Meaning]]:
+    for trait, phrases in w.terms.items():
+        yield from ((phrase, Meaning("trait", (trait,))) for phrase in (trait, *phrases))
+    for n, role in enumerate(w.roles):
+        yield from ((p, Meaning("role", (str(n), "before"))) for p in role.before)
+        yield from ((p, Meaning("role", (str(n), "after"))) for p in role.after)
+    for n, relation in enumerate(w.relations):
+        yield from ((p, Meaning("relation", (str(n),))) for p in relation.say)
+    for kind, phrases in (
+        ("pronoun", w.pronouns), ("liked", w.liked), ("liked_before", w.liked_before), ("together", w.together),
+        ("possessive", w.possessive), ("own", w.own), ("of", w.of), ("with", w.with_), ("link", w.links),
+        ("determiner", w.determiners), ("verb", w.verbs),
+    ):  # fmt: skip
+        yield from ((p, Meaning(kind, ())) for p in phrases)  # type: ignore[arg-type]
+    for domain, nouns in w.nouns.items():
+        yield from ((noun, Meaning("noun", (domain,))) for noun in nouns)
+    yield from ((p, Meaning("same", ("creator",))) for p in w.same)
+    yield from ((p, Meaning("same", ("decade",))) for p in w.same_decade)
+    yield from ((p, Meaning("same", ("series",))) for p in w.same_series)
+    yield from ((p, Meaning("decade", (str(year),))) for p, year in w.decades.items())
+    yield from ((p, Meaning("number", (str(n),))) for p, n in w.numbers.items())
+    yield from ((p, Meaning("neutral", ())) for p in (*w.neutral, *w.neutral_phrases, *w.series))
+
+
+def _patterns(w: Words) -> Iterator[tuple[re.Pattern[str], TokenKind]]:
+    """Years, volumes and numbers."""
+    ordinals = "|".join(map(re.escape, w.volumes))
+    nouns = "|".join(sorted(map(re.escape, w.volume_nouns), key=len, reverse=True))
+    if w.spaced:
+        yield re.compile(rf"({ordinals}|\d+(?:st|nd|rd|th)) (?:{nouns})\b", re.I), "volume"
+        counted = "|".join(map(re.escape, w.numbers))
+        yield re.compile(rf"(?:volume|book|part|vol\.?) (\d+|{counted})\b", re.I), "volume"
+        yield re.compile(r"((?:1\d|20)\d0)s\b"), "decade"
+        yield re.compile(_YEAR + r"(?!\d)"), "year"
+        yield re.compile(r"(\d+(?:[.,]\d+)?)(?: ?%| percent| per cent)"), "number"
+    else:
+        yield re.compile(rf"({ordinals}|第\d+)(?:{nouns})"), "volume"
+        yield re.compile(r"(?:上世纪|20世纪|二十世纪)(\d0|[一二三四五六七八九]十)年代"), "decade"
+        yield re.compile(r"((?:1\d|20)\d0)年代"), "decade"
+        yield re.compile(_YEAR + r"(?!\d)年?"), "year"
+        yield re.compile(r"《([^》]+)》"), "unknown-title"
+        yield re.compile(r"(?:百分之)?(\d+(?:\.\d+)?)%?"), "number"
+    yield re.compile(r"(\d+(?:[.,]\d+)?)"), "number"
+
+
+def key_of(item: Item) -> Key:
+    """The key of an item."""
+    return f"{item.domain}/{item.id}"
+
+
+def entity_key(entity: Entity) -> Key:
+    """The key of one end of a relation."""
+    return f"{entity.domain}/{entity.id}" if entity.is_item else _fold(entity.name)
+
+
+def stem(word: str) -> str:
+    """A word without its usual English endings; other languages' words stay nearly as they are."""
+    lowered = word.lower()
+    for suffix in _SUFFIXES:
+        if lowered.endswith(suffix) and len(lowered) - len(suffix) >= _LAST_NAME:
+            return lowered.removesuffix(suffix)
+    return lowered
+
+
+def _entity(item: Item) -> Entity:
+    return Entity(domain=item.domain, id=item.id, name=item.title)
+
+
+def _fold(name: str) -> str:
+    return folded(name).casefold()
+
+
+def _plurals(phrase: str) -> tuple[str, ...]:
+    return (f"{phrase[:-1]}ies", f"{phrase}s") if phrase.endswith("y") else (f"{phrase}s",)

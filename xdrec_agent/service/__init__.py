@@ -1,0 +1,1 @@
+"""The service of `xdrec serve`: recommendations, reasons and conversation over HTTP."""

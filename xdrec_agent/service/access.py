@@ -1,0 +1,109 @@
+"""Who calls. Reads the key of a request, produces a `Caller`, which says for whom it may act and what it may see."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
+
+from retrieval.errors import UsageError
+from xdrec_agent.service.engine import Engine, engine_of
+from xdrec_agent.service.keys import Key
+from xdrec_agent.service.problems import Forbidden, Unauthorised, no_such
+from xdrec_agent.settings import ServiceSettings
+
+_bearer = HTTPBearer(auto_error=False, description="A key of `xdrec keys create`.")
+
+
+def keys_required(service: ServiceSettings) -> bool:
+    """Whether requests need a key.
+
+    Raises:
+        UsageError: keys are off although other machines can connect.
+    """
+    local = is_loopback(service.host)
+    if service.keys == "off" and not local:
+        raise UsageError(
+            f"without keys everybody who reaches {service.host} sees everybody's history",
+            hint='set service.keys to "required", or service.host to 127.0.0.1',
+        )
+    return service.keys == "required" or not local
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls; `key` is None where keys are off, and then the caller is whoever the request names."""
+
+    key: Key | None
+
+    def acts_for(self, user: str | None) -> str | None:
+        """The person that a request is about, when it names `user` (None: nobody).
+
+        Raises:
+            Forbidden: the key is bound to somebody else.
+        """
+        if self.key is None or self.key.role == "operator":
+            return user
+        if user is not None and user != self.key.user:
+            raise Forbidden("this key is bound to another user", hint="leave the user out, or use an operator's key")
+        return self.key.user
+
+    def must_see(self, what: str, name: str, owner: str | None) -> None:
+        """Raises NotHere where the thing is somebody else's: that it exists is not said."""
+        if self.key is not None and self.key.role == "user" and owner != self.key.user:
+            raise no_such(what, name)
+
+
+async def caller_of(
+    engine: Annotated[Engine, Depends(engine_of)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Caller:
+    """The caller of a request, counted against the limit of their key.
+
+    Raises:
+        Unauthorised: a key is needed and there is none, or none that is in use.
+        TooMuch: the key has used up its share.
+    """
+    if not engine.keys_required:
+        return Caller(None)
+    return await run_in_threadpool(caller_with, engine, credentials.credentials if credentials else None)
+
+
+def caller_with(engine: Engine, secret: str | None, *, count: bool = True) -> Caller:
+    """The caller with this key (None: none was sent). `count`: whether it counts against the key's limit.
+
+    Raises:
+        Unauthorised, TooMuch: as `caller_of`.
+    """
+    if not engine.keys_required:
+        return Caller(None)
+    key = engine.keys.find(secret) if secret else None
+    if key is None:
+        said = "unknown or revoked key" if secret else "no key"
+        raise Unauthorised(said, hint="send Authorization: Bearer KEY; xdrec keys create makes one")
+    if count:
+        engine.rate.count(key.id)
+    return Caller(key)
+
+
+async def operator(request: Request, caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
+    """The caller, who must be an operator where keys are needed. Raises Forbidden."""
+    if caller.key is not None and caller.key.role != "operator":
+        raise Forbidden(f"{request.url.path} is for operators", hint="xdrec keys create --operator")
+    return caller
+
+
+Called = Annotated[Caller, Depends(caller_of)]
+Operated = Annotated[Caller, Depends(operator)]

@@ -1,0 +1,67 @@
+"""Prometheus metrics. Reads what requests and answers say of themselves, produces the text of /metrics.
+
+Each application has a registry of its own, so that two in one process do not count for each other.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from xdrec_agent.recommendation import Recommendation, Recommendations
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Metrics:
+    """What is counted and timed."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter("xdrec_requests", "Requests answered.", ("route", "status"), registry=registry)
+        self.seconds = Histogram(
+            "xdrec_request_seconds", "From request to the end of its answer.", ("route",), buckets=_SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self.in_flight = Gauge("xdrec_in_flight", "Recommendations and conversations at work.", registry=registry)
+        self.waiting = Gauge("xdrec_waiting", "Requests that wait for a turn.", registry=registry)
+        self.shed = Counter("xdrec_shed", "Requests turned away because too many waited.", registry=registry)
+        self.stages = Histogram(
+            "xdrec_stage_seconds", "Time of a stage of an answer.", ("stage",), buckets=_SECONDS, registry=registry
+        )
+        self.overhead = Histogram(
+            "xdrec_overhead_seconds", "Of a recommendation, what is none of its stages.", buckets=_SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self.answers = Counter(
+            "xdrec_answers", "Recommendations given.", ("target", "source", "arm"), registry=registry
+        )
+        self.degraded = Counter("xdrec_degraded", "Answers that are marked as degraded.", registry=registry)
+        self.explanations = Counter("xdrec_explanations", "Reasons given.", ("source",), registry=registry)
+        self.tokens = Counter("xdrec_llm_tokens", "Tokens to and from the model.", ("stage",), registry=registry)
+        self.feedback = Counter("xdrec_feedback", "What people did with items.", ("kind", "arm"), registry=registry)
+
+    def ranked(self, answer: Recommendations, arm: str) -> None:
+        """Count an answer."""
+        self.answers.labels(answer.target, answer.source, arm).inc()
+        if answer.degraded:
+            self.degraded.inc()
+
+    def explained(self, item: Recommendation) -> None:
+        """Count a reason."""
+        if item.explanation:
+            self.explanations.labels(item.explanation.source).inc()
+
+    def finished(self, answer: Recommendations, seconds: float) -> None:
+        """Note how long a complete answer took, `seconds` all in all."""
+        for stage, spent in answer.seconds.items():
+            self.stages.labels(stage).observe(spent)
+        for stage, usage in answer.usage.items():
+            self.tokens.labels(stage).inc(usage.prompt_tokens + usage.completion_tokens)
+        self.overhead.observe(max(0.0, seconds - sum(answer.seconds.values())))
+
+    def text(self) -> bytes:
+        """What a scrape gets."""
+        return generate_latest(self.registry)

@@ -1,0 +1,64 @@
+"""The server process. Reads settings, runs uvicorn until it is told to end, and lets finish what runs by then."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from contextlib import ExitStack
+
+import uvicorn
+
+from retrieval.errors import XDRecError
+from xdrec_agent.errors import PortTaken
+from xdrec_agent.service.app import create_app
+from xdrec_agent.service.logs import log_to_stderr
+from xdrec_agent.service.tracing import Traced, exported
+from xdrec_agent.settings import ServiceSettings, Settings
+
+_logger = logging.getLogger("xdrec.service")
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        PortTaken: something else listens there.
+        UsageError: from `create_app`.
+        SetupError, StoreError: the parts cannot be opened.
+    """
+    service = settings.service
+    log_to_stderr()
+    app = create_app(settings)
+    with ExitStack() as stack:
+        if service.tracing:
+            app.add_middleware(Traced, tracer=stack.enter_context(exported()))
+        listener = stack.enter_context(listening(service))
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(service.shutdown_s) or 1,
+        )
+        uvicorn.Server(config).run([listener])
+    failure: XDRecError | None = getattr(app.state, "failure", None)
+    if failure is not None:
+        raise failure
+
+
+def listening(service: ServiceSettings) -> socket.socket:
+    """A socket at the configured address, whose URL goes to the log. Raises PortTaken."""
+    listener = _listen(service.host, service.port)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    _logger.info("listening", extra={"fields": {"url": f"http://{shown}:{port}"}})
+    return listener
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as exc:
+        hint = "choose another with --port, or 0 for any that is free"
+        raise PortTaken(f"{host}:{port} cannot be listened on: {exc.strerror}", hint=hint) from exc

@@ -1,0 +1,70 @@
+"""Tracing. Reads `service.tracing`, produces OpenTelemetry spans of requests; an extra, and off by default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from retrieval.errors import SetupError
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+
+@contextmanager
+def exported() -> Iterator[Tracer]:
+    """A tracer whose spans go to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names; flushed at the end.
+
+    Raises:
+        SetupError: the extra is not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as exc:
+        raise SetupError(f"tracing needs a package: {exc}", hint="pip install 'xdrec[tracing]'") from exc
+    provider = TracerProvider(resource=Resource.create({"service.name": "xdrec"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    try:
+        yield provider.get_tracer("xdrec")
+    finally:
+        provider.shutdown()
+
+
+class Traced:
+    """A span for every request, with its route, its status and, where the caller sends one, its trace."""
+
+    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+        self._app = app
+        self._tracer = tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        from opentelemetry.propagate import extract
+        from opentelemetry.trace import SpanKind
+
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        with self._tracer.start_as_current_span(
+            scope["method"], context=extract(headers), kind=SpanKind.SERVER
+        ) as span:
+
+            async def noted(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    span.set_attribute("http.response.status_code", message["status"])
+                await send(message)
+
+            try:
+                await self._app(scope, receive, noted)
+            finally:
+                route = getattr(scope.get("route"), "path", "")
+                span.set_attribute("http.request.method", scope["method"])
+                span.set_attribute("http.route", route)
+                span.update_name(f"{scope['method']} {route}".strip())
