@@ -7,7 +7,7 @@ BIN := .venv/bin
 BENCH_DATA ?= ../shared/data
 NOT_PINNED := torch|torchvision|torchaudio|torchcodec|triton|nvidia-[^=]*
 
-.PHONY: help setup demo test lint types contracts unit bench-retrieval bench-rerank constraints clean
+.PHONY: help setup demo test lint types contracts unit bench-retrieval bench-rerank bench-service constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -49,6 +49,10 @@ endef
 bench-rerank: ## quality and cost of reranking, the 135M and the 1.5B on vLLM (hours on two cores; goes on if stopped)
 	$(call bench_model,smollm2-135m-instruct,--users 1008)
 	$(call bench_model,qwen2.5-coder-1.5b-instruct,--users 40 --latency 4 --saturation 12 --shuffles 0)
+
+bench-service: ## the service under load, without a model (a quarter of an hour)
+	@mkdir -p build/bench
+	$(BIN)/xdrec-eval bench service --data $(BENCH_DATA) --json build/bench/service.json
 
 constraints: ## pin what is installed now
 	@{ \

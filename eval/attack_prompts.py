@@ -36,6 +36,8 @@ _INNOCENT: Final = Item(
     categories=("fiction", "novel"),
     description="A year in a garden.",
 )
+_OTHER: Final = _INNOCENT.model_copy(update={"id": "other", "title": "Quiet Evenings"})
+"""Not the title that an invisible spoof would be shown as: namesakes are told apart in a reason."""
 _VOICES: Final = tuple(load_voice(language, "short") for language in languages())
 
 
@@ -56,8 +58,8 @@ def _list(item: Item) -> dict[str, Any]:
 
 
 def _reason(item: Item) -> dict[str, Any]:
-    candidate = Candidate(item=item, score=1, matches=tuple(_match(i) for i in (item, _INNOCENT)))
-    history = History(entries=tuple(HistoryEntry(item=i) for i in (item, _INNOCENT)))
+    candidate = Candidate(item=item, score=1, matches=tuple(_match(i) for i in (item, _OTHER)))
+    history = History(entries=tuple(HistoryEntry(item=i) for i in (item, _OTHER)))
     facts = [fact for voice in _VOICES for fact in voice.facts(gather(candidate, history, item.title, 2))]
     person = {"text": item.title, "source": "films", "target": "books"}
     return person | {"item": item, "title": item.title, "facts": facts, "wrong": (item.title,)}

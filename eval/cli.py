@@ -325,6 +325,37 @@ def bench_rerank_(
         write_report(found, json_)
 
 
+@bench.command("service")
+def bench_service_(
+    data: Annotated[Path, typer.Option(help="The folder amazon-three-domains, or the one it lies in.")],
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="At 40 recommendations a second, for latency and memory.")
+    ] = 10,
+    json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here, too.")] = None,
+) -> None:
+    """Latency, memory and behaviour beyond saturation of a real `xdrec serve`, under open-loop load, without a model.
+
+    \b
+    Example:
+      xdrec-eval bench service --data ../data/amazon-three-domains --json build/bench/service.json
+    """
+    from eval.bench_report import make_report, print_report, write_report
+    from eval.bench_service import measure_service
+    from eval.datasets import open_dataset
+    from retrieval.templates import load_template
+    from xdrec_agent import models
+    from xdrec_agent.assembly import open_encoder
+    from xdrec_agent.settings import load_settings
+
+    settings = load_settings()
+    models.pull(settings.encoder.model, settings.models_dir, offline=settings.offline)
+    with open_dataset(data, open_encoder(settings), load_template("item"), _say) as dataset:
+        found = make_report("service", measure_service(dataset, settings.models_dir, minutes, _say))
+    print_report(found, Console(highlight=False))
+    if json_ is not None:
+        write_report(found, json_)
+
+
 @dataclass(frozen=True)
 class _Bench:
     """What a measurement with a model needs."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from eval.explanations import ExplainReport, explained, report
+from eval.explanations import Explained, ExplainReport, explained, report
 from retrieval.errors import UsageError
 from xdrec_agent.session import open_recommender
 from xdrec_agent.settings import Settings
@@ -34,12 +34,16 @@ async def measured(
         rows, seconds = await explained(recommender, source, target, count, k, seed, say)
         client = recommender.explaining.client
     if out is not None:
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text("".join(f"{row.model_dump_json()}\n" for row in rows), encoding="utf-8")
-        except OSError as exc:
-            raise UsageError(f"cannot write {out}: {exc}", hint="name another file in --out") from exc
+        _write(rows, out)
     return report(rows, seconds, client.endpoint.model if client else None)
+
+
+def _write(rows: list[Explained], out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text("".join(f"{row.model_dump_json()}\n" for row in rows), encoding="utf-8")
+    except OSError as exc:
+        raise UsageError(f"cannot write {out}: {exc}", hint="name another file in --out") from exc
 
 
 def print_explanations(found: ExplainReport, console: Console) -> None:

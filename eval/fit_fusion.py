@@ -97,6 +97,7 @@ def fit_shipped(data: Dataset, made_by: str, hash_of_data: str, rng: np.random.G
 def fit_fusion(picks: Picks, made_by: str, hash_of_data: str, encoder: str) -> FusionFit:
     """The weights that make what people picked most probable."""
     both = np.concatenate([picks.says, picks.says * picks.liked[:, None, None]], axis=2).astype(np.float64)
+    both -= both[:, :1]  # differences alone matter: a source that says the same of all candidates says exactly nothing
     scale = both.std(axis=(0, 1)) + 1e-9
     both /= scale
     shares = picks.share / picks.share.sum()
@@ -105,8 +106,7 @@ def fit_fusion(picks: Picks, made_by: str, hash_of_data: str, encoder: str) -> F
         scores = both @ weights
         total = logsumexp(scores, axis=1)
         expected = np.einsum("pc,pcs->ps", np.exp(scores - total[:, None]), both)
-        slope = shares @ (expected - both[:, 0]) + 2 * _PENALTY * weights
-        return float(shares @ (total - scores[:, 0]) + _PENALTY * weights @ weights), slope
+        return float(shares @ total + _PENALTY * weights @ weights), shares @ expected + 2 * _PENALTY * weights
 
     found = minimize(loss, np.zeros(both.shape[2]), jac=True, method="L-BFGS-B").x / scale
     bases, slopes = found[: len(_NAMES)], found[len(_NAMES) :]

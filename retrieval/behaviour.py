@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -28,6 +29,8 @@ Preference = tuple[str, str, str, float]
 """User, domain, item id, preference in [-1, 1]."""
 
 FILE: Final = "behaviour.arrow"
+_PARTIAL: Final = f".{FILE}.partial"
+_LOCK: Final = "behaviour.lock"
 _ROWS: Final = 50_000
 
 
@@ -98,6 +101,12 @@ class Behaviour:
         theirs = pc.is_in(self._table["user"], value_set=pa.array(sorted(users), pa.string()))
         return type(self)(self._table.filter(pc.invert(theirs)))
 
+    def only(self, user: str) -> Self:
+        """This person alone."""
+        import pyarrow.compute as pc
+
+        return type(self)(self._table.filter(pc.equal(self._table["user"], user)))
+
     @cached_property
     def people(self) -> Mapping[str, int]:
         """User → number."""
@@ -132,18 +141,13 @@ class Behaviour:
 
 
 def write_behaviour(folder: Path, preferences: Iterable[Preference]) -> None:
-    """Write everybody's preferences (all of one person together) in place of what is there; a reader sees either."""
-    import pyarrow as pa
+    """Write everybody's preferences (all of one person together) in place of what is there; a reader sees either.
 
+    They are read under the lock: whoever is deleted meanwhile is forgotten after this, never brought back by it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{FILE}.{os.getpid()}"
-    try:
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, _schema()) as writer:
-            for batch in _batches(preferences):
-                writer.write_batch(batch)
-        os.replace(partial, folder / FILE)
-    finally:
-        partial.unlink(missing_ok=True)
+    with FileLock(folder / _LOCK):
+        _replace(folder, preferences)
 
 
 def behaviour_mark(folder: Path) -> object:
@@ -157,16 +161,33 @@ def behaviour_mark(folder: Path) -> object:
 
 def preferences_of(folder: Path, user: str) -> list[Preference]:
     """What is kept there about a user."""
-    return [row for row in Behaviour.open(folder) if row[0] == user]
+    return list(Behaviour.open(folder).only(user))
 
 
 def forget(folder: Path, user: str) -> int:
     """Remove a user from what is kept there; how many preferences went."""
-    everybody = Behaviour.open(folder)
-    others = everybody.without([user])
-    if len(others) < len(everybody):
-        write_behaviour(folder, others)
+    if not folder.is_dir():
+        return 0
+    with FileLock(folder / _LOCK):
+        (folder / _PARTIAL).unlink(missing_ok=True)  # of a run that was killed
+        everybody = Behaviour.open(folder)
+        others = everybody.without([user])
+        if len(others) < len(everybody):
+            _replace(folder, others)
     return len(everybody) - len(others)
+
+
+def _replace(folder: Path, preferences: Iterable[Preference]) -> None:
+    import pyarrow as pa
+
+    partial = folder / _PARTIAL
+    try:
+        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, _schema()) as writer:
+            for batch in _batches(preferences):
+                writer.write_batch(batch)
+        os.replace(partial, folder / FILE)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _schema() -> pa.Schema:

@@ -44,7 +44,7 @@ class Crowd:
     def popularity(self, target: Snapshot) -> Scores:
         """Logarithm of the people who touched each item, 1 for the most popular one; shape (items,)."""
         touched = np.log1p(self.likes(target).touched.astype(np.float32))
-        return np.asarray(self.reliability * touched / max(float(touched.max(initial=0)), 1.0), dtype=np.float32)
+        return np.asarray(self.reliability * touched / (float(touched.max(initial=0)) or 1.0), dtype=np.float32)
 
     def cooccurrence(self, liked: Mapping[Snapshot, Positions], target: Snapshot) -> Scores:
         """Logarithm of 1 + 100 times the sum of cosines with the liked rows; shape (items,), at least 0."""
@@ -74,7 +74,12 @@ class Crowd:
         everybody = np.zeros(len(self.behaviour.people), dtype=np.float32)
         everybody[self._sample] = weights
         share = self.likes(target).by_person.T @ everybody
-        return np.asarray(self.reliability * (np.log(share + _FAINT) - np.log(_FAINT)), dtype=np.float32)
+        return np.asarray(self.reliability * np.log1p(share / _FAINT), dtype=np.float32)
+
+    def above(self, target: Snapshot, rows: Positions) -> float:
+        """Share of the catalogue that fewer people touched than the median of these rows, in [0, 1); 0 without rows."""
+        touched = self.likes(target).touched
+        return float(np.mean(touched < np.median(touched[rows]))) if len(rows) else 0.0
 
     def likes(self, snapshot: Snapshot) -> Likes:
         """What people did in the snapshot's domain."""

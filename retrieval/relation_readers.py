@@ -49,7 +49,7 @@ WIKIDATA: Mapping[str, str] = MappingProxyType(
         "P155": "sequel_of",
         "P161": "has_actor",
         "P166": "won_award",
-        "P179": "same_series",
+        "P179": "part_of_series",
         "P655": "translated_by",
         "P737": "influenced_by",
         "P840": "set_in",

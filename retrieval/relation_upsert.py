@@ -29,7 +29,7 @@ _Thing = tuple[str | None, str]
 class RefusedTriple(NamedTuple):
     """A triple of a batch that was not written: its position in the batch, a constant reason, and what exactly."""
 
-    index: int
+    position: int
     reason: str
     detail: str
 
@@ -101,8 +101,8 @@ class RelationWriter:
         self, connection: sa.Connection, predicate: str, pairs: Sequence[tuple[int, int]], written: Written
     ) -> None:
         rows = [{"subject": s, "predicate": predicate, "object": o, "run": self._run} for s, o in dict.fromkeys(pairs)]
-        insert = self._db.insert(relations).on_conflict_do_nothing()
-        added = connection.execute(insert, rows).rowcount
+        insert = self._db.insert(relations).on_conflict_do_nothing().returning(relations.c.subject)
+        added = len(connection.execute(insert, rows).all())
         unchanged = 0
         if added < len(rows):
             old = [{"s": r["subject"], "o": r["object"]} for r in rows]

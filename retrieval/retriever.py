@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -34,6 +34,14 @@ _TEXT: Final = "text"
 
 Voices = dict[Source, Scores]
 """What each source says for each row of the target, weighted."""
+
+
+class _Chosen(NamedTuple):
+    """A row to be shown, and the one that scored so: of a series the first unread volume and the best-fitting one."""
+
+    row: int
+    scored: int
+    score: float
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,11 @@ class Retriever:
         fitted = self.fusion.for_person(liked.items, self.settings.sources, self.settings.popularity)
         return _Asked(query, target, liked, disliked, _open_to(query, target), weights or fitted)
 
+    def popularity(self, domain: str, ids: Sequence[str]) -> float:
+        """Share of the domain's catalogue that fewer people touched than the median of these items, in [0, 1)."""
+        target = self.index.snapshot(domain)
+        return self.crowd().above(target, target.rows(ids))
+
     def crowd(self) -> Crowd:
         """The other people that candidates are judged by."""
         if self._crowd is not None:
@@ -164,7 +177,7 @@ class Retriever:
         if asked.disliked and self.settings.dislike_weight:
             away = soft_maximum(some, asked.disliked, self.settings.temperature)
             said -= np.float32(self.settings.dislike_weight) * np.maximum(away, 0)
-        said *= np.float32(asked.weights[_TEXT])
+        said *= np.float32(asked.weights.get(_TEXT, 0))  # fitted weights may leave it out
         if everything:
             return said
         out = np.full(len(vectors), -np.inf, dtype=np.float32)
@@ -187,8 +200,8 @@ class Retriever:
         found = found[asked.mask[found]]
         return found if len(found) >= enough else rows
 
-    def _choose(self, target: Snapshot, rows: Positions, scores: Scores, mask: Mask, k: int) -> list[tuple[int, float]]:
-        """One edition a work, one volume a series (its first unread one), then diversity; at most k (row, score)."""
+    def _choose(self, target: Snapshot, rows: Positions, scores: Scores, mask: Mask, k: int) -> list[_Chosen]:
+        """One edition a work, one volume a series (its first unread one), then diversity; at most k."""
         enough = k if self.settings.diversity == 0 else len(rows)
         pool = k * _POOL
         kept = _one_a_work(target, *_top(rows, scores, pool), mask, enough)
@@ -199,9 +212,9 @@ class Retriever:
             return kept
         return _diverse(target, kept, k, self.settings.diversity)
 
-    def _candidates(self, asked: _Asked, chosen: Sequence[tuple[int, float]], voices: Voices) -> Iterator[Candidate]:
+    def _candidates(self, asked: _Asked, chosen: Sequence[_Chosen], voices: Voices) -> Iterator[Candidate]:
         target, liked = asked.target, asked.liked
-        rows = np.array([row for row, _ in chosen], dtype=np.int64)
+        rows = np.array([one.row for one in chosen], dtype=np.int64)
         ids = target.ids(rows)
         items = self.store.items(target.manifest.domain, ids)
         similarity = target.vectors[rows] @ liked.vectors.T
@@ -209,11 +222,11 @@ class Retriever:
         shares = parts / parts.sum(axis=1, keepdims=True)
         best = np.argsort(-shares, axis=1, kind="stable")[:, :_MATCHES]
         speaking = (best, np.take_along_axis(similarity, best, axis=1), np.take_along_axis(shares, best, axis=1))
-        for item_id, (row, score), *matches in zip(ids, chosen, *(m.tolist() for m in speaking), strict=True):
+        for item_id, one, *matches in zip(ids, chosen, *(m.tolist() for m in speaking), strict=True):
             item = items.get(item_id)
             if item is not None and item.available:  # else deleted or withdrawn after the last index run
-                said = {source: float(voice[row]) for source, voice in voices.items()}
-                yield Candidate(item=item, score=score, stages=said, matches=tuple(_matches(liked, *matches)))
+                said = {source: float(voice[one.scored]) for source, voice in voices.items()}
+                yield Candidate(item=item, score=one.score, stages=said, matches=tuple(_matches(liked, *matches)))
 
 
 def _total(voices: Voices) -> Scores:
@@ -239,16 +252,16 @@ def _top(rows: Positions, scores: Scores, k: int) -> tuple[Positions, Scores]:
     return rows[top], scores[top]
 
 
-def _one_a_work(target: Snapshot, rows: Positions, scores: Scores, mask: Mask, enough: int) -> list[tuple[int, float]]:
-    """(row, score) of the first unread volume of each series and the best edition of each work: the first `enough`."""
+def _one_a_work(target: Snapshot, rows: Positions, scores: Scores, mask: Mask, enough: int) -> list[_Chosen]:
+    """The first unread volume of each series and the best edition of each work: the first `enough`."""
     works: set[int] = set()
-    kept: list[tuple[int, float]] = []
+    kept: list[_Chosen] = []
     for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
         first = _first_unread(target, row, mask)
         work = int(target.works[first])
         if work not in works:
             works.add(work)
-            kept.append((first, score))
+            kept.append(_Chosen(first, row, score))
         if len(kept) == enough:
             break
     return kept
@@ -271,12 +284,12 @@ def _first_unread(target: Snapshot, row: int, mask: Mask) -> int:
     return int(series[mask[series]][0])
 
 
-def _diverse(target: Snapshot, kept: list[tuple[int, float]], k: int, diversity: float) -> list[tuple[int, float]]:
+def _diverse(target: Snapshot, kept: list[_Chosen], k: int, diversity: float) -> list[_Chosen]:
     """Maximal marginal relevance (Carbonell and Goldstein 1998): greedily (1-d)·score - d·nearest chosen."""
     if not kept:
         return []
-    vectors = target.vectors[np.array([row for row, _ in kept], dtype=np.int64)]
-    gain = (1 - diversity) * np.array([score for _, score in kept])
+    vectors = target.vectors[np.array([one.row for one in kept], dtype=np.int64)]
+    gain = (1 - diversity) * np.array([one.score for one in kept])
     nearest = np.full(len(kept), -1.0)
     open_ = np.ones(len(kept), dtype=bool)
     order: list[int] = []

@@ -200,14 +200,20 @@ def _suggested(store: TitleSource, domains: Sequence[str], key: str) -> list[tup
     for domain in domains:
         keys = store.title_keys(domain)
         texts = [text for text, _ in keys]
-        for _, score, position in process.extract(key, texts, scorer=_closeness, limit=_MANY):
+        # The library's own scorers choose what is worth the slower, mixed one.
+        near = {
+            position
+            for scorer in (fuzz.ratio, fuzz.token_set_ratio)
+            for _, _, position in process.extract(key, texts, scorer=scorer, limit=_MANY)
+        }
+        for position in near:
             item = (domain, keys[position][1])
-            scores[item] = max(score, scores.get(item, 0.0))
+            scores[item] = max(_closeness(key, texts[position]), scores.get(item, 0.0))
     close = [item for item, score in scores.items() if score >= _WORTH_PROPOSING]
-    return sorted(close, key=lambda item: -scores[item])[:NEAREST]
+    return sorted(close, key=lambda item: (-scores[item], item))[:NEAREST]
 
 
-def _closeness(written: str, key: str, **_: object) -> float:
+def _closeness(written: str, key: str) -> float:
     return 0.4 * fuzz.ratio(written, key) + 0.6 * fuzz.token_set_ratio(written, key)
 
 

@@ -61,10 +61,12 @@ def fondness(item: Row, taste: Row, links: Counter[str], rng: random.Random) -> 
 
 
 def drawn(items: Sequence[Row], taste: Row, links: Counter[str], size: Size, rng: random.Random) -> dict[str, int]:
-    """Item ids with ratings: the most liked, some from the middle, the least liked."""
+    """Item ids with ratings: every other one of the most liked, some of the others, the least liked."""
     order = [item["id"] for item in sorted(items, key=lambda item: -fondness(item, taste, links, rng))]
-    liked, least = order[: size.liked], order[len(order) - size.disliked :]
-    middling = rng.sample(order[size.liked : len(order) - size.disliked], size.middling)
+    rest, least = order[: -size.disliked], order[-size.disliked :]
+    liked = rest[: 2 * size.liked : 2]
+    others = [item for item in rest if item not in liked]
+    middling = rng.sample(others[len(others) // 2 :], size.middling)
     ratings = {item: 5 if place < size.liked // 2 or rng.random() < 0.3 else 4 for place, item in enumerate(liked)}
     return ratings | dict.fromkeys(middling, 3) | {item: rng.choice((1, 2)) for item in least}
 

@@ -170,8 +170,8 @@ KITCHEN_GROCERIES = Pack(
 FUNDS_INSURANCE = Pack(
     name="funds-insurance",
     headers={
-        "funds": "id,title,aliases,creators,categories,themes,risk_class,horizon_years,cost_percent,description",
-        "insurance": "id,title,aliases,creators,categories,themes,term_years,premium_month,excess,description",
+        "funds": "id,title,aliases,provider,categories,themes,risk_class,horizon_years,cost_percent,description",
+        "insurance": "id,title,aliases,provider,categories,themes,term_years,premium_month,excess,description",
     },
     optional=frozenset(),
     lists=_LISTS,
@@ -214,7 +214,7 @@ COURSES_PROJECTS = Pack(
     items={"courses": 80, "projects": 80},
     least_relations=60,
     least_people=15,
-    rated={"courses": _RATED, "projects": _RATED},
+    rated={"courses": _RATED, "projects": (9, 30)},
     years=(2021, 2025),
     predicates=frozenset({"requires"}),
     capitals=frozenset({"3d printing", "JavaScript", "Python", "SQL"}),

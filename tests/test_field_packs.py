@@ -267,7 +267,7 @@ def test_the_encoder_does_not_read_the_provider() -> None:
     template = load_template(str(pack.folder / "item.jinja"))
     for domain in pack.domains:
         row = pack.rows(domain)[0]
-        assert row["creators"] not in template.text(item=_item(domain, row))
+        assert row["provider"] not in template.text(item=_item(domain, row))
 
 
 def _item(domain: str, row: dict[str, str]) -> Item:
@@ -275,7 +275,7 @@ def _item(domain: str, row: dict[str, str]) -> Item:
         domain=domain,
         id=row["id"],
         title=row["title"],
-        creators=tuple(parts(row, "creators")),
+        attributes={"provider": row["provider"]},
         categories=tuple(parts(row, "categories")),
         description=row["description"],
     )

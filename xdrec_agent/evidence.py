@@ -65,7 +65,8 @@ class Evidence:
 
     def shared(self, label: str, *kinds: FactKind) -> tuple[str, ...]:
         """What a known item shares with the candidate, of these kinds, in the order of the facts."""
-        return tuple(v for fact in self.facts if fact.label == label and fact.kind in kinds for v in fact.values)
+        facts = (fact for fact in self.facts if fact.label == label and fact.kind in kinds)
+        return tuple(dict.fromkeys(v for fact in facts for v in fact.values))
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -115,9 +116,10 @@ def people(item: Item) -> tuple[str, ...]:
 
 def _facts(item: Item, known: Known, path: Path | None, ids: Iterator[str]) -> Iterator[Fact]:
     other = known.item
+    made = _common(item.creators, other.creators)
     shared: dict[FactKind, tuple[str, ...]] = {
-        "creator": tuple(_common(item.creators, other.creators)),
-        "person": tuple(_common(_cast(item), _cast(other))),
+        "creator": tuple(made),
+        "person": tuple(p for p in dict.fromkeys(_common(_cast(item), _cast(other))) if p not in made),
         "series": tuple(_common([item.series or ""], [other.series or "-"])),
         "theme": tuple(_common(item.themes, other.themes)),
         "category": tuple(_common(item.categories, other.categories)),

@@ -22,7 +22,8 @@ def plain_text(evidence: Evidence, voice: Voice) -> tuple[str, frozenset[str], t
         parts.append(voice.fact(told, evidence, _shown))
         labels.add(told.label)
     shared = {k.label: evidence.shared(k.label, "theme", "category")[:_TRAITS] for k in evidence.known}
-    leading = [known for known in evidence.known if shared[known.label]][: _ITEMS - len(parts)]
+    sharing = sorted((k for k in evidence.known if shared[k.label]), key=lambda k: k.label in labels)
+    leading = sharing[: _ITEMS - len(parts)]
     if leading:
         told_with = [
             say.with_.format(
@@ -31,7 +32,7 @@ def plain_text(evidence: Evidence, voice: Voice) -> tuple[str, frozenset[str], t
             )
             for known in leading
         ]
-        parts.append(say.shares.format(shared=voice.joined(told_with)))
+        parts.append(say.shares.format(shared=say.also.join(told_with)))
         labels |= {known.label for known in leading}
     traits = tuple(dict.fromkeys(t for known in leading for t in shared[known.label]))
     if not parts and evidence.known:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from retrieval import behaviour
 from retrieval.columns import INTERACTION_COLUMNS
 from retrieval.errors import BackendError, SetupError, UsageError
 from xdrec_agent.assembly import open_answers, open_dialogues, open_responses, open_store
@@ -141,6 +142,15 @@ def _may_be_of(row: object, user: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(user)}(?!\w)", str(row)) is not None
 
 
+def _behaviour(settings: Settings, user: str) -> list[Record]:
+    kept = behaviour.preferences_of(settings.index_dir, user)
+    return [{"domain": domain, "item": item, "preference": preference} for _, domain, item, preference in kept]
+
+
+def _forget_behaviour(settings: Settings, user: str) -> int:
+    return behaviour.forget(settings.index_dir, user)
+
+
 def _replies(settings: Settings, user: str) -> list[Record]:
     if not settings.responses_dir.is_dir():
         return []
@@ -203,6 +213,8 @@ def _delete_api_keys(settings: Settings, user: str) -> int:
 
 PLACES: Final[Mapping[str, Place]] = {
     "interactions": Place(_interactions, _delete_interactions),
+    # After the interactions: an index run that copies them is waited for, and the next one finds none.
+    "behaviour": Place(_behaviour, _forget_behaviour),
     "rejected_rows": Place(_rejected_rows, _delete_rejected_rows),
     "llm_replies": Place(_replies, _delete_replies),
     "answers": Place(_answers, _delete_answers),

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path as FilePath
-from typing import Final
+from typing import Final, TypeVar
 
-from retrieval.errors import UsageError
+from pydantic import Field
+
+from retrieval.errors import TemplateError, UsageError
 from retrieval.relations import Entity, Path
 from retrieval.templates import PromptTemplate, languages, load_template, load_yaml, plain, read_yaml, shipped_templates
 from retrieval.types import Frozen, Item
@@ -44,15 +46,19 @@ class Fallback(Frozen):
     related: str
     shares: str
     with_: str
+    also: str
     nearest: str
     text: str
 
 
 class OwnSentences(Frozen):
-    """A file of sentences for a field in which people do not "like" what they have; None: the language's own."""
+    """A file of sentences for a field in which people do not "like" what they have; others stay the language's."""
 
-    closed: Closed | None = None
-    fallback: Fallback | None = None
+    closed: dict[str, str] = Field(default_factory=dict)
+    fallback: dict[str, str] = Field(default_factory=dict)
+
+
+_Said = TypeVar("_Said", Closed, Fallback)
 
 
 class Sentences(Frozen):
@@ -113,6 +119,7 @@ class Voice:
 
     def joined(self, parts: Sequence[str]) -> str:
         """ "a", "a and b", "a, b and c"."""
+        parts = list(dict.fromkeys(parts))
         if len(parts) < 2:
             return "".join(parts)
         return self.sentences.comma.join(parts[:-1]) + self.sentences.and_ + parts[-1]
@@ -124,8 +131,10 @@ class Voice:
             text = self.chain(fact.path, evidence, show)
             return self.sentences.fallback.related.format(liked=self.quoted(known.item, show), relation=text)
         values = self.joined([self.value(fact, v, show) for v in fact.values[:_MOST]])
-        liked = self.quoted(known.item, show) if known else ""
-        return self.sentences.facts[fact.kind].format(item=self.quoted(evidence.item, show), liked=liked, values=values)
+        item, liked = self.quoted(evidence.item, show), self.quoted(known.item, show) if known else ""
+        if known and item == liked:
+            item, liked = self._kind(evidence.item.domain, item), self._kind(known.item.domain, liked)
+        return self.sentences.facts[fact.kind].format(item=item, liked=liked, values=values)
 
     def facts(self, evidence: Evidence) -> tuple[Phrased, ...]:
         """All facts as the model reads them."""
@@ -160,8 +169,12 @@ class Voice:
         name = called[entity.domain, entity.id]
         if sum(other == name for other in called.values()) < 2 or entity.domain is None:
             return name
-        noun = next(iter(self.words.nouns.get(entity.domain, ())), None)
-        return self.sentences.named.format(noun=noun, title=name) if noun else name
+        return self._kind(entity.domain, name)
+
+    def _kind(self, domain: str, title: str) -> str:
+        """A title with what it is the title of: "the film “Solaris”"."""
+        noun = next(iter(self.words.nouns.get(domain, ())), None)
+        return self.sentences.named.format(noun=noun, title=title) if noun else title
 
 
 @cache
@@ -188,9 +201,16 @@ def own_sentences(path: FilePath) -> OwnSentences:
 
 
 def reworded(voice: Voice, own: OwnSentences) -> Voice:
-    """The voice with these sentences in the places of the language's own."""
-    changes = {name: value for name in OwnSentences.model_fields if (value := getattr(own, name)) is not None}
-    return replace(voice, sentences=voice.sentences.model_copy(update=changes))
+    """The voice with these sentences in the places of the language's own. Raises TemplateError: there are no such."""
+    said = voice.sentences
+    changes = {"closed": _reworded(said.closed, own.closed), "fallback": _reworded(said.fallback, own.fallback)}
+    return replace(voice, sentences=said.model_copy(update=changes))
+
+
+def _reworded(shipped: _Said, own: dict[str, str]) -> _Said:
+    if unknown := sorted(own.keys() - type(shipped).model_fields.keys()):
+        raise TemplateError(f"no sentences {', '.join(unknown)}", hint="compare it with prompts/en/sentences.yaml")
+    return shipped.model_copy(update=own)
 
 
 def styles(language: str) -> tuple[str, ...]:

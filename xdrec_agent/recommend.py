@@ -18,8 +18,8 @@ from retrieval.retriever import Retriever
 from retrieval.templates import PromptTemplate
 from retrieval.types import Item, Query, Ranking
 from xdrec_agent.errors import LLMError
-from xdrec_agent.exclusions import excluding
 from xdrec_agent.evidence import PathFinder
+from xdrec_agent.exclusions import excluding
 from xdrec_agent.explain import ExplainContext, explain_one
 from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.phrases import Voice
@@ -29,6 +29,10 @@ from xdrec_agent.settings import ExclusionSettings, ExplainSettings, RerankSetti
 
 if TYPE_CHECKING:
     from retrieval.graph import RelationGraph
+
+
+_POPULAR = 0.9
+"""A list whose median item more people touched than this share of the catalogue is called popular."""
 
 
 @dataclass
@@ -81,17 +85,24 @@ class Recommender:
         self.explaining = ExplainContext(explain, templates["explain"], client, _paths(graph) if graph else None)
 
     async def recommend(
-        self, query: Query, *, explain: bool = True, language: str | None = None, style: str | None = None
+        self,
+        query: Query,
+        *,
+        explain: bool = True,
+        language: str | None = None,
+        style: str | None = None,
+        retrieved: Ranking | None = None,
     ) -> Recommendations:
         """The best `query.k` items of the target domain, with their reasons.
 
         Args:
             language, style: of the reasons; None: the configured ones.
+            retrieved: as `rank`.
 
         Raises:
             UsageError, SetupError, BackendError: from `rank` and `explain`; never an LLMError.
         """
-        answer = await self.rank(query)
+        answer = await self.rank(query, retrieved)
         if not explain:
             return answer
         start = perf_counter()
@@ -99,8 +110,18 @@ class Recommender:
             items = [item async for item in ready]
         return answer.completed(items, perf_counter() - start)
 
-    async def rank(self, query: Query) -> Recommendations:
+    async def retrieve(self, query: Query) -> Ranking:
+        """The candidates that are reranked. Raises: from the retriever."""
+        allowed = await asyncio.to_thread(excluding, query, self.exclusions, self.store)
+        pool = allowed.model_copy(update={"k": max(query.k, self.reranking.settings.candidates)})
+        # In a thread: some 20 ms of arithmetic, in which a service goes on listening.
+        return await asyncio.to_thread(self.retriever.rank, pool)
+
+    async def rank(self, query: Query, retrieved: Ranking | None = None) -> Recommendations:
         """The best `query.k` items of the target domain, without reasons.
+
+        Args:
+            retrieved: what `retrieve` gave for this query, perhaps on another machine; None: it is asked now.
 
         Raises:
             UsageError, SetupError, BackendError: from the retriever; never an LLMError.
@@ -109,10 +130,7 @@ class Recommender:
         if disclaimer := self.explaining.settings.disclaimers.get(query.target):
             trace.notes.append(disclaimer)  # every answer bears it, with reasons or without
         with trace.stage("retrieval"):
-            allowed = await asyncio.to_thread(excluding, query, self.exclusions, self.store)
-            pool = allowed.model_copy(update={"k": max(query.k, self.reranking.settings.candidates)})
-            # In a thread: some 20 ms of arithmetic, in which a service goes on listening.
-            retrieved = await asyncio.to_thread(self.retriever.rank, pool)
+            retrieved = retrieved or await self.retrieve(query)
         with trace.stage("rerank"):
             reranked = await self._rerank(query, retrieved, trace)
         places = {item_id: place for place, item_id in enumerate(retrieved.ids, 1)}
@@ -128,6 +146,7 @@ class Recommender:
             )
             for rank, c in enumerate(reranked.ranking.candidates[: query.k], 1)
         )
+        trace.notes += await asyncio.to_thread(_popular, self.retriever, query.target, items)
         return self._answer(query, reranked, items, trace)
 
     async def explain(
@@ -208,6 +227,20 @@ def _paths(graph: RelationGraph) -> PathFinder:
         return graph.paths([(item.domain, item.id) for item in starts], (end.domain, end.id))
 
     return paths
+
+
+def _popular(retriever: Retriever, target: str, items: Sequence[Recommendation]) -> list[str]:
+    """That a list holds what everybody likes, where that can be set otherwise."""
+    sources, factor = retriever.settings.sources, retriever.settings.popularity
+    if not factor or (sources is not None and "popularity" not in sources):
+        return []
+    share = retriever.popularity(target, [one.item.id for one in items])
+    if share <= _POPULAR:
+        return []
+    return [
+        f"these are popular: half of them were chosen by more people than {share:.0%} of {target};"
+        " retriever.popularity sets how much that counts"
+    ]
 
 
 async def _limits(context: RerankContext, reranked: Reranked) -> list[str]:

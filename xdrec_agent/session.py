@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from retrieval.graph import RelationGraph
 from retrieval.retriever import Retriever
-from xdrec_agent.assembly import load_templates, open_client, open_retriever, open_store
+from xdrec_agent.assembly import load_templates, open_client, open_relations, open_retriever, open_store
 from xdrec_agent.errors import ServerNotRunning
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.recommend import Recommender
@@ -37,7 +37,8 @@ async def open_recommender(settings: Settings) -> AsyncIterator[Recommender]:
             client = await stack.enter_async_context(open_client(settings))
         except ServerNotRunning as exc:
             no_client = f"{exc} (start it with: {exc.hint})"
-        yield make_recommender(settings, open_retriever(settings, store), client, no_client)
+        graph = RelationGraph(stack.enter_context(open_relations(settings)))
+        yield make_recommender(settings, open_retriever(settings, store), client, no_client, graph=graph)
 
 
 def make_recommender(

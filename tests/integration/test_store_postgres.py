@@ -14,7 +14,13 @@ import sqlalchemy as sa
 from store_contract import StoreContract, film
 
 from retrieval.errors import StoreError
+from retrieval.graph import RelationGraph
+from retrieval.relation_ingest import ingest_relations
+from retrieval.relation_store import RelationStore
 from retrieval.store import Store
+from retrieval.types import History, Query
+from xdrec_agent.answers import Answers
+from xdrec_agent.recommendation import Recommendation, Recommendations
 
 pytestmark = pytest.mark.integration
 
@@ -105,6 +111,45 @@ def test_two_writers_take_turns(store_url):
         for thread in threads:
             thread.join()
         assert (failures, store.generation("films")) == ([], 40)
+
+
+def test_relations_are_counted_kept_and_deleted_alike(store_url, tmp_path):
+    """What is new, as it was and repeated; a name becomes the item that it is; deletions take relations along."""
+    file = tmp_path / "triples.csv"
+    file.write_text("subject,predicate,object\n1,about,space\n1,about,space\n2,about,space\n3,about,1\n")
+    with Store.open(store_url) as store, RelationStore.open(store_url) as relations:
+        store.upsert_items([film("1"), film("2")], "run")
+        first = ingest_relations(relations, file)
+        assert (first.added, first.unchanged, first.repeated, first.apart) == (3, 0, 1, 0)
+        store.upsert_items([film("3")], "run")
+        again = ingest_relations(relations, file)
+        assert (again.added, again.unchanged, again.repeated) == (0, 3, 1)
+        graph = RelationGraph(relations)
+        assert [path.end.id for path in graph.paths([("films", "3")], ("films", "2"))] == ["2"]
+        store.delete_items("films", ["1"])
+        assert graph.paths([("films", "3")], ("films", "2")) == ()
+        assert len(list(relations.iter_relations())) == 1
+
+
+def test_answers_are_kept_and_forgotten_alike(store_url):
+    """Ids, order, events, and what goes with a person."""
+    query = Query(history=History(user="ada"), target="films", text="space")
+    given = Recommendations(
+        user="ada",
+        sources=(),
+        target="films",
+        items=(Recommendation(rank=1, item=film("1"), score=1, retrieval_rank=1),),
+        source="retrieval",
+    )
+    with Answers.open(store_url) as answers:
+        ids = [answers.keep(query, given, arm="ab"[n % 2]) for n in range(3)]
+        answers.add_event(ids[2], "films", "1", "rating", value=4)
+        assert answers.last().id == ids[2]
+        assert answers.get(ids[0]).query == query
+        assert [kept.id for kept in answers.iter_answers(arm="a")] == [ids[0], ids[2]]
+        assert [event.value for event in answers.iter_events()] == [4]
+        assert answers.delete_user("ada") == 3
+        assert list(answers.iter_events()) == []
 
 
 def test_unknown_database_is_a_store_error(server):

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.graph import ATTENUATION, DAMPING, RelationGraph
+from retrieval.graph import RelationGraph
 from retrieval.relation_ingest import ingest_relations
 from retrieval.relation_store import RelationStore
 from retrieval.relations import Entity
 from retrieval.types import Item
+from retrieval.walks import ATTENUATION, DAMPING
 
 
 class Relations:

@@ -136,7 +136,9 @@ def test_looking_makes_no_tables(url, tmp_path):
     Store.open(url).close()
     with Answers(url) as answers, pytest.raises(UsageError):
         answers.last()
-    tables = sqlite3.connect(tmp_path / "store.sqlite").execute("select name from sqlite_master").fetchall()
+    connection = sqlite3.connect(tmp_path / "store.sqlite")
+    tables = connection.execute("select name from sqlite_master").fetchall()
+    connection.close()
     assert ("answers",) not in tables
 
 

@@ -118,6 +118,21 @@ def test_deleting_a_person_reaches_every_place_and_nobody_else(xdrec, home):
 
 
 @pytest.mark.usefixtures("filled")
+def test_a_deletion_reaches_what_an_index_copied(xdrec, home):
+    """What an index run copied of a person is exported and deleted with the rest; other people's stays."""
+    with (
+        Store.open(f"sqlite:///{home / 'store.sqlite'}") as store,
+        Index(home / "index", WordEncoder(), load_template("item"), IndexSettings()) as index,
+    ):
+        index.build(store, "films")
+    copied = [{"domain": "films", "item": "a", "preference": 1.0}]
+    assert json.loads(xdrec("users", "export", "ada").stdout)["behaviour"] == copied
+    assert "behaviour: 1 deleted" in xdrec("users", "delete", "ada", "--yes").stdout
+    assert all(b"ada" not in file.read_bytes() for file in (home / "index").glob("*behaviour*"))
+    assert json.loads(xdrec("users", "export", "bob").stdout)["behaviour"] == [copied[0] | {"preference": 0.5}]
+
+
+@pytest.mark.usefixtures("filled")
 def test_nobody_is_deleted_without_a_yes(xdrec):
     """A no at the question leaves everything as it was."""
     assert xdrec("users", "delete", "ada", stdin="n\n").exit_code == 1

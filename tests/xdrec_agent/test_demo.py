@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from retrieval.errors import DataError, UsageError
+from retrieval.errors import DataError, TemplateError, UsageError
 from xdrec_agent.cli import app
 from xdrec_agent.demo import find_pack, load_pack
+from xdrec_agent.phrases import OwnSentences, load_voice, own_sentences, reworded
 from xdrec_agent.settings import ExclusionSettings, Settings
 
 NAMES = ["conditions-wellness", "courses-projects", "films-books", "funds-insurance", "kitchen-groceries"]
@@ -100,3 +101,15 @@ def test_a_filter_that_is_no_pair_is_refused(option):
     done = CliRunner().invoke(app, ["recommend", "--from", "a", "--to", "b", "--like", "x", option, "nuts"])
     assert done.exit_code == 2
     assert f"{option} 'nuts' is not NAME=VALUE" in done.stderr
+
+
+def test_own_sentences_replace_some_and_may_not_be_misspelt(elsewhere):
+    """What a file of sentences does not name stays as the language has it; an unknown name is an error."""
+    voice = load_voice("en", "short")
+    file = elsewhere / "own.yaml"
+    file.write_text('closed: {text: "{item} may suit you."}\n', encoding="utf-8")
+    said = reworded(voice, own_sentences(file)).sentences
+    assert said.closed.text == "{item} may suit you."
+    assert (said.closed.nearest, said.fallback) == (voice.sentences.closed.nearest, voice.sentences.fallback)
+    with pytest.raises(TemplateError, match="no sentences txt"):
+        reworded(voice, OwnSentences(closed={"txt": "x"}))

@@ -35,7 +35,7 @@ def connect(fake, endpoint=None):
     )
 
 
-def put_state(settings, *, started, ready=True, served_name="smollm2-135m-instruct"):
+def put_state(settings, *, started, ready=True, served_name="smollm2-135m-instruct", adapters=()):
     """A state file that names this test's own process as the server."""
     settings.server_dir.mkdir(parents=True)
     state = ServerState(
@@ -46,6 +46,7 @@ def put_state(settings, *, started, ready=True, served_name="smollm2-135m-instru
         model="/models/x",
         log="/tmp/x.log",
         ready=ready,
+        adapters=adapters,
     )
     (settings.server_dir / STATE).write_text(state.model_dump_json())
 
@@ -113,6 +114,18 @@ def test_the_managed_server_is_found(tmp_path):
     assert endpoint.managed
     assert (endpoint.base_url, endpoint.key) == ("http://127.0.0.1:8417/v1", "secret")
     assert "secret" not in repr(endpoint)
+
+
+def test_an_adapter_answers_under_its_own_name(tmp_path):
+    """Requests name the adapter that the settings choose, and what is learnt about it is kept apart."""
+    chosen, plain = settings_of(tmp_path, adapter="taste"), settings_of(tmp_path)
+    put_state(chosen, started=now_started(), adapters=("taste",))
+    assert (resolve_endpoint(chosen).model, resolve_endpoint(plain).model) == ("taste", "smollm2-135m-instruct")
+    assert resolve_endpoint(chosen).notes != resolve_endpoint(plain).notes
+    with pytest.raises(ServerNotRunning, match="does not serve the adapter other"):
+        resolve_endpoint(settings_of(tmp_path, adapter="other"))
+    elsewhere = settings_of(tmp_path, adapter="taste", base_url="http://127.0.0.1:1/v1")
+    assert resolve_endpoint(elsewhere).model == "taste"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import zlib
 
@@ -105,6 +106,42 @@ async def test_a_known_user_gets_explained_books_and_none_they_have(retriever):
     assert not answer.degraded
 
 
+async def test_ranking_and_explaining_can_be_had_apart(retriever):
+    """First the order without reasons, then each item with its reason; put together they are the whole answer."""
+    templates = {task: load_template(task) for task in ("rerank", "judge", "explain")}
+    rerank = RerankSettings(strategy="identity")
+    made = Recommender(retriever, None, rerank=rerank, explain=ExplainSettings(), templates=templates)
+    query = ask(retriever)
+    answer = await made.rank(query)
+    assert [r.explanation for r in answer.items] == [None] * 4
+    ready = [item async for item in made.explain(query, answer, language="zh")]
+    assert sorted(r.rank for r in ready) == [1, 2, 3, 4]
+    whole = answer.completed(reversed(ready), 1.5)
+    assert [r.item for r in whole.items] == [r.item for r in answer.items]
+    assert {r.explanation.language for r in whole.items} == {"zh"}
+    assert whole.seconds["explain"] == 1.5
+    with pytest.raises(UsageError, match="no templates for language"):
+        _ = [item async for item in made.explain(query, answer, language="xx")]
+
+
+async def test_closing_the_reasons_gives_up_the_models_work(retriever):
+    """Who stops listening does not keep the server busy."""
+    hangs = fake_llm.Hangs()
+    fake = FakeLLM()
+    fake.then(*[hangs] * 4)
+    templates = {task: load_template(task) for task in ("rerank", "judge", "explain")}
+    client = LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client(), sleep=no_nap)
+    async with client:
+        rerank = RerankSettings(strategy="identity")
+        made = Recommender(retriever, client, rerank=rerank, explain=ExplainSettings(), templates=templates)
+        query = ask(retriever)
+        listening = asyncio.create_task(anext(made.explain(query, await made.rank(query))))
+        await hangs.begun.wait()
+        listening.cancel()
+        await asyncio.wait([listening])
+        await hangs.cancelled.wait()
+
+
 async def test_seconds_tokens_and_templates_are_reported_by_stage(retriever):
     """Every result says what it cost and which templates made it."""
     answer = await recommend(retriever, FakeLLM(), ask(retriever), weight=0.5)
@@ -153,6 +190,31 @@ async def test_an_endpoint_that_can_do_less_is_used_and_that_is_noted(retriever)
     answer = await recommend(retriever, fake, ask(retriever), explain=False, weight=0.5)
     assert not answer.degraded
     assert "most probable tokens only" in answer.notes[0]
+
+
+async def test_a_popular_list_is_noted_where_popularity_counts(retriever):
+    """If most of a list is what everybody likes, a note says so and how to set it; elsewhere it does not."""
+
+    class Liked(Retriever):
+        """Says of every list that so much of the catalogue is less popular."""
+
+        share = 0.95
+
+        def popularity(self, domain, ids):
+            assert (domain, len(ids)) == ("books", 4)
+            return self.share
+
+    async def notes(share=0.95, **settings):
+        made = Liked(retriever.store, retriever.index, RetrieverSettings(**settings))
+        made.share = share
+        return (await recommend(made, None, ask(retriever), explain=False, strategy="identity")).notes
+
+    (note,) = await notes()
+    assert "more people than 95% of books" in note
+    assert "retriever.popularity" in note
+    assert await notes(share=0.9) == ()
+    assert await notes(popularity=0) == ()
+    assert await notes(sources=("text", "words")) == ()
 
 
 def test_titles_said_now_replace_what_is_stored(retriever):

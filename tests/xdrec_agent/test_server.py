@@ -137,6 +137,15 @@ def test_up_does_not_replace_another_model(model, settings, state_dir):
     assert server.status(state_dir).state == state
 
 
+def test_up_does_not_replace_other_adapters(model, settings, state_dir):
+    """A running server goes on with the adapters that it has; the hint says how to change them."""
+    start(model, settings, state_dir)
+    more = settings.model_copy(update={"adapters": {"taste": Path("taste")}})
+    with pytest.raises(SetupError, match="with no adapters") as raised:
+        start(model, more, state_dir)
+    assert raised.value.hint == "xdrec llm down"
+
+
 def test_a_taken_port_is_refused_by_name(model, settings, state_dir):
     """Nothing is started on a port that somebody uses; the message names the port and the program."""
     with socket.socket() as other:

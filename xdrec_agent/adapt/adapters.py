@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from retrieval.errors import DataError, UsageError
 from retrieval.types import Frozen
 from xdrec_agent.adapt.checkpoint import written
-from xdrec_agent.adapt.lora import Device, TrainedModel, load_base, wrapped
+from xdrec_agent.adapt.lora import Device, TrainedModel, load_base, require_peft, wrapped
 from xdrec_agent.model_manifest import ModelManifest, WeightFile
 from xdrec_agent.rerank.listwise import PREFIX
 from xdrec_agent.rerank.prompt import LABELS
@@ -180,13 +180,14 @@ def load_adapter(folder: Path, base_folder: Path, base: BaseModelId, *, device: 
     Raises:
         UsageError: the adapter is for another base model or other labels.
         DataError: its weights cannot be read.
+        SetupError: peft is not installed.
     """
-    from peft import PeftModel
     from safetensors import SafetensorError
 
     read_manifest(folder).check(base)
+    peft = require_peft()
     try:
-        whole = PeftModel.from_pretrained(load_base(base_folder, device), str(folder), is_trainable=False)
+        whole = peft.PeftModel.from_pretrained(load_base(base_folder, device), str(folder), is_trainable=False)
     except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
         raise DataError(f"the adapter {folder} cannot be read: {exc}", hint="train it again: xdrec adapt llm") from exc
     return wrapped(whole)

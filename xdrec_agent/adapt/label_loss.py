@@ -35,7 +35,8 @@ def label_scores(model: TrainedModel, group: TokenGroup, label_ids: Sequence[int
     hidden = model.decoder(input_ids=rests.to(model.device), past_key_values=cache, use_cache=True).last_hidden_state
     last = torch.tensor([len(tokens) - 1 for tokens in group.rests], device=model.device)
     answer = hidden[torch.arange(len(group.rests), device=model.device), last]
-    return answer.float() @ model.head[list(label_ids[: group.size])].float().T
+    scores: torch.Tensor = answer.float() @ model.head[list(label_ids[: group.size])].float().T
+    return scores
 
 
 def list_loss(scores: torch.Tensor, positives: Sequence[Sequence[int]]) -> torch.Tensor:

@@ -68,7 +68,7 @@ class ListPrompts:
             prefix=found[0][:shared],
             rests=tuple(tokens[shared:] for tokens in found),
             positives=tuple(drawn.positives for drawn in group.lists),
-            size=min(len(drawn.candidates) for drawn in group.lists),
+            size=len(group.lists[0].candidates),
         )
 
     def _encode(self, chat: Chat) -> tuple[int, ...]:

@@ -92,7 +92,7 @@ def open_for_training(folder: Path, shape: LoraShape, *, device: Device = "auto"
     if shape.layers and shape.layers > number:
         raise UsageError(f"the model has {number} layers, not {shape.layers}", hint="leave --layers out")
     last = list(range(number - shape.layers, number)) if shape.layers else None
-    peft = _peft()
+    peft = require_peft()
     config = peft.LoraConfig(
         r=shape.rank,
         lora_alpha=2 * shape.rank,
@@ -149,7 +149,8 @@ def wrapped(whole: Any) -> TrainedModel:
     return TrainedModel(whole, base.base_model, base.get_output_embeddings().weight.detach(), base.device)
 
 
-def _peft() -> Any:
+def require_peft() -> Any:
+    """The package peft. Raises SetupError if it is not installed."""
     try:
         import peft
     except ImportError as exc:

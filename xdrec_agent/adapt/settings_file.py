@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from retrieval.errors import UsageError
+from retrieval.errors import SetupError, UsageError
 from xdrec_agent.adapt.checkpoint import written
 
 Value = str | dict[str, str] | None
@@ -17,11 +17,14 @@ def set_llm(path: Path, values: Mapping[str, Value]) -> None:
 
     Raises:
         UsageError: the file is not TOML.
+        SetupError: tomlkit is not installed.
         BackendError: it cannot be written; it stays as it was.
     """
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
+    try:
+        import tomlkit
+        from tomlkit.exceptions import TOMLKitError
+    except ImportError as exc:
+        raise SetupError("tomlkit is not installed", hint="pip install 'xdrec[adapt]'") from exc
     try:
         document = tomlkit.parse(path.read_text(encoding="utf-8") if path.is_file() else "")
     except (TOMLKitError, UnicodeDecodeError) as exc:

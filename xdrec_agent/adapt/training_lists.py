@@ -88,6 +88,10 @@ class Catalogue:
         place = self._places.get(item_id)
         return 0 if place is None else int(self.counts[place])
 
+    def unknown(self, known: Collection[str]) -> int:
+        """How many items there are besides the known ones."""
+        return len(self.items) - sum(item_id in self._places for item_id in known)
+
     def others(self, like: str, known: Collection[str], n: int, rng: np.random.Generator) -> list[Item]:
         """At most `n` items of the count of `like`, none of them known."""
         order = nearest_counts(self.counts, self.count(like), rng)
@@ -164,10 +168,11 @@ def draw_group(
     per_list = max(1, min(shape.positives, size // 4))
     order = rng.permutation(len(liked))[: shape.lists * per_list]
     parts = np.array_split(order, min(shape.lists, -(-len(order) // per_list)))
-    lists = [_draw_list([liked[i] for i in part], known, catalogue, size, rng) for part in parts]
-    shortest = min(len(drawn.candidates) for drawn in lists)
-    if shortest <= max(len(part) for part in parts):
+    # All lists of a group are of one size, so a small catalogue makes all of them shorter.
+    size = min(size, catalogue.unknown(known) + min(map(len, parts)))
+    if size <= max(map(len, parts)):
         return None
+    lists = (_draw_list([liked[i] for i in part], known, catalogue, size, rng) for part in parts)
     return ListGroup(query, tuple(lists))
 
 

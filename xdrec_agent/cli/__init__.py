@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "llm": "xdrec_agent.cli.llm:app",
     "adapt": "xdrec_agent.cli.adapt:app",
     "enrich": "xdrec_agent.cli.enrich:enrich",
+    "batch": "xdrec_agent.cli.batch:app",
     "users": "xdrec_agent.cli.users:app",
     "serve": "xdrec_agent.cli.serve:serve",
     "keys": "xdrec_agent.cli.keys:app",

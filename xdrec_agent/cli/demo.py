@@ -70,7 +70,9 @@ def _catalogues(configured: Settings, folder: Path, described: DemoPack, steps: 
         if described.relations is not None:
             with open_relations(configured) as relations:
                 found = ingest_relations(relations, folder / described.relations)
-            steps.print(f"relations: {described.relations}, {found.rows} rows, {found.added} new, {found.rejected} rejected")
+            steps.print(
+                f"relations: {described.relations}, {found.rows} rows, {found.added} new, {found.rejected} rejected"
+            )
         for domain in described.catalogues:
             with steps.status(f"{domain}: embedding") as status:
                 built = index.build(

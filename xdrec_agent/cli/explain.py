@@ -52,8 +52,8 @@ def explain(
       xdrec explain --last --why-not Dune --lang zh
       xdrec explain --last --without "Blade Runner" --json
     """
-    if last and answer is not None and rank is None and answer.isdecimal():
-        answer, rank = None, int(answer)
+    if last and rank is None and (answer or "").isdecimal():
+        answer, rank = None, int(answer or "")
     if last == (answer is not None):
         raise UsageError("name one answer", hint="xdrec explain ANSWER_ID, or xdrec explain --last")
     if sum(chosen is not None for chosen in (over, why_not, without)) > 1:
@@ -138,7 +138,8 @@ def _retriever(configured: Settings) -> Iterator[Retriever]:
 
 def _drawn(kept: KeptAnswer, rank: int, told_in: Teller, paths: PathFinder) -> tuple[str, str]:
     """The evidence of an item as SVG and as Mermaid."""
-    from xdrec_agent.picture import mermaid, picture, svg
+    from xdrec_agent.picture import mermaid, picture
+    from xdrec_agent.picture_svg import svg
     from xdrec_agent.reasons.why import evidence_of, ranked
 
     drawn = picture(evidence_of(kept, ranked(kept, rank), paths), told_in.voice)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from retrieval.fusion import SOURCES
 from retrieval.templates import visible
 from retrieval.types import Item, Query
 from xdrec_agent.recommendation import Recommendation, Recommendations
@@ -17,6 +18,9 @@ _SOURCES: Final = {
     "repaired": "written by the model, corrected and checked",
     "evidence": "from the catalogue's facts",
 }
+
+_LEAST: Final = 0.05
+"""Share of the score from which a source is named."""
 
 
 def print_recommendations(answer: Recommendations, query: Query, console: Console | None = None) -> None:
@@ -50,7 +54,15 @@ def _heading(answer: Recommendations, query: Query) -> Text:
 
 def _line(entry: Recommendation) -> Text:
     line = Text(f"{entry.rank:>2}  ").append(visible(entry.item.title), style="bold cyan").append(_by(entry.item))
-    return line.append(f"  retriever: {entry.retrieval_rank}", style="dim")
+    return line.append(f"  retriever: {entry.retrieval_rank}{_speaking(entry)}", style="dim")
+
+
+def _speaking(entry: Recommendation) -> str:
+    """Who speaks for the item, and how much of what is said is theirs; nothing where one source says it all."""
+    said = {name: entry.stages[name] for name in SOURCES if entry.stages.get(name, 0) > 0}
+    total = sum(said.values())
+    shares = sorted(((value / total, name) for name, value in said.items() if value / total >= _LEAST), reverse=True)
+    return f" ({', '.join(f'{name} {share:.0%}' for share, name in shares)})" if len(shares) > 1 else ""
 
 
 def _by(item: Item) -> str:

@@ -34,6 +34,7 @@ def recommend(
     where: Annotated[Texts | None, typer.Option(metavar="NAME=VALUE", help="Only with this attribute.")] = None,
     not_where: Annotated[Texts | None, typer.Option(metavar="NAME=VALUE", help="Never with this attribute.")] = None,
     diversity: Annotated[float | None, typer.Option(min=0, max=1, help="0: relevance alone, to 1: variety.")] = None,
+    popularity: Annotated[float | None, typer.Option(min=0, help="Factor of what everybody likes; 0: out.")] = None,
     rerank: Annotated[str | None, typer.Option(metavar="STRATEGY", help=_STRATEGIES)] = None,
     judge: Annotated[str | None, typer.Option(help="Whose judgement hybrid mixes in; default: the fitted one.")] = None,
     weight: Annotated[float | None, typer.Option(min=0, max=1, help="Of the judge in hybrid.")] = None,
@@ -70,7 +71,7 @@ def recommend(
     )
     configured = _overridden(
         settings(),
-        retriever={"diversity": diversity},
+        retriever={"diversity": diversity, "popularity": popularity},
         rerank={
             "strategy": rerank,
             "judge": judge,

@@ -185,7 +185,8 @@ class Conversation:
                     async for explained in ready:
                         yield Explained(item=explained)
             elif step.act == "why_not":
-                yield Said(text=await asyncio.to_thread(why_not, item, query, state, self.recommender.retriever))
+                retriever, rules = self.recommender.retriever, self.recommender.exclusions
+                yield Said(text=await asyncio.to_thread(why_not, item, dialogue, retriever, rules))
             else:
                 yield Said(text=words.why_none.format(title=titled(ref, state.language)))
 

@@ -31,7 +31,7 @@ _POSSESSIVE: Final = re.compile(
 )
 _NO_NAME: Final = re.compile(rf"(?P<no>\b(?i:no(?: more)?|not|enough|except|avoid|skip|without)\s+){_NAMES}")
 _ALONE: Final = re.compile(
-    rf"(?:^|[.?!]\s*)(?P<no>$^)?(?:(?:[Mm]aybe|[Pp]erhaps|(?:[Hh]ow|[Ww]hat) about)\s+)?{_NAMES}\s*(?=$|[.?!])"
+    rf"(?:^|[.?!,，]\s*)(?P<no>$^)?(?:(?:[Mm]aybe|[Pp]erhaps|(?:[Hh]ow|[Ww]hat) about)\s+)?{_NAMES}\s*(?=$|[.?!])"
 )
 _HAN_BY: Final = re.compile(
     r"(?P<no>不要|别)?(?:有没有|想看|想读|要|推荐|来点|来本|来部|看看)?(?P<name>[A-Za-z][\w .'-]*"
@@ -95,8 +95,8 @@ def _full_names(name: str, words: DomainWords) -> tuple[str, ...]:
     key = normalise(name)
     if found := words.creators.get(key):
         return tuple(sorted(found))
-    parts = set(key.split())
-    return tuple(sorted(full for full in words.works if len(parts) > 1 and parts <= set(normalise(full).split())))
+    parts = [words.name_parts.get(part, set()) for part in key.split()]
+    return tuple(sorted(set.intersection(*parts))) if len(parts) > 1 else ()
 
 
 def _nearest_creators(name: str, words: DomainWords) -> list[str]:

@@ -50,6 +50,7 @@ _CAPITAL: Final = re.compile(
     r"|von)(?:\s+(?:[A-Z0-9][\w'’.:,-]*|of|the|a|an|and|in|on|for|to|with|at|de|la|le|von|&))*$"
 )
 _MOST_WORDS: Final = 9
+_MOST_CHUNKS: Final = 16  # of one turn: each may be compared with every title
 _PRONOUNS: Final = frozenset({"i", "we", "you", "they", "he", "she"})
 _SURE: Final = re.compile(r"lov|ador|watched|seen|hat|enjoy|liked|dug|超爱|最爱|看过|读过|喜欢", re.I)
 _MOVES: Final = re.compile(r"觉得|推荐|换一?[批个]|给我|有没有|来几|很|真的|挺|请|帮|看看|谢谢|哈哈")
@@ -62,7 +63,8 @@ _MASKED: Final = re.compile(MARK)
 
 def find_leftovers(masked: Masked, lexicon: Lexicon, domains: Sequence[str]) -> Masked:
     """The masked text with misspelled and unknown titles masked too. Raises StoreError."""
-    places = []
+    places: list[tuple[int, int, Mention]] = []
+    looked_at = 0
     for clause in masked.clauses():
         cues = cues_of(clause.text)
         if any(cue.role in {"unseen", "tell", "why"} for cue in cues):
@@ -70,6 +72,9 @@ def find_leftovers(masked: Masked, lexicon: Lexicon, domains: Sequence[str]) -> 
         for start, end, cue in _slots(clause, cues):
             taken = 0
             for first, last, is_whole in _chunks(clause.text, start, end):
+                looked_at += 1
+                if looked_at > _MOST_CHUNKS:
+                    return masked.with_more(places)
                 mention = _judged(clause.text[first:last], cue, clause, lexicon, domains)
                 if mention is not None and mention.kind == "unknown" and _MOVES.search(mention.text):
                     continue
@@ -113,6 +118,8 @@ def _judged(chunk: str, cue: Cue | None, clause: Clause, lexicon: Lexicon, domai
     words = chunk.split()
     if _MASKED.search(chunk) or len(words) > _MOST_WORDS or not normalise(chunk):
         return None
+    if _LIMITS.match(chunk):  # "nothing after 1990" is a limit, found elsewhere
+        return None
     if normalise(chunk) in CATEGORIES or any(normalise(chunk) in lexicon.of(d).categories for d in domains):
         return None
     if _is_close(chunk, words) and (ids := look_up(chunk, lexicon, domains)):
@@ -137,7 +144,7 @@ def _is_creator(chunk: str, lexicon: Lexicon, domains: Sequence[str]) -> bool:
 
 def _is_unknown(chunk: str, words: Sequence[str], cue: Cue | None, *, whole: bool) -> bool:
     """Whether a chunk that is no catalogue's title is meant as one."""
-    if words[0].casefold() in _PRONOUNS | POINTING - {"z", "m"} or _GENERIC.search(chunk) or _LIMITS.match(chunk):
+    if words[0].casefold() in _PRONOUNS | POINTING - {"z", "m"} or _GENERIC.search(chunk):
         return False
     if HAN.search(chunk):
         return cue is not None and 2 <= len(chunk) <= 14

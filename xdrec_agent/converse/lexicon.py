@@ -31,6 +31,8 @@ class DomainWords:
 
     generation: int
     keys: list[tuple[str, str]] = field(default_factory=list)
+    han_keys: list[tuple[str, str]] = field(default_factory=list)
+    latin_keys: list[tuple[str, str]] = field(default_factory=list)
     titles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     spelled: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Titles that hold a number, with digits."""
@@ -49,6 +51,8 @@ class DomainWords:
     """Series key → (volume, item id), by volume."""
     creators: dict[str, set[str]] = field(default_factory=dict)
     """Key of a full name or its last word → full names."""
+    name_parts: dict[str, set[str]] = field(default_factory=dict)
+    """A word of a name → full names that have it."""
     works: dict[str, list[str]] = field(default_factory=dict)
     """Creator → item ids."""
     categories: dict[str, str] = field(default_factory=dict)
@@ -108,6 +112,27 @@ class Lexicon:
         return self.store.items(domain, ids)
 
 
+class OneScript:
+    """A lexicon whose titles are those with Chinese characters, or those without: nothing else can be like a text."""
+
+    def __init__(self, lexicon: Lexicon, *, han: bool) -> None:
+        self._lexicon = lexicon
+        self._han = han
+
+    def title_keys(self, domain: str) -> list[tuple[str, str]]:
+        """The (key, item id) pairs of the script."""
+        words = self._lexicon.of(domain)
+        return words.han_keys if self._han else words.latin_keys
+
+    def item_ids_by_title(self, domain: str, key: str) -> tuple[str, ...]:
+        """Ids of the items that have this key."""
+        return self._lexicon.item_ids_by_title(domain, key)
+
+    def items(self, domain: str, ids: Iterable[str]) -> dict[str, Item]:
+        """The items with these ids."""
+        return self._lexicon.items(domain, ids)
+
+
 def squeezed(key: str) -> str:
     """A key without spaces, as Chinese titles are looked up."""
     return key.replace(" ", "")
@@ -119,6 +144,8 @@ def _read(store: Store, domain: str, generation: int) -> DomainWords:
     for key, item_id in words.keys:
         titles.setdefault(key, []).append(item_id)
     words.titles = {key: tuple(sorted(ids)) for key, ids in titles.items()}
+    words.han_keys = [pair for pair in words.keys if HAN.search(pair[0])]
+    words.latin_keys = [pair for pair in words.keys if not HAN.search(pair[0])]
     words.spelled = {digits: ids for key, ids in words.titles.items() if (digits := with_digits(key))}
     words.han = {squeezed(key): ids for key, ids in words.titles.items() if HAN.search(key)}
     series: dict[str, list[tuple[float, str]]] = {}
@@ -126,7 +153,7 @@ def _read(store: Store, domain: str, generation: int) -> DomainWords:
     short: dict[str, list[str]] = {}
     for item in store.iter_items(domain):
         _note(words, series, numbers, item)
-        if len(key := normalise(item.title.partition(":")[0])) >= _SHORT and ":" in item.title:
+        if ":" in item.title and len(key := normalise(item.title.partition(":")[0])) >= _SHORT:
             short.setdefault(key, []).append(item.id)
     words.short = {k: tuple(i) for k, i in short.items() if len(i) == 1 and k not in words.titles and k not in series}
     words.series = {key: tuple(sorted(members)) for key, members in series.items()}
@@ -174,6 +201,8 @@ def _note(
             *(" ".join(full.split(" ")[n:]) for n in (1, 2) if full.count(" ") >= n),
         }:
             words.creators.setdefault(key, set()).add(name)
+        for part in full.split(" "):
+            words.name_parts.setdefault(part, set()).add(name)
         words.works.setdefault(name, []).append(item.id)
     for category in item.categories:
         words.categories.setdefault(category.casefold(), category)

@@ -1,36 +1,37 @@
-"""Questions about an answer. Reads a query and an item, produces why the item is not in the list."""
+"""Questions about an answer. Reads a dialogue and an item, produces why the item is not in the list."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
 
 from retrieval.retriever import Retriever
-from retrieval.types import Filter, Item, Query
+from retrieval.types import Item
+from xdrec_agent.answers import KeptAnswer
+from xdrec_agent.converse.dialogues import Dialogue
 from xdrec_agent.converse.replies import sentences, titled
-from xdrec_agent.converse.state import DialogueState
-
-_LOOKED_AT: Final = 200
+from xdrec_agent.settings import ExclusionSettings
 
 
-def why_not(item: Item, query: Query, state: DialogueState, retriever: Retriever) -> str:
-    """Why an item is not in the list: known, kept out by a limit, or ranked behind the others.
+def why_not(item: Item, dialogue: Dialogue, retriever: Retriever, exclusions: Sequence[ExclusionSettings] = ()) -> str:
+    """Why the last answer does not have an item, in the dialogue's language.
 
     Raises:
-        UsageError, SetupError, BackendError: from the retriever.
+        SetupError, BackendError: from the retriever.
     """
-    words = sentences(state.language).why_not
-    title = titled(item, state.language)
-    if item.domain != query.target:
-        return words["other"].format(title=title, target=query.target)
-    if (item.domain, item.id) in {(e.item.domain, e.item.id) for e in query.history.entries}:
-        return words["known"].format(title=title)
-    shown = [ref.key for ref in state.shown]
-    if (item.domain, item.id) in shown:
-        return words["shown"].format(title=title, place=shown.index((item.domain, item.id)) + 1)
-    ids = retriever.rank(query.model_copy(update={"k": _LOOKED_AT})).ids
-    if item.id in ids:
-        return words["place"].format(title=title, place=ids.index(item.id) + 1)
-    free = query.model_copy(update={"k": _LOOKED_AT, "filter": Filter()})
-    if not query.filter.empty and item.id in retriever.rank(free).ids:
-        return words["filtered"].format(title=title)
-    return words["far"].format(title=title, count=len(ids))
+    from xdrec_agent import reasons
+
+    language = dialogue.state.language
+    if dialogue.query is None or dialogue.answer is None:
+        return sentences(language).notes["nothing_shown"]
+    if item.domain != dialogue.query.target:
+        title = titled(item, language)
+        return sentences(language).why_not_other.format(title=title, target=dialogue.query.target)
+    kept = KeptAnswer(
+        id=dialogue.answer.id or dialogue.id,
+        user=dialogue.user,
+        created_at=dialogue.updated_at,
+        arm="",
+        query=dialogue.query,
+        answer=dialogue.answer,
+    )
+    return reasons.why_not(retriever, kept, item.id, reasons.teller(language), exclusions).text

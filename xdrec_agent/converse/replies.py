@@ -32,7 +32,7 @@ class ChatSentences(BaseModel):
     asks: dict[str, str]
     state: dict[str, str]
     facts: dict[str, str]
-    why_not: dict[str, str]
+    why_not_other: str
     why_none: str
     saved: str
     not_saved: str

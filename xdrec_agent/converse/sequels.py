@@ -54,9 +54,11 @@ def continued(text: str, mention: Mention, lexicon: Lexicon) -> Mention:
 
 def _in_series(mention: Mention, before: str, after: str, lexicon: Lexicon) -> Mention:
     """The mention, or the part of a series or the whole of it that the words around speak of."""
-    if (nth := _NTH.search(before)) and mention.kind == "series":
+    if nth := _NTH.search(before):
         number = NUMBERS[nth[1].casefold()] if nth[1] else int(nth[2])
         ids = _volumes(mention, number, lexicon)
+        if not ids and mention.kind == "title":  # "the second" is something else
+            return mention
         return replace(mention, start=nth.start(), ids=ids or mention.ids, kind="title" if ids else "unknown")
     whole = _WHOLE_AFTER.match(after) and _WHOLE_BEFORE.search(before)
     if mention.kind == "title" and (whole or _SERIES_AFTER.match(after)) and (ids := _series(mention, lexicon)):

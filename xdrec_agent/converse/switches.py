@@ -26,7 +26,7 @@ OTHERS: Final = re.compile(
     r"|other (?:books?|films?|movies?|suggestions?|recommendations?|ones|titles)|more (?:suggestions"
     r"|recommendations|options)|new ones|not that kind|what else|anything else|not those|not these"
     r"|next (?:ones|page|five))\b"
-    r"|换一?[批组些]|别的|其他的|其它的|还有别的|换几[本部个]|再来[几一]|再推荐",
+    r"|换一?[批组些本部个]|别的|其他的|其它的|还有别的|换几[本部个]|再来[几一]|再推荐",
     re.I,
 )
 _REPLIES: Final[Mapping[Language, tuple[str, str]]] = {
@@ -46,7 +46,7 @@ _LANGUAGE: Final[tuple[tuple[Language, re.Pattern[str]], ...]] = tuple(
     for code, (english, chinese) in _REPLIES.items()
 )
 _REQUEST: Final = (
-    r"\b(?:now|switch(?:ing)?(?: back)? to|back to|change to|(?:and )?what about|how about|recommend"
+    r"\b(?:now|make it|switch(?:ing)?(?: back)? to|back to|change to|(?:and )?what about|how about|recommend"
     r"|suggest|want|need|give me|show me|find me|got any|any|looking for|prefer|rather|in the mood for|try"
     r"|time for|maybe|actually)\W+(?:(?:me|a|an|some|to|the|good|more|see|other|great|few|have|another"
     r"|only|any)\W+){0,4}"
@@ -57,7 +57,7 @@ _HAN_REQUEST: Final = (
 )
 _VERBS: Final = re.compile(
     r"\b(?:something|anything|what|things?|one)\b[^.?!]{0,20}?\b(?:to|should i|can i|could i|do i|would i"
-    r"|would you)\s+(?P<verb>read|watch|see|listen|play)\b|\b(?:want|like|love) to (?P<verb2>read|watch"
+    r"|would you)\s+(?P<verb>read|watch|see|listen|play)\b|\b(?:want to|like to|love to|rather) (?P<verb2>read|watch"
     r"|listen|play)\b|\bfor (?:my|a|the) (?P<verb3>movie|film|reading)\b",
     re.I,
 )

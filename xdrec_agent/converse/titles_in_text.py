@@ -10,20 +10,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 from retrieval.titles import matching, nearest, normalise
-from xdrec_agent.converse.lexicon import HAN, Lexicon
+from xdrec_agent.converse.lexicon import HAN, Lexicon, OneScript
 from xdrec_agent.converse.mentions import Ids, Mention
 from xdrec_agent.converse.numerals import with_digits
 from xdrec_agent.converse.vocabulary import COMMON, HAN_COMMON, POINTING
 
-_WORD: Final = re.compile(r"(?:[^\W_][\u0300-\u036f\u0483-\u0489]*)+")
+_WORD: Final = re.compile(r"(?:[^\W_\u3400-\u9fff\uf900-\ufaff][\u0300-\u036f\u0483-\u0489]*)+")
 _QUOTED: Final = re.compile(
     r"《([^《》]{1,120})》|“([^“”]{1,120})”|「([^「」]{1,120})」|\"([^\"]{1,120})\"|(?<![^\s(,])['‘]([^'‘’]{2,80}?)['’](?![^\s,.;!?)])"
 )
 _LONGEST: Final = 14  # words of a title that is looked up
 _MOST: Final = 2_000  # characters of a text that are read
+_MOST_QUOTED: Final = 12  # quotations of one text: each may be compared with every title
 _NEAR: Final = 3
 
 # What stands left and right of a lower-case everyday word that is a title all the same.
@@ -38,6 +40,7 @@ _AFTER: Final = re.compile(
     re.I,
 )
 _PLACE: Final = re.compile(r"\b(?:in|from|about|of|to|by|with|near|around|at|on|a|an|my|your|some|any|no)\s+$", re.I)
+_WHERE: Final = re.compile(r"\b(?:in|from|to|by|near|around|at)\s+$", re.I)
 _HAN_BEFORE: Final = re.compile(r"(?:^|[\W_]|[和与跟及欢爱看过像是有了厌荐没说部影书篇读吗恨迷把如])$")
 _HAN_AFTER: Final = re.compile(r"^(?:$|[\W_]|[和与跟及那这也都很是不为了太比真还我我你两几里的第去删忘排0-9])")
 
@@ -63,12 +66,14 @@ def look_up(title: str, lexicon: Lexicon, domains: Sequence[str]) -> Ids:
     if exact:
         return exact
     han = squeezed_ids(title, lexicon, domains)
-    return han or tuple((item.domain, item.id) for item in matching(lexicon, domains, title))
+    alike = OneScript(lexicon, han=HAN.search(title) is not None)
+    return han or tuple((item.domain, item.id) for item in matching(alike, domains, title))
 
 
 def nearest_ids(title: str, lexicon: Lexicon, domains: Sequence[str]) -> Ids:
     """The items whose titles come closest, best first. Raises StoreError."""
-    return tuple((item.domain, item.id) for item in nearest(lexicon, domains, title))[:_NEAR]
+    alike = OneScript(lexicon, han=HAN.search(title) is not None)
+    return tuple((item.domain, item.id) for item in nearest(alike, domains, title))[:_NEAR]
 
 
 def squeezed_ids(title: str, lexicon: Lexicon, domains: Sequence[str]) -> Ids:
@@ -78,7 +83,7 @@ def squeezed_ids(title: str, lexicon: Lexicon, domains: Sequence[str]) -> Ids:
 
 
 def _quoted(text: str, lexicon: Lexicon, domains: Sequence[str]) -> Iterable[Mention]:
-    for found in _QUOTED.finditer(text):
+    for found in islice(_QUOTED.finditer(text), _MOST_QUOTED):
         title = next(group for group in found.groups() if group is not None)
         ids = look_up(title, lexicon, domains) or _series_ids(normalise(title), lexicon, domains)
         kind = "title" if ids else "unknown"
@@ -128,13 +133,15 @@ def _is_written_as_title(
     raised = not shouting and written[0].isupper() and (len(words) == 1 or written.rsplit(maxsplit=1)[-1][0].isupper())
     if len(words) == 1 and words[0] in POINTING:
         listed = re.match(r"\s*(?:,|&|and\b)\s*[A-Z]", after) is not None
-        stands_free = re.search(r"(?:^|[\s(,.!?“\"'])$", before) and re.match(r"$|[\s),.!?;:’'”\"]", after)
+        stands_free = re.search(r"(?:^|[\s(,.!?“\"'、，。\u3400-\u9fff])$", before) and re.match(
+            r"$|[\s),.!?;:’'”\"、，。\u3400-\u9fff]", after
+        )
         return raised and bool(stands_free) and (listed if opens else not (written == "I" or re.match(r"['’]", after)))
     lacks_article = not written[:4].casefold().startswith(("the ", "a ", "an ")) and any(
         key in lexicon.of(domain).articled for domain in domains
     )
     if raised and not opens:
-        return not (len(words) == 1 and _PLACE.search(before))
+        return not (len(words) == 1 and _WHERE.search(before))
     if not content or (len(words) == 1 and lacks_article):
         return alone
     return not _PLACE.search(before)

@@ -86,7 +86,7 @@ _TRIGGER: Final = re.compile(
     re.I,
 )
 _FILLER: Final = re.compile(
-    r"\b(?:please|except|maybe|perhaps|published|released|written|made|something|anything|some|any|books?"
+    r"\b(?:please|except|less|how|maybe|perhaps|published|released|written|made|something|anything|some|any|books?"
     r"|films?|movies?|novels?|ones?|only|just|also|too|well|though|really|actually|instead|now|then|hmm+"
     r"|ok(?:ay)?|i|i['’]?m|i['’]d|i['’]ve|we|you|me|it|to|be|the|a|an|of|for|from|in|by|and|or|but|if|can"
     r"|could|would|will|like|want|wanted|need|give|show|find|get|have|has|had|make|recommend|suggest|read"

@@ -137,7 +137,7 @@ class FacetStore:
         """For every item that has facets, and has not changed since, a hash of them."""
         query = self._current(_facets.c.item_id, _facets.c.mark).where(db.items.c.domain == domain)
         with self._db.reading() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return dict(connection.execute(query).all())
 
     def generation(self, domain: str) -> int:
         """How often facets of the domain were kept."""

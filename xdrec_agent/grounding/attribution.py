@@ -23,6 +23,9 @@ _SET_OFF: Final[frozenset[TokenKind]] = frozenset(
     {*_ATTRIBUTES, "noun", "neutral", "person", "role", "determiner", "of", "possessive", "link"}
 )
 _BEFORE_TITLE: Final[frozenset[TokenKind]] = frozenset({"trait", "year", "decade", "noun", "possessive", "of"})
+_BETWEEN: Final[frozenset[TokenKind]] = frozenset(
+    {"link", "comma", "open", "close", "year", "noun", "determiner", "item"}
+)
 _LISTED: Final[frozenset[TokenKind]] = frozenset({"trait", "link", "comma", "neutral", "of", "determiner"})
 
 
@@ -117,16 +120,32 @@ class Sentence:
         found = [at]
         for step in (-1, 1):
             k = at + step
-            joined = False
-            while self.kind(k) in {"link", "comma", "open", "close", "year", "noun", "determiner", "item"}:
+            while self.kind(k) in _BETWEEN:
                 if self.kind(k) == "item":
-                    if not joined:
+                    a, b = sorted((k, found[-1] if step > 0 else found[0]))
+                    if not self._joined(a, b):
                         break
-                    found.append(k)
-                    joined = False
-                joined = joined or self.kind(k) in {"link", "comma"}
+                    found.insert(len(found) if step > 0 else 0, k)
                 k += step
-        return sorted(found)
+        return found
+
+    def _joined(self, a: int, b: int) -> bool:
+        """Whether two titles that nothing but marks and links stand between are of one list.
+
+        A comma joins only where "and" follows before the next title but one: "A, B and C", but not "you liked A, B is".
+        """
+        between = [self.kind(k) for k in range(a + 1, b)]
+        if "link" in between:
+            return True
+        if "comma" not in between or not self.scope.words.spaced:
+            return False
+        k = b + 1
+        while self.kind(k) in _BETWEEN - {"link"}:
+            k += 1
+        earlier = a - 1
+        while self.kind(earlier) in _BETWEEN - {"link", "item"}:
+            earlier -= 1
+        return self.kind(k) == "link" and self.kind(earlier) != "link" and self.kind(k + 1) in _BETWEEN
 
     # Attribution
 
@@ -141,7 +160,7 @@ class Sentence:
 
     def attribute(self, at: int) -> list[Refs]:
         """Of which items the trait, year or number at this place is said; it must hold for each."""
-        for rule in (self._own, self._bracketed, self._before, self._set_off, self._listed):
+        for rule in (self._own, self._bracketed, self._before, self.set_off, self._listed):
             if found := rule(at):
                 return [self.refs(k) for k in found]
         if self.together and self.tokens[at].kind != "volume":
@@ -179,7 +198,7 @@ class Sentence:
             k += 1
         return [k] if k <= at + 4 and self.kind(k) == "item" else []
 
-    def _set_off(self, at: int) -> list[int]:
+    def set_off(self, at: int) -> list[int]:
         """ "Alien, a horror film from 1979, …"."""
         k = at - 1
         while self.kind(k) in _SET_OFF and not self.tokens[k].of("verb") and not self._binds(k):

@@ -15,8 +15,8 @@ def works_of(s: Sentence, at: int) -> tuple[list[Refs], Role | None]:
     if found:
         return found, role
     role = _role_before(s, at) or role
-    if listed := _listed_after(s, at):
-        return listed, role
+    if tight := _listed_after(s, at) or [s.refs(k) for k in s.set_off(at)]:
+        return tight, role
     joined = at  # "by A and B": B is tied to what A is tied to
     while s.kind(joined - 1) in {"link", "comma"} and s.kind(joined - 2) == "person":
         joined -= 2
@@ -94,7 +94,7 @@ def _role(s: Sentence, at: int, place: str) -> Role | None:
 def _listed_after(s: Sentence, at: int) -> list[Refs]:
     """ "Two films by Ridley Scott, Alien and Blade Runner"."""
     named_before = s.kind(at - 2) == "noun" and not s.refs(at - 2)
-    if s.kind(at + 1) == "comma" and s.kind(at + 2) == "item" and named_before:
+    if s.kind(at + 1) in {"comma", "stop"} and s.kind(at + 2) == "item" and named_before:
         return [s.refs(n) for n in s.group(at + 2) if n > at]
     return []
 

@@ -31,13 +31,11 @@ def relation_claims(s: Sentence) -> Iterator[Claim]:
 
 def _ends(s: Sentence, at: int, phrase: RelationPhrase) -> tuple[list[int], list[int]]:
     """Places of what stands for the subject and the object, before `inverse` is heeded."""
-    before = [k for k in range(at) if _is_end(s, k)]
+    before = [k for k in range(at) if _is_end(s, k) and s.kind(k) != "person"]
     after = _next_end(s, at)
     if phrase.order == "between" and after is not None:
         return (_subject(s, before[-1], at) if before else []), s.group(after)
     near, far = before[-1:], before[-2:-1]
-    if far and s.kind(far[0]) == "person":
-        far = before[-3:-2]
     return (far, near) if phrase.order == "after" else (near, far)
 
 
@@ -68,9 +66,12 @@ def _claim(s: Sentence, at: int, phrase: RelationPhrase, subjects: list[int], ob
     right = [_keys(s, k) for k in objects]
     if s.together and objects and all(s.kind(k) == "entity" for k in objects):
         left = list(dict.fromkeys(s.refs(k) for k in s.mentions()))
-    if left == right == candidate and subjects and s.kind(subjects[0]) == "pronoun":
-        earlier = [k for k in range(subjects[0]) if s.kind(k) == "item"]  # "… Stalker, and it is based on this book"
-        left = [s.refs(k) for k in earlier[-1:]]
+    if left == right == candidate:  # "… Stalker, and it is based on this book": one of them is something else
+        earlier = [s.refs(k) for k in range(at) if s.kind(k) == "item" and s.refs(k) != candidate[0]][-1:]
+        if subjects and s.kind(subjects[0]) == "pronoun":
+            left = earlier
+        elif s.kind(objects[0]) == "pronoun":
+            right = earlier
     if phrase.inverse:
         left, right = right, left
     held = bool(left) and bool(right) and all(_holds(s, a, b, phrase) for a in left for b in right)
@@ -89,6 +90,9 @@ def _keys(s: Sentence, at: int) -> Refs:
     token = s.tokens[at]
     if token.kind in {"entity", "person"}:
         return frozenset(v for m in token.meanings if m.kind in {"entity", "person"} for v in m.values)
+    if token.kind == "noun":  # "the book" may be one between the film and the recommended book
+        domain = token.meanings[0].values[0]
+        return s.refs(at) | {key for key in s.scope.passed if key.partition("/")[0] == domain}
     return s.refs(at)
 
 

@@ -22,6 +22,7 @@ Key = str
 """What is spoken of: "books/solaris" for an item, the folded name for anything else."""
 
 _LAST_NAME: Final = 3
+_LONG: Final = 6
 _SUFFIXES: Final = ("ings", "ing", "ies", "ed", "es", "ly", "s", "e", "y")
 _YEAR: Final = r"(1\d{3}|20\d{2})"
 
@@ -59,12 +60,17 @@ class Scope:
         return tuple(dict.fromkeys(r for path in self.evidence.paths for r in path.relations))
 
     @cached_property
+    def passed(self) -> frozenset[Key]:
+        """Items that paths lead over and that are neither the candidate nor known."""
+        return frozenset(entity_key(e) for e in self._entities() if e.is_item) - self.items.keys()
+
+    @cached_property
     def phrases(self) -> Phrases:
         """All that can be found in a sentence."""
         names = meanings((folded(name), meaning) for name, meaning in self._names())
         always, patterns = _always(self.language)
         traits = meanings((folded(phrase).lower(), meaning) for phrase, meaning in self._traits())
-        said = always | {phrase: (*found, *always.get(phrase, ())) for phrase, found in traits.items()}
+        said = dict(always) | {phrase: (*found, *always.get(phrase, ())) for phrase, found in traits.items()}
         return Phrases(names, said, patterns)
 
     def title(self, key: Key) -> str:
@@ -95,7 +101,16 @@ class Scope:
         if not self.words.spaced and text in item.description:
             return True
         found = [stem(w) for w in re.findall(r"[^\W_]+", folded(text))]
-        return bool(found) and all(word in self._stems[key] for word in found)
+        return bool(found) and all(word in self._stems[key] or self._of_trait(key, word) for word in found)
+
+    def _of_trait(self, key: Key, word: str) -> bool:
+        """Whether a word is made from one of an item's categories or themes: "dystopian" from "dystopia"."""
+        item = self.items[key]
+        parts = [part for trait in (*item.categories, *item.themes) for part in folded(trait).lower().split()]
+        return any(
+            len(part) >= _LONG and word.startswith(part[:_LONG]) and abs(len(word) - len(part)) < _LAST_NAME
+            for part in parts
+        )
 
     def took_part(self, key: Key, person: str, role: Role | None) -> bool:
         """Whether somebody took part in an item, in that role if one is said."""
@@ -149,10 +164,10 @@ class Scope:
             yield name, Meaning("series", (name,))
         persons = dict.fromkeys(p for item in self.items.values() for p in (*item.creators, *people(item)))
         others = [e.name for e in self._entities() if not e.is_item]
-        for kind, those in (("person", persons), ("entity", others)):
-            for name in those:
-                for form in dict.fromkeys((name, plain(name, 60), visible(name))):
-                    yield form, Meaning(kind, (_fold(name),))
+        for name in persons:
+            yield from ((form, Meaning("person", (_fold(name),))) for form in _forms(name))
+        for name in others:
+            yield from ((form, Meaning("entity", (_fold(name),))) for form in _forms(name))
         yield from self._last_names((*persons, *others))
 
     def _namesakes(self, title: str) -> Iterator[str]:
@@ -208,12 +223,13 @@ def _said(w: Words) -> Iterator[tuple[str, Meaning]]:
         yield from ((p, Meaning("role", (str(n), "after"))) for p in role.after)
     for n, relation in enumerate(w.relations):
         yield from ((p, Meaning("relation", (str(n),))) for p in relation.say)
-    for kind, phrases in (
+    plain_kinds: tuple[tuple[TokenKind, tuple[str, ...]], ...] = (
         ("pronoun", w.pronouns), ("liked", w.liked), ("liked_before", w.liked_before), ("together", w.together),
         ("possessive", w.possessive), ("own", w.own), ("of", w.of), ("with", w.with_), ("link", w.links),
         ("determiner", w.determiners), ("verb", w.verbs),
-    ):  # fmt: skip
-        yield from ((p, Meaning(kind, ())) for p in phrases)  # type: ignore[arg-type]
+    )  # fmt: skip
+    for kind, phrases in plain_kinds:
+        yield from ((p, Meaning(kind)) for p in phrases)
     for domain, nouns in w.nouns.items():
         yield from ((noun, Meaning("noun", (domain,))) for noun in nouns)
     yield from ((p, Meaning("same", ("creator",))) for p in w.same)
@@ -262,6 +278,11 @@ def stem(word: str) -> str:
         if lowered.endswith(suffix) and len(lowered) - len(suffix) >= _LAST_NAME:
             return lowered.removesuffix(suffix)
     return lowered
+
+
+def _forms(name: str) -> tuple[str, ...]:
+    """A name as the catalogue, a prompt and a page show it."""
+    return tuple(dict.fromkeys((name, plain(name, 60), visible(name))))
 
 
 def _entity(item: Item) -> Entity:

@@ -22,10 +22,11 @@ TokenKind = Literal[
 
 _WORD: Final = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
 _LATIN: Final = re.compile(r"[0-9A-Za-z\u00c0-\u024f\u0370-\u04ff]")
-_MARKS: Final[Mapping[str, TokenKind]] = {",": "comma", "，": "comma", ":": "comma", "：": "comma", "–": "comma",
+_MARKS: Final[Mapping[str, TokenKind]] = {",": "comma", "，": "comma", ":": "stop", "：": "stop", "–": "comma",
     "—": "comma", ";": "stop", "；": "stop", "(": "open", "（": "open", ")": "close", "）": "close"}  # fmt: skip
 _SKIPPED: Final = frozenset(" \t\"“”‘’「」『』《》〈〉*_.!?。！？…'‹›/")
 _UNKNOWN_COST: Final = 100
+_NEVER: Final = 10**9
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,11 @@ def folded(text: str) -> str:
 def tokenize(sentence: str, known: Phrases) -> list[Token]:
     """The tokens of a sentence, in order; punctuation that separates nothing is left out."""
     text = folded(sentence)
-    best: list[tuple[int, int, Token | None]] = [(0, 0, None)] + [(10**9, 0, None)] * len(text)
+    best: list[tuple[int, int, Token | None]] = [(0, 0, None), *[(_NEVER, 0, None)] * len(text)]
     lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
     for start in range(len(text)):
         cost = best[start][0]
-        if cost >= 10**9:
+        if cost >= _NEVER:
             continue
         for end, token, price in _edges(text, lowered, sentence, start, known):
             if cost + price < best[end][0]:

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from retrieval.errors import UsageError
 from xdrec_agent.answers import KeptAnswer
 from xdrec_agent.evidence import gather
-from xdrec_agent.picture import picture, svg
+from xdrec_agent.picture import picture
+from xdrec_agent.picture_svg import svg
 from xdrec_agent.reasons import Contrast, WhatIf, Why, WhyNot, contrast, teller, what_if, why, why_not
 from xdrec_agent.reasons.why import SUPPORTERS, ranked
 from xdrec_agent.recommend import Recommender

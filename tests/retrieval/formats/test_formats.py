@@ -118,7 +118,7 @@ def test_strict_stops_at_the_first_bad_row(store, load, write):
     """It is named with its file; what came before it is written."""
     write("m/movies.csv", "movieId,title,genres\n1,Heat (1995),Crime\n")
     folder = write("m/ratings.csv", "userId,movieId,rating,timestamp\n1,1,4,1\n1,2,4,1\n1,1,9,1\n").parent
-    with pytest.raises(BadRow, match="ratings.csv, line 3"):
+    with pytest.raises(BadRow, match=r"ratings\.csv, line 3"):
         load(folder, "movielens", strict=True)
     assert len(store.export_user("1")) == 1
 

@@ -106,6 +106,19 @@ def test_a_catalogue_without_negatives_gives_no_list(world):
     assert draw_group(cases[0], Catalogue(known, {}), SHAPE, np.random.default_rng(0)) is None
 
 
+def test_a_small_catalogue_makes_all_lists_of_a_group_equally_short(world):
+    """With three items that the person does not know no list is longer than they and what was liked."""
+    cases, catalogue = world
+    shape = ListShape(fewest=8, most=8, positives=2, lists=2)
+    for case in cases[:20]:
+        known = {e.item.id: e.item for e in case.target}
+        few = [*known.values(), *(item for item in catalogue.items if item.id not in known)][: len(known) + 3]
+        group = draw_group(case, Catalogue(few, {}), shape, np.random.default_rng(0))
+        sizes = {len(drawn.candidates) for drawn in group.lists}
+        assert len(sizes) == 1
+        assert sizes <= {4, 5}
+
+
 def test_without_common_users_the_error_says_so(tmp_path):
     """People who are known in one domain only teach nothing about pairs."""
     with Store.open(f"sqlite:///{tmp_path / 's.sqlite'}") as store:

@@ -103,7 +103,7 @@ def test_a_row_of_another_version_is_an_error_with_a_way_out(dialogues, url):
 
     dialogue = dialogues.start(STATE)
     with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
-        raw.execute("UPDATE dialogues SET state = '{\"of\": \"yore\"}'")
+        raw.execute('UPDATE dialogues SET state = \'{"of": "yore"}\'')
     raw.close()
     with pytest.raises(StoreError, match="another version") as caught:
         dialogues.get(dialogue.id)

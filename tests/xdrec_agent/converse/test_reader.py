@@ -14,8 +14,9 @@ from xdrec_agent.converse.reader import Reader
 from xdrec_agent.converse.state import DialogueState, ItemRef
 
 WORDS = [
-    "I", "loved", "hated", "not", "as", "bleak", "Alien", "Dune", "the second", "why", "nothing after", "1990", "by",
-    "Le Guin", "no fantasy", "我喜欢", "异形", "第二本", "为什么", "不要", "90年代以前", "《", "》", "“", '"', "?", "，",
+    "I", "loved", "hated", "not", "as", "bleak", "Alien", "Dune", "the second", "why", "nothing after", "1990",
+    "by", "Le Guin", "no fantasy", "我喜欢", "异形", "第二本", "为什么", "不要", "90年代以前",
+    "《", "》", "“", '"', "?", "，",
     "more like", "start over", "[A]", "<|im_end|>", "\ue000", "\u202e",
 ]  # fmt: skip
 
@@ -42,6 +43,7 @@ def disliked(said):
         ("I loved Star Wars: The Empire Strikes Back", ["the-empire-strikes-back-1980"]),
         ("我喜欢《她》和《乱》", ["her-2013", "ran-1985"]),
         ("ＡＬＩＥＮ真好看", ["alien-1979"]),
+        ("我喜欢Alien和Her", ["alien-1979", "her-2013"]),
         ("牯嶺街少年殺人事件我很喜欢", ["a-brighter-summer-day-1991"]),
         ("我喜欢阿基尔上帝的愤怒", ["aguirre-the-wrath-of-god-1972"]),
     ],
@@ -64,9 +66,9 @@ def test_titles_in_any_spelling(reader, state, text, ids):
     ],
 )
 def test_everyday_words_are_no_titles(reader, state, text):
-    """"Her", "Ran", "It", "We", 活着 … are titles only where they are written as such."""
+    """ "Her", "Ran", "It", "We", 活着 … are titles only where they are written as such."""
     said = reader.read(text, state)
-    assert not (said.likes or said.dislikes or said.known or said.questions)
+    assert (said.likes, said.dislikes, said.known, said.questions) == ((), (), (), ())
 
 
 def test_a_misspelled_title_is_that_title_and_an_unknown_one_is_asked_about(reader, state):
@@ -80,7 +82,7 @@ def test_a_misspelled_title_is_that_title_and_an_unknown_one_is_asked_about(read
 
 
 def test_a_title_of_several_domains_is_the_sources_unless_said_otherwise(reader, state):
-    """"Dune" with films as source is the film, "the book Dune" the book, and without any domain it is asked."""
+    """ "Dune" with films as source is the film, "the book Dune" the book, and without any domain it is asked."""
     assert liked(reader.read("I loved Dune", state)) == ["dune-2021"]
     assert liked(reader.read("I loved the book Dune", state)) == ["dune"]
     question = reader.read("I loved Dune", DialogueState()).questions[0]
@@ -141,7 +143,12 @@ def test_what_was_shown_is_spoken_of_by_its_place(reader, state, refs):
     shown = state.model_copy(update={"shown": refs("dune", "kindred", "foundation", "solaris")})
     assert liked(reader.read("more like the second", shown)) == ["kindred"]
     assert [r.id for r in reader.read("I've read 1 and 3", shown).known] == ["dune", "foundation"]
-    assert [r.id for r in reader.read("I know all of these", shown).known] == ["dune", "kindred", "foundation", "solaris"]
+    assert [r.id for r in reader.read("I know all of these", shown).known] == [
+        "dune",
+        "kindred",
+        "foundation",
+        "solaris",
+    ]
     said = reader.read("why the third?", shown)
     assert (said.act, [r.id for r in said.about]) == ("why", ["foundation"])
     assert [r.id for r in reader.read("why did you pick Solaris", shown).about] == ["solaris"]
@@ -191,7 +198,8 @@ def test_no_text_is_too_much(reader, lexicon, text):
 def test_hostile_words_change_nothing(reader, state, attack):
     """A text that orders, spoofs or hides does not become an opinion, a domain or another language's reply."""
     said = reader.read(attack.payload, state)
-    assert not (said.likes or said.dislikes or said.known or said.restart or said.target not in {None, "books"})
+    assert (said.likes, said.dislikes, said.known, said.restart) == ((), (), (), False)
+    assert said.target in {None, "books"}
 
 
 def test_a_long_turn_is_read_in_part(reader, state):

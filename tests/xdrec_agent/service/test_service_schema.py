@@ -56,7 +56,7 @@ def test_no_request_breaks_the_service_or_its_description(description):
 
 
 def _try(operation, mode):
-    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
     @given(operation.as_strategy(generation_mode=mode))
     def tried(case):
         case.call_and_validate(checks=_CHECKS)

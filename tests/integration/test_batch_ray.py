@@ -1,0 +1,195 @@
+"""Batches on a real Ray cluster: two nodes, as processes of this machine, and a language model behind a real port."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from fake_llm import FakeLLM, refusal
+from http_fake import HTTPFake, text_of
+from retrieval.encoder import SentenceEncoder
+from retrieval.index import Index
+from retrieval.settings import IndexSettings
+from retrieval.store import Store
+from retrieval.templates import load_template
+from retrieval.types import Interaction, Item
+from word_encoder import WordEncoder
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+ray = pytest.importorskip("ray")
+
+USERS = [f"user{n:02}" for n in range(40)]
+WAIT_S = 180
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A small store with its index; its encoder has a name and a fingerprint, and is never loaded."""
+    home, model = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("words")
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"words")
+    films = [Item(domain="films", id=f"f{n}", title=f"Film {n}", categories=(f"kind{n % 5}",)) for n in range(20)]
+    books = [Item(domain="books", id=f"b{n}", title=f"Book {n}", categories=(f"kind{n % 5}",)) for n in range(60)]
+    likes = [
+        Interaction(user=user, domain="films", item=f"f{(n + step) % 20}", value=5)
+        for n, user in enumerate(USERS)
+        for step in (0, 5)
+    ]
+    encoder = WordEncoder(SentenceEncoder("words", model).fingerprint)
+    with Store.open(f"sqlite:///{home / 'store.sqlite'}") as store:
+        store.upsert_items([*films, *books], "items")
+        store.upsert_interactions(likes, "likes")
+        with Index(home / "index", encoder, load_template("item"), IndexSettings()) as index:
+            for domain in ("films", "books"):
+                index.build(store, domain)
+    return home, model
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes with a core each; its address."""
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        made = Cluster(initialize_head=True, head_node_args=node | {"node_ip_address": "127.0.0.1"})
+        made.add_node(**node, node_ip_address="127.0.0.1")
+        yield made
+        made.shutdown()
+
+
+@pytest.fixture
+def llm():
+    with HTTPFake(FakeLLM(model="tiny")) as server:
+        yield server
+
+
+@pytest.fixture
+def batch(home, cluster, llm, tmp_path):
+    """Starts `xdrec batch recommend` into `tmp_path/out`, for all users, with reranking and without reasons."""
+    started = []
+
+    def start(*changed):
+        folder, model = home
+        environment = os.environ | {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "XDREC_ENCODER__MODEL": str(model),
+            "XDREC_LLM__MODEL": "tiny",
+            "XDREC_LLM__BASE_URL": llm.base_url,
+            "XDREC_RERANK__STRATEGY": "listwise-logprob",
+            "XDREC_RERANK__MAX_SHUFFLES": "2",
+        }
+        where = ["--output", str(tmp_path / "out"), "--ray", cluster.address, "--part-size", "4"]
+        what = ["--users", "all", "--from", "films", "--to", "books", "-k", "3", "--no-explain", "--json"]
+        xdrec = [sys.executable, "-c", "from xdrec_agent.cli import main; main()", "--home", str(folder)]
+        command = [*xdrec, "batch", "recommend", *where, *what, *changed]
+        process = subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def finished(process):
+    """The report of a run that must end well."""
+    out, err = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0, err
+    return json.loads(out)
+
+
+def rows(folder: Path):
+    return [row for file in sorted(folder.glob("part-*.parquet")) for row in pq.read_table(file).to_pylist()]
+
+
+def workers(cluster, port=None):
+    """The processes in which the cluster's stages run; with a port, those that talk to it."""
+    nodes = [psutil.Process(node.all_processes["raylet"][0].process.pid) for node in cluster.list_all_nodes()]
+    all_ = [p for node in nodes for p in node.children(recursive=True) if p.cmdline()[:1][0].startswith("ray::Map")]
+    return [p for p in all_ if port is None or any(c.raddr and c.raddr.port == port for c in p.net_connections())]
+
+
+def test_a_killed_worker_loses_and_doubles_nobody(batch, cluster, llm, tmp_path):
+    """A worker is killed while the model works for it: its part is made again, every user has one whole row."""
+    llm.hold_after(30)
+    running = batch()
+    assert llm.held.wait(WAIT_S)
+    victim, *_ = workers(cluster, llm.port)
+    victim.kill()
+    llm.release()
+
+    report = finished(running)
+
+    assert (report["users"], report["parts"], report["degraded"], report["made"]) == (40, 10, 0, 40)
+    found = rows(tmp_path / "out")
+    assert Counter(row["user"] for row in found) == Counter(USERS)
+    assert all(len(row["items"]) == 3 and row["source"] == "listwise-logprob" for row in found)
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_a_killed_driver_is_gone_on_from(batch, cluster, llm, tmp_path):
+    """What was finished before the driver was killed is not made again; the rest is; other arguments are refused."""
+    llm.hold_after(60)
+    running = batch()
+    assert llm.held.wait(WAIT_S)
+    orphans = workers(cluster)
+    running.kill()
+    _, alive = psutil.wait_procs(orphans, timeout=WAIT_S)
+    assert not alive
+    llm.release()
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").glob("part-*.parquet")}
+    assert 0 < len(before) < 10
+
+    report = finished(batch())
+
+    done = sum(pq.read_metadata(file).num_rows for file in before)
+    assert (report["users"], report["parts"], report["made"]) == (40, 10, 40 - done)
+    assert Counter(row["user"] for row in rows(tmp_path / "out")) == Counter(USERS)
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    asked = llm.chats
+    assert finished(batch())["made"] == 0
+    assert llm.chats == asked
+    out, _ = batch("-k", "4").communicate(timeout=WAIT_S)
+    assert "k was 3, is 4" in json.loads(out)["error"]["message"]
+
+
+def test_degraded_rows_are_marked_and_only_these_retried(batch, llm, tmp_path):
+    """Where the model fails the row says so and has the retriever's order; `--retry degraded` replaces such rows."""
+    fake = llm.fake
+    real = fake.handle
+
+    async def handle(request):
+        if b"Film 7" in request.content and b"Book" in request.content:
+            return refusal(400, "no opinion on Film 7")
+        return await real(request)
+
+    fake.handle = handle
+    first = finished(batch())
+    before = {row["user"]: row for row in rows(tmp_path / "out")}
+    bad = sorted(user for user, row in before.items() if row["degraded"])
+    assert bad == ["user02", "user07", "user22", "user27"]
+    assert first["degraded"] == 4
+    assert all("no opinion" in before[user]["reason"] and len(before[user]["items"]) == 3 for user in bad)
+
+    fake.handle = real
+    fake.calls.clear()
+    second = finished(batch("--retry", "degraded"))
+
+    after = {row["user"]: row for row in rows(tmp_path / "out")}
+    assert (second["made"], second["degraded"], second["users"]) == (4, 0, 40)
+    assert {user for user in after if after[user] != before[user]} == set(bad)
+    assert len(rows(tmp_path / "out")) == 40
+    assert all("Film 7" in text_of(body) for body in fake.calls)

@@ -1,0 +1,211 @@
+"""Promises of what is kept of people's behaviour: all of it comes back, and nothing of whoever is forgotten."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrieval import store as store_module
+from retrieval.behaviour import FILE, Behaviour, behaviour_mark, forget, preferences_of, write_behaviour
+from retrieval.errors import IndexMissing
+from retrieval.types import Interaction, Item
+
+ROWS = [
+    ("ada", "books", "b1", 1.0),
+    ("ada", "films", "f1", 0.5),
+    ("ada", "films", "f2", -1.0),
+    ("bob", "films", "f1", 0.25),
+    ("bob", "films", "f3", 0.75),
+    ("cyd", "books", "b1", 1.0),
+]
+FILMS = {"f1": 0, "f2": 1, "f3": 2, "f4": 3}
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
+preferences = st.dictionaries(st.tuples(texts, texts, texts), st.floats(-1, 1, width=32), max_size=20).map(
+    lambda found: sorted((*key, value) for key, value in found.items())
+)
+
+
+@given(preferences)
+@settings(max_examples=40)
+def test_what_is_written_comes_back(rows):
+    """Users, domains, items (any text) and preferences are read as they were written, in their order."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_behaviour(Path(folder), rows)
+        found = Behaviour.open(Path(folder))
+        assert list(found) == rows
+        assert len(found) == len(rows)
+        assert list(found.people) == [user for user, _ in groupby(rows, key=lambda row: row[0])]
+
+
+@given(preferences, st.integers(0, 19))
+@settings(max_examples=40)
+def test_without_and_only_part_people(rows, at):
+    """`only` is everything of one person, `without` everything else; together they are all there was."""
+    user = rows[at % len(rows)][0] if rows else "nobody"
+    everybody = Behaviour.of(rows)
+    assert list(everybody.without([user])) == [row for row in rows if row[0] != user]
+    assert list(everybody.only(user)) == [row for row in rows if row[0] == user]
+    assert list(everybody.without([])) == rows
+    assert list(everybody.without({row[0] for row in rows})) == []
+
+
+def test_nobody_did_anything_where_nothing_was_written(tmp_path):
+    """A folder without the file is nobody's behaviour, and forgetting there makes nothing."""
+    missing = tmp_path / "missing"
+    assert len(Behaviour.open(missing)) == 0
+    assert Behaviour.open(missing).people == {}
+    assert behaviour_mark(missing) is None
+    assert (preferences_of(missing, "ada"), forget(missing, "ada")) == ([], 0)
+    assert not missing.exists()
+
+
+def test_likes_count_everybody_and_hold_what_was_liked():
+    """Every touch counts for an item, a preference of at least 0.5 is a like; items without a row are left out."""
+    likes = Behaviour.of(ROWS).likes("films", FILMS)
+    assert likes.touched.tolist() == [2, 1, 1, 0]
+    assert likes.liked.toarray().tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    some = Behaviour.of(ROWS).likes("films", {"f3": 0})
+    assert some.touched.tolist() == [1]
+    assert some.liked.toarray().tolist() == [[0], [1], [0]]
+
+
+def test_likes_of_a_domain_that_nobody_knows():
+    """Shapes hold, and nothing is in them."""
+    likes = Behaviour.of(ROWS).likes("games", {"g": 0, "h": 1})
+    assert likes.touched.tolist() == [0, 0]
+    assert (likes.liked.shape, likes.liked.nnz) == ((3, 2), 0)
+    assert likes.unit.shape == likes.by_person.shape == (3, 2)
+
+
+def test_likes_are_scaled_by_item_and_by_person():
+    """Columns of `unit` have length 1; rows of `by_person` are divided by the root of their likes."""
+    rows = [("ada", "films", i, 1.0) for i in ("f1", "f2", "f3")] + [("bob", "films", "f1", 1.0)]
+    likes = Behaviour.of(rows).likes("films", FILMS)
+    np.testing.assert_allclose(np.linalg.norm(likes.unit.toarray(), axis=0), [1, 1, 1, 0], atol=1e-6)
+    third = 1 / np.sqrt(3)
+    np.testing.assert_allclose(likes.by_person.toarray(), [[third, third, third, 0], [1, 0, 0, 0]], atol=1e-6)
+
+
+def test_forgetting_removes_every_trace_of_one_person_and_of_nobody_else(tmp_path):
+    """The name is in no file any more, not in what a killed run left either; the others' rows stay as they were."""
+    write_behaviour(tmp_path, ROWS)
+    (tmp_path / f".{FILE}.partial").write_bytes(b"half a file that names bob")
+    assert preferences_of(tmp_path, "bob") == ROWS[3:5]
+    assert forget(tmp_path, "bob") == 2
+    assert all(b"bob" not in file.read_bytes() for file in tmp_path.iterdir())
+    assert list(Behaviour.open(tmp_path)) == [row for row in ROWS if row[0] != "bob"]
+    before = behaviour_mark(tmp_path)
+    assert forget(tmp_path, "bob") == 0
+    assert behaviour_mark(tmp_path) == before
+
+
+def test_forgetting_waits_for_a_run(tmp_path):
+    """A person who is deleted while an index run copies what it read of them before is gone after both."""
+    write_behaviour(tmp_path, ROWS)
+    forgetting = threading.Thread(target=forget, args=(tmp_path, "bob"))
+
+    def read_before():
+        forgetting.start()
+        yield from ROWS
+
+    write_behaviour(tmp_path, read_before())
+    forgetting.join()
+    assert preferences_of(tmp_path, "bob") == []
+    assert len(Behaviour.open(tmp_path)) == len(ROWS) - 2
+
+
+def test_whoever_has_the_file_open_keeps_reading_it(tmp_path):
+    """A reader sees what it opened; a new one sees the new file, and the mark tells them apart."""
+    write_behaviour(tmp_path, ROWS)
+    opened, mark = Behaviour.open(tmp_path), behaviour_mark(tmp_path)
+    write_behaviour(tmp_path, ROWS[:1])
+    assert behaviour_mark(tmp_path) != mark
+    assert list(opened) == ROWS
+    assert list(Behaviour.open(tmp_path)) == ROWS[:1]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    """What was there stays readable, and nothing half-written stays beside it."""
+    write_behaviour(tmp_path, ROWS)
+
+    def cut_off():
+        yield ROWS[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_behaviour(tmp_path, cut_off())
+    assert list(Behaviour.open(tmp_path)) == ROWS
+    assert not list(tmp_path.glob("*.partial")) + list(tmp_path.glob(".*.partial"))
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:40], lambda _: b"", lambda _: b"no such format" * 9])
+def test_a_damaged_file_names_the_command(tmp_path, damage):
+    """A file that is cut off, empty or something else is an index to be made again, which another run does."""
+    write_behaviour(tmp_path, ROWS)
+    (tmp_path / FILE).write_bytes(damage((tmp_path / FILE).read_bytes()))
+    with pytest.raises(IndexMissing, match=FILE) as caught:
+        Behaviour.open(tmp_path)
+    assert caught.value.hint == "xdrec index"
+    write_behaviour(tmp_path, ROWS)
+    assert list(Behaviour.open(tmp_path)) == ROWS
+
+
+kinds = st.sampled_from(
+    [("rating", v) for v in (1.0, 2.0, 3.5, 5.0)] + [("view", 0.25), ("play", 0.5), ("finish", 1.0)]
+)
+
+
+@given(events=st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from("xyz"), kinds), min_size=1, max_size=30))
+@settings(max_examples=15)
+def test_preferences_are_those_of_the_histories(events):
+    """For everybody the store's preferences are the history's: a rating wins over events, else the strongest counts."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store_module, "_PAGE", 2)  # several pages of users
+        with store_module.Store.open(f"sqlite:///{folder}/store.sqlite") as store:
+            for domain in ("films", "books"):
+                store.upsert_items([Item(domain=domain, id=i, title=i) for i in "xyz"], "run")
+            store.upsert_interactions(
+                [
+                    Interaction(user=u, domain=("films", "books")[n % 2], item=i, kind=kind, value=value)
+                    for n, (u, i, (kind, value)) in enumerate(events)
+                ],
+                "run",
+            )
+            found = list(store.preferences())
+            histories = [store.history(user) for user in store.users()]
+    assert found == [
+        row for h in histories for row in sorted((h.user, e.item.domain, e.item.id, e.preference) for e in h.entries)
+    ]
+    assert {user for user, *_ in found} == {user for user, *_ in events}
+
+
+def test_all_pages_of_users_come(store):
+    """More people than one page holds come once each, by user."""
+    store.upsert_items([Item(domain="films", id="f", title="F")], "run")
+    people = [f"u{n:04}" for n in range(2_100)]
+    store.upsert_interactions([Interaction(user=u, domain="films", item="f", value=5) for u in people], "run")
+    assert list(store.preferences()) == [(user, "films", "f", 1.0) for user in people]
+
+
+def test_an_index_run_writes_what_people_did_and_forgetting_reaches_who_has_it_open(store, open_index):
+    """`Index.behaviour` is the store's after a run, the same object until a deletion, and then without the person."""
+    store.upsert_items([Item(domain="films", id=i, title=i) for i in ("f1", "f2")], "run")
+    index = open_index()
+    index.build(store, "films")
+    assert len(index.behaviour()) == 0
+    given_ = [Interaction(user=u, domain="films", item="f1", value=5) for u in ("ada", "bob")]
+    store.upsert_interactions(given_, "run")
+    index.build(store, "films")
+    first = index.behaviour()
+    assert list(first) == [("ada", "films", "f1", 1.0), ("bob", "films", "f1", 1.0)]
+    assert index.behaviour() is first
+    forget(index.folder, "ada")
+    assert list(index.behaviour()) == [("bob", "films", "f1", 1.0)]

@@ -1,0 +1,129 @@
+"""Promises of the words: scores are BM25's, in the order of the texts, whatever language they are in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bm25s import BM25
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.errors import IndexMissing
+from retrieval.types import Item
+from retrieval.words import open_words, words_of, write_words
+
+TEXTS = [
+    "the wizard and the stone",
+    "a detective finds a stone, a stone, a stone",
+    "",
+    "wizard school in Scotland",
+    "三体 地球往事",
+    "哈利波特与魔法石 wizard",
+]
+
+
+@pytest.fixture
+def words(tmp_path):
+    """Indexes texts and opens what was written."""
+
+    def made(texts=TEXTS):
+        folder = tmp_path / f"words{len(list(tmp_path.iterdir()))}"
+        write_words(folder, texts)
+        return open_words(folder, len(texts))
+
+    return made
+
+
+def lucene(texts, asked):
+    """BM25 in Lucene's form from its definition, k1 1.5, b .75; each text has one more word, which none asks for."""
+    documents = [list(words_of(text)) for text in texts]
+    lengths = np.array([len(d) + 1 for d in documents])
+    scores = np.zeros(len(texts))
+    for word in asked:
+        counts = np.array([d.count(word) for d in documents])
+        having = (counts > 0).sum()
+        idf = np.log(1 + (len(texts) - having + 0.5) / (having + 0.5))
+        scores += idf * counts / (counts + 1.5 * (0.25 + 0.75 * lengths / lengths.mean()))
+    return scores
+
+
+@given(st.lists(st.lists(st.sampled_from(["wizard", "stone", "ship", "murder"]), max_size=6), min_size=1, max_size=6))
+def test_scores_of_one_text_are_bm25(tmp_path_factory, documents):
+    """A query that holds each word once scores as the formula of Lucene's BM25 says."""
+    texts = [" ".join(document) for document in documents]
+    folder = tmp_path_factory.mktemp("words") / "words"
+    write_words(folder, texts)
+    found = open_words(folder, len(texts)).scores(["wizard stone ship"])
+    np.testing.assert_allclose(found, lucene(texts, ["wizard", "stone", "ship"]), atol=1e-5)
+
+
+def test_scores_are_those_of_the_library(words):
+    """What bm25s itself says of a query is what the opened files say."""
+    bare = [text for text in TEXTS if not {"the", "and", "in"} & set(words_of(text))]  # stop words shorten a text
+    asked, library = "wizard detective 魔法石", BM25()
+    library.index([["", *words_of(text)] for text in bare], show_progress=False)
+    np.testing.assert_allclose(words(bare).scores([asked]), library.get_scores(list(words_of(asked))), atol=1e-6)
+
+
+def test_rows_are_in_the_order_of_the_texts(words):
+    """Each word finds its own text at its own row; texts turned round give scores turned round."""
+    names = [f"name{n}" for n in range(30)]
+    found = words(names)
+    assert [int(found.scores([name]).argmax()) for name in names] == list(range(30))
+    np.testing.assert_allclose(words(TEXTS[::-1]).scores(["wizard"])[::-1], words().scores(["wizard"]))
+
+
+def test_a_word_counts_at_most_twice(words):
+    """What every liked text repeats counts as if it were said twice; a history's scores are over the root of it."""
+    found = words()
+    once = found.scores(["wizard"])
+    np.testing.assert_allclose(found.scores(["wizard wizard"]), 2 * once, rtol=1e-6)
+    np.testing.assert_allclose(found.scores(["wizard " * 9]), 2 * once, rtol=1e-6)
+    np.testing.assert_allclose(found.scores(["wizard"] * 9), 2 * once / 3, rtol=1e-6)
+
+
+def test_words_of_texts():
+    """Words are folded and have two letters at least; of Chinese and Japanese every two neighbours are a word."""
+    assert list(words_of("The WIZARD's x-ray, 1984_b!")) == ["the", "wizard", "ray", "1984"]
+    assert list(words_of("三体往事")) == ["三体", "体往", "往事"]
+    assert list(words_of("石")) == ["石"]
+    assert sorted(words_of("Harry 魔法石 Potter")) == ["harry", "potter", "法石", "魔法"]
+    assert list(words_of("Ærøskøbing")) == ["ærøskøbing"]
+
+
+def test_chinese_is_found_by_pairs(words):
+    """A text in Chinese is found by a part of it, which has no spaces around it."""
+    scores = words().scores(["魔法石"])
+    assert scores.argmax() == 5
+    assert (scores > 0).tolist() == [False] * 5 + [True]
+
+
+@pytest.mark.parametrize("asked", [["nowhere to be found"], ["the and"], [""], []])
+def test_words_that_no_text_has_say_nothing(words, asked):
+    """Unknown words, stop words and no words give zeros."""
+    scores = words().scores(asked)
+    assert scores.tolist() == [0] * len(TEXTS)
+    assert scores.dtype == np.float32
+
+
+def test_unknown_words_do_not_change_the_score(words):
+    """What no text has counts neither for nor against."""
+    np.testing.assert_array_equal(words().scores(["wizard xyzzy"]), words().scores(["wizard"]))
+
+
+@pytest.mark.parametrize("texts", [["", ""], ["the", "a"], ["x"]])
+def test_a_catalogue_without_words_can_be_asked(words, texts):
+    """Texts without a single word are no error; nothing is found."""
+    assert words(texts).scores(["wizard the x"]).tolist() == [0] * len(texts)
+
+
+def test_missing_words_name_the_command(store, open_index):
+    """An index whose words are gone says how to make them."""
+    store.upsert_items([Item(domain="films", id="f", title="F")], "run")
+    index = open_index()
+    index.build(store, "films")
+    snapshot = index.snapshot("films")
+    (snapshot.folder / "words" / "vocabulary.json").unlink()
+    with pytest.raises(IndexMissing, match="words of 'films'") as caught:
+        _ = snapshot.words
+    assert caught.value.hint == "xdrec index films --rebuild"

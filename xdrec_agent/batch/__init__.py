@@ -1,0 +1,1 @@
+"""Batches on Ray. Reads users, produces recommendations for all of them in a folder of Parquet files."""

@@ -1,0 +1,183 @@
+"""The stages of a batch, as Ray runs them. Read a table of parts, produce the next: retrieve, then answer and write.
+
+A row is a part. `Retrieve` turns its users into queries with their candidates; `Answer` has them reranked and explained
+by the configured servers, and writes the part's file. Each is an actor that opens what it needs once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
+
+from retrieval.errors import UsageError
+from retrieval.types import Frozen, Query, Ranking
+from xdrec_agent.asking import build_query
+from xdrec_agent.assembly import open_client, open_retriever, open_store
+from xdrec_agent.batch.folder import ResultFolder
+from xdrec_agent.batch.plan import Job
+from xdrec_agent.batch.rows import Row, row_of, table_of
+from xdrec_agent.concurrent import gathered
+from xdrec_agent.errors import ServerNotRunning
+from xdrec_agent.recommend import Recommender
+from xdrec_agent.session import make_recommender
+from xdrec_agent.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from retrieval.store import Store
+    from xdrec_agent.llm import LLMClient
+
+
+class Asked(Frozen):
+    """A user's query with what retrieval found; or why there is none."""
+
+    user: str
+    query: Query | None = None
+    retrieved: Ranking | None = None
+    reason: str = ""
+
+
+class Retrieve:
+    """Adds the column `asked`: for each user of a part an `Asked` as JSON. Uses no model."""
+
+    def __init__(self, settings: Settings, job: Job) -> None:
+        self._job = job
+        self._exclusions = settings.exclusions
+        self._store = open_store(settings, create=False)
+        self._recommender = make_recommender(settings, open_retriever(settings, self._store), None)
+        self._runner = asyncio.Runner()
+
+    def __call__(self, parts: pa.Table) -> pa.Table:
+        """Retrieve for all users of the parts."""
+        import pyarrow as pa
+
+        asked = [[self.asked(user).model_dump_json() for user in users] for users in parts["users"].to_pylist()]
+        return parts.append_column("asked", pa.array(asked, pa.list_(pa.large_string())))
+
+    def asked(self, user: str) -> Asked:
+        """What a user's history gives. Raises SetupError, BackendError: what all users need is missing."""
+        job = self._job
+        try:
+            query = build_query(
+                self._store, sources=job.sources, target=job.target, user=user, k=job.k, exclusions=self._exclusions
+            )
+            retrieved = self._runner.run(self._recommender.retrieve(query))
+        except UsageError as exc:  # of this user alone: the domains were checked before
+            return Asked(user=user, reason=str(exc))
+        return Asked(user=user, query=query, retrieved=retrieved)
+
+
+class Answer:
+    """Answers what `Retrieve` prepared and writes each part; leaves the records of the parts (`Done` as JSON).
+
+    Args:
+        retry: whether only some users of a part come, whose rows replace those in its file.
+    """
+
+    def __init__(self, settings: Settings, job: Job, folder: str, *, retry: bool) -> None:
+        self._folder = ResultFolder(folder)
+        self._retry = retry
+        self._runner = asyncio.Runner()
+        self._answering = self._runner.run(Answering(settings, job.explain).__aenter__())
+
+    def __call__(self, parts: pa.Table) -> pa.Table:
+        """Answer and write."""
+        import pyarrow as pa
+
+        done = []
+        for part in parts.to_pylist():
+            asked = [Asked.model_validate_json(one) for one in part["asked"]]
+            rows = self._runner.run(self._answering.rows(asked))
+            table = table_of(rows)
+            if self._retry:
+                table = replaced(self._folder.read_part(part["part"]), table)
+            done.append(self._folder.write_part(part["part"], table).model_dump_json())
+        return pa.table({"done": pa.array(done, pa.string())})
+
+
+class Answering:
+    """Reranks and explains with the configured servers; an async context manager.
+
+    Args:
+        client: an open client to use in place of the configured servers'.
+    """
+
+    def __init__(self, settings: Settings, explain: bool, client: LLMClient | None = None) -> None:
+        self._settings = settings
+        self._explain = explain
+        self._client = client
+        self._no_client = ""
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        store: Store = self._stack.enter_context(open_store(settings, create=False))
+        if self._client is None:
+            try:
+                self._client = await self._stack.enter_async_context(open_client(settings))
+            except ServerNotRunning as exc:
+                self._no_client = f"{exc} (start it with: {exc.hint})"
+        retriever = open_retriever(settings, store)
+        self._recommender: Recommender = make_recommender(settings, retriever, self._client, self._no_client)
+        servers = len(self._client.endpoint.base_urls) if self._client else 1
+        # A user keeps two requests busy at least: more users at a time would only wait for each other.
+        self._turn = asyncio.Semaphore(max(1, settings.llm.concurrency * servers // 2))
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def rows(self, asked: Sequence[Asked]) -> list[Row]:
+        """A row for each user, in order."""
+        return await gathered(map(self._row, asked))
+
+    async def _row(self, asked: Asked) -> Row:
+        if asked.query is None or asked.retrieved is None:
+            return Row(user=asked.user, reason=asked.reason)
+        async with self._turn:
+            answer = await self._recommender.recommend(asked.query, explain=self._explain, retrieved=asked.retrieved)
+        return row_of(asked.user, answer, self._no_client)
+
+
+def replaced(old: pa.Table, new: pa.Table) -> pa.Table:
+    """The rows of `old`, those of the users in `new` replaced, in the old order; nobody else is added."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    both = pa.concat_tables([old.filter(pc.invert(pc.is_in(old["user"], new["user"]))), new])
+    places = pc.index_in(old["user"], both["user"])
+    return both.take(places)
+
+
+def parts_table(parts: Sequence[tuple[str, Sequence[str]]]) -> pa.Table:
+    """Parts (name, users) as the stages read them."""
+    import pyarrow as pa
+
+    users = pa.array([list(users) for _, users in parts], pa.list_(pa.string()))
+    return pa.table({"part": pa.array([name for name, _ in parts], pa.string()), "users": users})
+
+
+def patient(settings: Settings) -> Settings:
+    """Settings for work that nobody waits for: long deadlines, and no response cache.
+
+    The cache is SQLite in the home folder: several machines must not write it, and parts are kept anyway.
+    """
+    seconds = 900.0
+    llm = settings.llm.model_copy(
+        update={
+            "timeout_s": max(seconds, settings.llm.timeout_s),
+            "cache": "only" if settings.llm.cache == "only" else "off",
+        }
+    )
+    slow = {"deadline_s": seconds}
+    return settings.model_copy(
+        update={
+            "home": settings.home.absolute(),  # workers have working folders of their own
+            "llm": llm,
+            "rerank": settings.rerank.model_copy(update=slow),
+            "explain": settings.explain.model_copy(update=slow),
+        }
+    )
