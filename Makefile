@@ -7,7 +7,7 @@ BIN := .venv/bin
 BENCH_DATA ?= ../shared/data
 NOT_PINNED := torch|torchvision|torchaudio|torchcodec|triton|nvidia-[^=]*
 
-.PHONY: help setup demo test lint types contracts unit bench-retrieval bench-rerank bench-service constraints clean
+.PHONY: help setup demo test lint types contracts unit bench-retrieval bench-rerank bench-service bench-replicas constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -53,6 +53,10 @@ bench-rerank: ## quality and cost of reranking, the 135M and the 1.5B on vLLM (h
 bench-service: ## the service under load, without a model (a quarter of an hour)
 	@mkdir -p build/bench
 	$(BIN)/xdrec-eval bench service --data $(BENCH_DATA) --json build/bench/service.json
+
+bench-replicas: ## throughput of 1, 2 and 4 simulated LLM servers (a minute)
+	@mkdir -p build/bench
+	$(BIN)/xdrec-eval bench replicas --json build/bench/replicas.json
 
 constraints: ## pin what is installed now
 	@{ \

@@ -356,6 +356,30 @@ def bench_service_(
         write_report(found, json_)
 
 
+@bench.command("replicas")
+def bench_replicas_(
+    latency: Annotated[float, typer.Option(min=0.01, help="Seconds that a simulated server takes.")] = 0.5,
+    at_once: Annotated[int, typer.Option(min=1, help="Requests that it works for at a time.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each of these places is filled.")] = 40,
+    json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here, too.")] = None,
+) -> None:
+    """Throughput of 1, 2 and 4 servers of one model behind one client; the servers are simulated.
+
+    \b
+    Example:
+      xdrec-eval bench replicas --json build/bench/replicas.json
+    """
+    import asyncio
+
+    from eval.bench_replicas import Load, bench_replicas
+    from eval.bench_report import make_report, print_report, write_report
+
+    found = make_report("replicas", asyncio.run(bench_replicas(Load(latency, at_once, rounds), _say)))
+    print_report(found, Console(highlight=False))
+    if json_ is not None:
+        write_report(found, json_)
+
+
 @dataclass(frozen=True)
 class _Bench:
     """What a measurement with a model needs."""

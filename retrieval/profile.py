@@ -5,7 +5,8 @@ the centred unit vectors (snapshot) and T the temperature, a candidate c gets
 
     T · log Σ_h w_h · exp(x_c · x_h / T)
 
-One film that fits well is enough, which a mean over the history would wash out.
+One film that fits well is enough, which a mean over the history would wash out. What somebody chose and then found
+middling still tells where they look for things, so it has a part in the profile; it is no reason to name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.encoder import Vectors
 from retrieval.errors import UsageError
@@ -36,13 +38,15 @@ class Profile:
     Attributes:
         entries: (domain, item id) of each row; of words that were said, ("", "text").
         vectors: unit rows.
-        rows: where the items stand in their domains' snapshots.
-        texts: of the items and what was said.
+        liked: which rows are items with a clear preference (of the profile's sign); the others are words or middling.
+        rows: where these items stand in their domains' snapshots.
+        texts: of all items and what was said.
     """
 
     entries: tuple[tuple[str, str], ...]
     vectors: Vectors
     weights: Scores
+    liked: NDArray[np.bool_]
     rows: Mapping[Snapshot, Positions]
     texts: tuple[str, ...]
 
@@ -51,7 +55,7 @@ class Profile:
 
     @property
     def items(self) -> int:
-        """How many items it has."""
+        """How many items with a clear preference it has."""
         return sum(map(len, self.rows.values()))
 
 
@@ -77,8 +81,8 @@ def liked_and_disliked(query: Query, index: Index, settings: RetrieverSettings) 
     """
     sources = [e for e in query.history.entries if e.item.domain != query.target]
     said = query.text if settings.text_weight else None
-    liked = _profile([e for e in sources if e.liked], said, index.snapshot(query.target), index, settings)
-    if not liked:
+    liked = _profile([e for e in sources if not e.disliked], said, index.snapshot(query.target), index, settings)
+    if not (liked.items or said):
         raise UsageError(
             "nothing to go by: no liked item outside the target domain, and no text",
             hint="name what you liked with --like TITLE, or what you want with --about TEXT",
@@ -94,29 +98,40 @@ def _profile(
     blocks: list[Vectors] = []
     weights: list[float] = []
     texts: list[str] = []
+    liked: list[bool] = []
     rows: dict[Snapshot, list[int]] = {}
     snapshots = {domain: index.snapshot(domain) for domain in {e.item.domain for e in entries}}
-    # Less what came after the last index run.
-    found = [(e, snapshots[e.item.domain]) for e in entries if e.item.id in snapshots[e.item.domain].positions]
+    # Less what came after the last index run, and what has no weight.
+    found = [
+        (e, snapshots[e.item.domain])
+        for e in entries
+        if e.item.id in snapshots[e.item.domain].positions and (e.liked or e.disliked or settings.middling_weight)
+    ]
     newest = max((e.timestamp for e, _ in found if e.timestamp is not None), default=None)
     for entry, snapshot in found:
         row = snapshot.positions[entry.item.id]
         names.append((entry.item.domain, entry.item.id))
         blocks.append(snapshot.vectors[row : row + 1])
-        weights.append(abs(entry.preference) * _recency(entry.timestamp, newest, settings.half_life_days))
+        clear = entry.liked or entry.disliked
+        weight = abs(entry.preference) if clear else settings.middling_weight
+        weights.append(weight * _recency(entry.timestamp, newest, settings.half_life_days))
         texts.append(index.text(entry.item))
-        rows.setdefault(snapshot, []).append(row)
+        liked.append(clear)
+        if clear:
+            rows.setdefault(snapshot, []).append(row)
     if said:
         names.append(_SAID)
         blocks.append(centred(index.encoder.encode([said]), target.mean))
         # Beside a history of any length the words said now count as much as all of it.
         weights.append(settings.text_weight * (sum(weights) or 1.0))
         texts.append(said)
+        liked.append(False)
     w = np.asarray(weights, dtype=np.float32)
     return Profile(
         entries=tuple(names),
         vectors=np.concatenate(blocks) if blocks else np.empty((0, 0), dtype=np.float32),
         weights=w / max(float(w.sum()), 1e-12),
+        liked=np.asarray(liked, dtype=np.bool_),
         rows={snapshot: np.asarray(some, dtype=np.int64) for snapshot, some in rows.items()},
         texts=tuple(texts),
     )

@@ -220,7 +220,7 @@ class Retriever:
         similarity = target.vectors[rows] @ liked.vectors.T
         parts = np.exp(similarity / self.settings.temperature) * liked.weights
         shares = parts / parts.sum(axis=1, keepdims=True)
-        best = np.argsort(-shares, axis=1, kind="stable")[:, :_MATCHES]
+        best = np.argsort(-np.where(liked.liked, shares, -1), axis=1, kind="stable")[:, :_MATCHES]
         speaking = (best, np.take_along_axis(similarity, best, axis=1), np.take_along_axis(shares, best, axis=1))
         for item_id, one, *matches in zip(ids, chosen, *(m.tolist() for m in speaking), strict=True):
             item = items.get(item_id)
@@ -231,7 +231,7 @@ class Retriever:
 
 def _total(voices: Voices) -> Scores:
     """The score of every row."""
-    return np.sum(list(voices.values()), axis=0, dtype=np.float32)
+    return np.asarray(np.sum(list(voices.values()), axis=0), dtype=np.float32)
 
 
 def _open_to(query: Query, target: Snapshot) -> Mask:
@@ -272,7 +272,7 @@ def _matches(
 ) -> Iterator[Match]:
     for row, near, share in zip(rows, similarity, shares, strict=True):
         domain, item_id = liked.entries[row]
-        if domain:  # else the text
+        if liked.liked[row]:
             yield Match(domain=domain, item=item_id, similarity=near, share=share)
 
 

@@ -40,6 +40,8 @@ class RetrieverSettings(Section):
     """A liked item this much older than the newest counts half; None: age does not matter."""
     dislike_weight: float = Field(default=0.1, ge=0)
     """How strongly the best-matching disliked items pull a candidate down."""
+    middling_weight: float = Field(default=0.5, ge=0)
+    """Weight of an item that was neither liked nor disliked, beside 0.5 to 1 of a liked one."""
     text_weight: float = Field(default=1.0, ge=0)
     """Weight of a free text beside the whole liked history; 0: the text is not looked at."""
     sources: tuple[str, ...] | None = None

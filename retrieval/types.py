@@ -192,7 +192,7 @@ class Candidate(Frozen):
     matches: tuple[Match, ...] = ()
     """The liked history items that speak for it, best first; empty for a query by text alone."""
     stages: dict[str, float] = Field(default_factory=dict)
-    """Score by the stage that gave it ("retrieval", "llm"), each on its own scale."""
+    """What each of the retriever's sources adds to its score (`retrieval.fusion.SOURCES`), and the model's ("llm")."""
     confidence: float | None = Field(default=None, ge=0, le=1)
     """How often an item that scored like this was the liked one among 20 of equal popularity; None: not calibrated."""
 

@@ -110,12 +110,10 @@ class Recommender:
             items = [item async for item in ready]
         return answer.completed(items, perf_counter() - start)
 
-    async def retrieve(self, query: Query) -> Ranking:
+    def retrieve(self, query: Query) -> Ranking:
         """The candidates that are reranked. Raises: from the retriever."""
-        allowed = await asyncio.to_thread(excluding, query, self.exclusions, self.store)
-        pool = allowed.model_copy(update={"k": max(query.k, self.reranking.settings.candidates)})
-        # In a thread: some 20 ms of arithmetic, in which a service goes on listening.
-        return await asyncio.to_thread(self.retriever.rank, pool)
+        allowed = excluding(query, self.exclusions, self.store)
+        return self.retriever.rank(allowed.model_copy(update={"k": max(query.k, self.reranking.settings.candidates)}))
 
     async def rank(self, query: Query, retrieved: Ranking | None = None) -> Recommendations:
         """The best `query.k` items of the target domain, without reasons.
@@ -130,7 +128,8 @@ class Recommender:
         if disclaimer := self.explaining.settings.disclaimers.get(query.target):
             trace.notes.append(disclaimer)  # every answer bears it, with reasons or without
         with trace.stage("retrieval"):
-            retrieved = retrieved or await self.retrieve(query)
+            # In a thread: some 20 ms of arithmetic, in which a service goes on listening.
+            retrieved = retrieved or await asyncio.to_thread(self.retrieve, query)
         with trace.stage("rerank"):
             reranked = await self._rerank(query, retrieved, trace)
         places = {item_id: place for place, item_id in enumerate(retrieved.ids, 1)}

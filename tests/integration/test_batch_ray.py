@@ -9,25 +9,37 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
 from fake_llm import FakeLLM, refusal
 from http_fake import HTTPFake, text_of
+from word_encoder import WordEncoder
+
 from retrieval.encoder import SentenceEncoder
+from retrieval.errors import ModelMissing
 from retrieval.index import Index
 from retrieval.settings import IndexSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
-from word_encoder import WordEncoder
+from xdrec_agent.assembly import open_encoder
+from xdrec_agent.batch.cluster import cluster as on_cluster
+from xdrec_agent.batch.encoding import spread_over
+from xdrec_agent.batch.folder import ResultFolder
+from xdrec_agent.batch.plan import make_job, partitions
+from xdrec_agent.batch.rounds import worked_out
+from xdrec_agent.batch.staged import StagedReply, Wanted
+from xdrec_agent.batch.stages import Answer, Retrieve, parts_table, patient
+from xdrec_agent.settings import load_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 ray = pytest.importorskip("ray")
 
 USERS = [f"user{n:02}" for n in range(40)]
-WAIT_S = 180
+WAIT_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +70,13 @@ def cluster():
     """Two nodes with a core each; its address."""
     from ray.cluster_utils import Cluster
 
+    # On loopback alone; Ray would take 127.0.0.1 for the machine's own address.
     node = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+    node["node_ip_address"] = "127.0.0.2"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        made = Cluster(initialize_head=True, head_node_args=node | {"node_ip_address": "127.0.0.1"})
-        made.add_node(**node, node_ip_address="127.0.0.1")
+        made = Cluster(initialize_head=True, head_node_args=node)
+        made.add_node(**node)
         yield made
         made.shutdown()
 
@@ -111,6 +125,13 @@ def finished(process):
     return json.loads(out)
 
 
+def held(llm, running):
+    """Wait until a request is held back."""
+    if not llm.held.wait(WAIT_S):
+        running.kill()
+        pytest.fail(running.communicate()[1])
+
+
 def rows(folder: Path):
     return [row for file in sorted(folder.glob("part-*.parquet")) for row in pq.read_table(file).to_pylist()]
 
@@ -126,7 +147,7 @@ def test_a_killed_worker_loses_and_doubles_nobody(batch, cluster, llm, tmp_path)
     """A worker is killed while the model works for it: its part is made again, every user has one whole row."""
     llm.hold_after(30)
     running = batch()
-    assert llm.held.wait(WAIT_S)
+    held(llm, running)
     victim, *_ = workers(cluster, llm.port)
     victim.kill()
     llm.release()
@@ -144,7 +165,7 @@ def test_a_killed_driver_is_gone_on_from(batch, cluster, llm, tmp_path):
     """What was finished before the driver was killed is not made again; the rest is; other arguments are refused."""
     llm.hold_after(60)
     running = batch()
-    assert llm.held.wait(WAIT_S)
+    held(llm, running)
     orphans = workers(cluster)
     running.kill()
     _, alive = psutil.wait_procs(orphans, timeout=WAIT_S)
@@ -193,3 +214,74 @@ def test_degraded_rows_are_marked_and_only_these_retried(batch, llm, tmp_path):
     assert {user for user in after if after[user] != before[user]} == set(bad)
     assert len(rows(tmp_path / "out")) == 40
     assert all("Film 7" in text_of(body) for body in fake.calls)
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own, in this process
+def test_rounds_with_a_stage_write_every_user(home, cluster, tmp_path):
+    """With replies worked out by a stage of rows, in rounds on the cluster, nobody is degraded or missing."""
+    folder, model = home
+    settings = patient(
+        load_settings(
+            home=folder,
+            encoder={"model": str(model)},
+            llm={"model": "tiny"},
+            rerank={"strategy": "listwise-logprob", "max_shuffles": 4},
+        )
+    )
+    results = ResultFolder(str(tmp_path / "out"))
+    users = pa.array(USERS, pa.string())
+    job = make_job(settings, "all", users, ("films",), "books", 3, 16, explain=False)
+    parts = list(partitions(job, users))
+    results.begin(job, parts)
+
+    def stage(rows, _settings):
+        def reply(row):
+            wanted = Wanted.model_validate_json(row["wanted"])
+            said = StagedReply(logprobs={label: -1.0 - n for n, label in enumerate(wanted.labels)})
+            return {"part": row["part"], "key": row["key"], "reply": said.model_dump_json()}
+
+        return rows.map(reply)
+
+    with on_cluster(cluster.address):
+        blocks = ray.data.from_arrow([parts_table([(part.name, part.users)]) for part in parts])
+        asked = blocks.map_batches(
+            Retrieve,
+            fn_constructor_args=(settings, job),
+            batch_size=1,
+            batch_format="pyarrow",
+            concurrency=1,
+            num_cpus=0.5,
+        ).materialize()
+        replies = worked_out(asked, settings, explain=False, stage=stage)
+        done = asked.map_batches(
+            Answer,
+            fn_constructor_args=(settings, job, str(tmp_path / "out")),
+            fn_constructor_kwargs={"retry": False, "replies": replies},
+            batch_size=1,
+            batch_format="pyarrow",
+            concurrency=1,
+            num_cpus=0.5,
+        ).take_all()
+
+    assert len(done) == len(parts) == 3
+    found = rows(tmp_path / "out")
+    assert Counter(row["user"] for row in found) == Counter(USERS)
+    assert not any(row["degraded"] for row in found)
+    assert {row["requests"] for row in found} <= {2, 4}
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own, in this process
+def test_an_index_made_on_a_cluster_is_the_same(cluster, tmp_path):
+    """Vectors from encoders on both nodes are those of the encoder here, in the items' order."""
+    settings = load_settings(home=tmp_path)
+    try:
+        encoder = open_encoder(settings)
+    except ModelMissing:
+        pytest.skip("the encoder is not here: xdrec models pull all-MiniLM-L6-v2")
+    texts = [f"a book about {n} seas" for n in range(150)]
+    with Index(tmp_path / "index", encoder, load_template("item"), IndexSettings()) as index:
+        with spread_over(index, settings, cluster.address):
+            assert index.encoder.fingerprint == encoder.fingerprint
+            far = index.encoder.encode(texts)
+        assert index.encoder is encoder
+    np.testing.assert_allclose(far[::30], encoder.encode(texts[::30]), atol=1e-5)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,6 +115,8 @@ def test_forgetting_waits_for_a_run(tmp_path):
 
     def read_before():
         forgetting.start()
+        with pytest.raises(Timeout):
+            FileLock(tmp_path / "behaviour.lock").acquire(blocking=False)
         yield from ROWS
 
     write_behaviour(tmp_path, read_before())

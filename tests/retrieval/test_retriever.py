@@ -72,7 +72,7 @@ unit_rows = hnp.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(4)), ele
 
 def profile_of(rows, weights):
     w = np.asarray(weights, dtype=np.float32)
-    return Profile(tuple(("films", str(n)) for n in range(len(rows))), rows, w / w.sum(), {}, ())
+    return Profile(tuple(("films", str(n)) for n in range(len(rows))), rows, w / w.sum(), np.ones(len(rows), dtype=bool), {}, ())
 
 
 class TestSoftMaximum:
@@ -167,11 +167,14 @@ def test_dislikes_push_away(world):
     assert scores[0] == {c.item.id: c.score for c in without.candidates}
 
 
-def test_a_neutral_item_says_nothing(world):
-    """A preference of 0 changes no score."""
-    retriever = world()
-    neutral = liked("love-0", preference=0)
-    assert retriever.rank(query(*liked("space-0"), *neutral)) == retriever.rank(query(*liked("space-0")))
+def test_a_middling_item_tells_where_somebody_looks(world):
+    """It draws its kind up, beside a liked one, and is no reason; with weight 0 it changes nothing."""
+    asked = query(*liked("space-0"), *liked("love-0", preference=0), k=20)
+    found = world().rank(asked)
+    assert {"space", "love"} <= set(topics(found)[:16])
+    assert {match.item for candidate in found.candidates for match in candidate.matches} == {"space-0"}
+    without = world(middling_weight=0)
+    assert without.rank(asked) == without.rank(query(*liked("space-0"), k=20))
 
 
 def test_recent_likes_count_more(world):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Final
 
 from retrieval.errors import BackendError, SetupError, XDRecError
@@ -37,7 +38,8 @@ def cluster(address: str) -> Iterator[None]:
     except ModuleNotFoundError as exc:
         hint = "pip install 'xdrec[batch]'"
         raise SetupError(f"batches need a package that is not installed: {exc.name}", hint=hint) from exc
-    with translated(address):
+    # Ray's remarks on workers that died go to stdout, where data alone belongs.
+    with redirect_stdout(sys.stderr), translated(address):
         if address == LOCAL:
             ray.init(
                 address=LOCAL,
@@ -48,7 +50,10 @@ def cluster(address: str) -> Iterator[None]:
                 _node_ip_address="127.0.0.1",
             )
         else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            host = address.rpartition(":")[0]
+            # Ray takes the machine's address for its own, where a cluster on loopback does not listen.
+            own = {"_node_ip_address": host} if host.startswith("127.") else {}
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
         try:
             context = DataContext.get_current()
             context.enable_progress_bars = False

@@ -57,8 +57,8 @@ class RayEncoder:
         """Unit vectors, shape (len(texts), dims). A worker that dies is started anew. Raises ClusterError."""
         chunks = [list(texts[start : start + _TEXTS]) for start in range(0, len(texts), _TEXTS)]
         with translated(self._address):
-            found = list(self._pool.map(lambda worker, chunk: worker.encode.remote(chunk), chunks))
-        return np.concatenate(found).astype(np.float32, copy=False)
+            found: list[Vectors] = list(self._pool.map(lambda worker, chunk: worker.encode.remote(chunk), chunks))
+        return np.concatenate(found)
 
 
 @contextmanager

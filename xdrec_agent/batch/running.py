@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +13,8 @@ from xdrec_agent.assembly import open_index, open_store
 from xdrec_agent.batch.cluster import cluster
 from xdrec_agent.batch.folder import Done, ResultFolder
 from xdrec_agent.batch.plan import Job, make_job, partitions
-from xdrec_agent.batch.stages import Answer, Retrieve, parts_table, patient
+from xdrec_agent.batch.rounds import check_stage, waves, worked_out
+from xdrec_agent.batch.stages import Answer, PartReplies, Retrieve, parts_table, patient
 from xdrec_agent.batch.users import ALL, read_users
 from xdrec_agent.settings import Settings
 
@@ -104,6 +105,8 @@ def _check(settings: Settings, request: Request) -> None:
                 have = ", ".join(store.domain_names()) or "none yet"
                 raise UsageError(f"there is no domain {domain!r} (domains: {have})", hint=f"xdrec ingest {domain} FILE")
             index.snapshot(domain)
+    if request.engine == "vllm":
+        check_stage(settings)
     if request.target in request.sources:
         raise UsageError(f"{request.target!r} is both source and target", hint="name different domains")
 
@@ -156,28 +159,34 @@ def _degraded(folder: ResultFolder, done: dict[str, Done]) -> Todo:
 def _work(settings: Settings, request: Request, job: Job, todo: Todo, progress: Progress | None) -> None:
     """Have the stages go through the parts, and follow what comes out."""
     sizes = {name: len(users) for name, users in todo}
+    work = _by_vllm if request.engine == "vllm" else _by_servers
     worked = 0
-    for batch in staged(settings, request, job, todo).iter_batches(batch_size=None, batch_format="pyarrow"):
-        for record in batch["done"].to_pylist():
-            worked += sizes[Done.model_validate_json(record).name]
-            if progress:
-                progress(worked, sum(sizes.values()))
+    for name in work(settings, request, job, todo):
+        worked += sizes[name]
+        if progress:
+            progress(worked, sum(sizes.values()))
 
 
-def staged(settings: Settings, request: Request, job: Job, todo: Sequence[tuple[str, Sequence[str]]]) -> Dataset:
-    """The stages as a data set that is worked through when it is read."""
+def _by_servers(settings: Settings, request: Request, job: Job, todo: Todo) -> Iterator[str]:
+    """One stream from stage to stage; the names of the parts as they are written."""
+    yield from _written(_answer(_retrieve(settings, job, todo), settings, request, job, len(todo)))
+
+
+def _by_vllm(settings: Settings, request: Request, job: Job, todo: Todo) -> Iterator[str]:
+    """Wave after wave: retrieve, work out all replies in rounds, answer with them."""
+    for wave in waves([len(users) for _, users in todo]):
+        asked = _retrieve(settings, job, todo[wave]).materialize()
+        replies = worked_out(asked, settings, explain=job.explain)
+        yield from _written(_answer(asked, settings, request, job, len(todo[wave]), replies))
+
+
+def _retrieve(settings: Settings, job: Job, todo: Todo) -> Dataset:
     import ray
     from ray.data import ActorPoolStrategy, from_arrow
 
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    machines = sum(node["Alive"] for node in ray.nodes())
-    answering = min(machines, len(todo))
-    # All actors together keep to the limit of each server.
-    llm = settings.llm.model_copy(update={"concurrency": -(-settings.llm.concurrency // answering)})
-    shared = settings.model_copy(update={"llm": llm})
     # A block for each part: parts are what is worked for, made again and written.
-    parts = from_arrow([parts_table([part]) for part in todo])
-    retrieved = parts.map_batches(
+    return from_arrow([parts_table([part]) for part in todo]).map_batches(
         Retrieve,
         fn_constructor_args=(settings, job),
         compute=ActorPoolStrategy(min_size=1, max_size=min(cores, len(todo))),
@@ -185,12 +194,30 @@ def staged(settings: Settings, request: Request, job: Job, todo: Sequence[tuple[
         batch_format="pyarrow",
         num_cpus=0.5,
     )
-    return retrieved.map_batches(
+
+
+def _answer(
+    asked: Dataset, settings: Settings, request: Request, job: Job, parts: int, replies: PartReplies | None = None
+) -> Dataset:
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    actors = min(sum(node["Alive"] for node in ray.nodes()), parts)
+    # All of them together keep to the limit of each server.
+    llm = settings.llm.model_copy(update={"concurrency": -(-settings.llm.concurrency // actors)})
+    return asked.map_batches(
         Answer,
-        fn_constructor_args=(shared, job, request.output),
-        fn_constructor_kwargs={"retry": request.retry},
-        compute=ActorPoolStrategy(size=answering),
+        fn_constructor_args=(settings.model_copy(update={"llm": llm}), job, request.output),
+        fn_constructor_kwargs={"retry": request.retry, "replies": replies},
+        compute=ActorPoolStrategy(size=actors),
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=0.5,
     )
+
+
+def _written(records: Dataset) -> Iterator[str]:
+    """The names of the parts, each as soon as it is written."""
+    for batch in records.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for record in batch["done"].to_pylist():
+            yield Done.model_validate_json(record).name

@@ -7,7 +7,7 @@ by the configured servers, and writes the part's file. Each is an actor that ope
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +18,7 @@ from xdrec_agent.assembly import open_client, open_retriever, open_store
 from xdrec_agent.batch.folder import ResultFolder
 from xdrec_agent.batch.plan import Job
 from xdrec_agent.batch.rows import Row, row_of, table_of
+from xdrec_agent.batch.staged import StagedClient, StagedReply
 from xdrec_agent.concurrent import gathered
 from xdrec_agent.errors import ServerNotRunning
 from xdrec_agent.recommend import Recommender
@@ -48,7 +49,6 @@ class Retrieve:
         self._exclusions = settings.exclusions
         self._store = open_store(settings, create=False)
         self._recommender = make_recommender(settings, open_retriever(settings, self._store), None)
-        self._runner = asyncio.Runner()
 
     def __call__(self, parts: pa.Table) -> pa.Table:
         """Retrieve for all users of the parts."""
@@ -64,7 +64,7 @@ class Retrieve:
             query = build_query(
                 self._store, sources=job.sources, target=job.target, user=user, k=job.k, exclusions=self._exclusions
             )
-            retrieved = self._runner.run(self._recommender.retrieve(query))
+            retrieved = self._recommender.retrieve(query)
         except UsageError as exc:  # of this user alone: the domains were checked before
             return Asked(user=user, reason=str(exc))
         return Asked(user=user, query=query, retrieved=retrieved)
@@ -75,13 +75,19 @@ class Answer:
 
     Args:
         retry: whether only some users of a part come, whose rows replace those in its file.
+        replies: by part, what Ray's vLLM stage gave; None: the configured servers are asked.
     """
 
-    def __init__(self, settings: Settings, job: Job, folder: str, *, retry: bool) -> None:
+    def __init__(
+        self, settings: Settings, job: Job, folder: str, *, retry: bool, replies: PartReplies | None = None
+    ) -> None:
+        self._settings = settings
+        self._explain = job.explain
         self._folder = ResultFolder(folder)
         self._retry = retry
+        self._replies = replies
         self._runner = asyncio.Runner()
-        self._answering = self._runner.run(Answering(settings, job.explain).__aenter__())
+        self._servers: Answering | None = None
 
     def __call__(self, parts: pa.Table) -> pa.Table:
         """Answer and write."""
@@ -90,12 +96,20 @@ class Answer:
         done = []
         for part in parts.to_pylist():
             asked = [Asked.model_validate_json(one) for one in part["asked"]]
-            rows = self._runner.run(self._answering.rows(asked))
+            rows = self._runner.run(self._rows(part["part"], asked))
             table = table_of(rows)
             if self._retry:
                 table = replaced(self._folder.read_part(part["part"]), table)
             done.append(self._folder.write_part(part["part"], table).model_dump_json())
         return pa.table({"done": pa.array(done, pa.string())})
+
+    async def _rows(self, part: str, asked: Sequence[Asked]) -> list[Row]:
+        if self._replies is not None:
+            async with Answering(self._settings, self._explain, client_of(self._settings, self._replies, part)) as own:
+                return await own.rows(asked)
+        if self._servers is None:  # opened in the loop in which it is used
+            self._servers = await Answering(self._settings, self._explain).__aenter__()
+        return await self._servers.rows(asked)
 
 
 class Answering:
@@ -140,6 +154,16 @@ class Answering:
         async with self._turn:
             answer = await self._recommender.recommend(asked.query, explain=self._explain, retrieved=asked.retrieved)
         return row_of(asked.user, answer, self._no_client)
+
+
+PartReplies = Mapping[str, Mapping[str, str]]
+"""By part and key, a `StagedReply` as JSON."""
+
+
+def client_of(settings: Settings, replies: PartReplies, part: str, *, final: bool = True) -> StagedClient:
+    """A client that answers with what was worked out for a part."""
+    found = {key: StagedReply.model_validate_json(reply) for key, reply in replies.get(part, {}).items()}
+    return StagedClient(settings.llm.model, found, final=final)
 
 
 def replaced(old: pa.Table, new: pa.Table) -> pa.Table:
