@@ -129,7 +129,8 @@ class Recommender:
             trace.notes.append(disclaimer)  # every answer bears it, with reasons or without
         with trace.stage("retrieval"):
             # In a thread: some 20 ms of arithmetic, in which a service goes on listening.
-            retrieved = retrieved or await asyncio.to_thread(self.retrieve, query)
+            if retrieved is None:
+                retrieved = await asyncio.to_thread(self.retrieve, query)
         with trace.stage("rerank"):
             reranked = await self._rerank(query, retrieved, trace)
         places = {item_id: place for place, item_id in enumerate(retrieved.ids, 1)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError
@@ -171,6 +171,8 @@ class ServiceSettings(Section):
     """Largest request body."""
     cors_origins: tuple[str, ...] = ()
     """Web pages of other origins that may call; none by default."""
+    cover_hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+(:[0-9]+)?$")], ...] = ()
+    """Hosts that the page may load covers from (https); each sees what is recommended to whom. Others become links."""
     arms: tuple[ArmSettings, ...] = ()
     """Arms of an online comparison; none: everybody gets the configured settings."""
     log_text: bool = False

@@ -79,7 +79,7 @@ def create_app(settings: Settings, opened: OpenParts = open_parts) -> FastAPI:
     problems.install(app)
     for module in _ROUTERS:
         app.include_router(module.router)
-    page.install(app)
+    page.install(app, service.cover_hosts, keys_required=needed)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     if service.cors_origins:
         app.add_middleware(

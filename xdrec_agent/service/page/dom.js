@@ -12,6 +12,17 @@ export function el(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A small drawing in the colour of the text around it, not seen by screen readers; `path` is ours. */
+export function sign(path) {
+  const space = "http://www.w3.org/2000/svg";
+  const drawn = document.createElementNS(space, "svg");
+  for (const [name, value] of [["viewBox", "0 0 24 24"], ["class", "sign"], ["aria-hidden", "true"]]) drawn.setAttribute(name, value);
+  const line = document.createElementNS(space, "path");
+  line.setAttribute("d", path);
+  drawn.append(line);
+  return drawn;
+}
+
 export const byId = (id) => document.getElementById(id);
 
 // Control characters, and those that turn the direction of what follows: a title could hide in them.
