@@ -7,7 +7,7 @@ BIN := .venv/bin
 BENCH_DATA ?= ../shared/data
 NOT_PINNED := torch|torchvision|torchaudio|torchcodec|triton|nvidia-[^=]*
 
-.PHONY: help setup demo test lint types contracts unit bench-retrieval bench-rerank bench-service bench-replicas constraints clean
+.PHONY: help setup demo test lint types contracts unit bench-retrieval bench-rerank bench-service screenshots bench-replicas constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -57,6 +57,9 @@ bench-service: ## the service under load, without a model (a quarter of an hour)
 bench-replicas: ## throughput of 1, 2 and 4 simulated LLM servers (a minute)
 	@mkdir -p build/bench
 	$(BIN)/xdrec-eval bench replicas --json build/bench/replicas.json
+
+screenshots: ## pictures of the page for the docs (needs a Chromium)
+	$(BIN)/python scripts/page_screenshots.py
 
 constraints: ## pin what is installed now
 	@{ \

@@ -143,7 +143,12 @@ class Retriever:
         return _Asked(query, target, liked, disliked, _open_to(query, target), weights or fitted)
 
     def popularity(self, domain: str, ids: Sequence[str]) -> float:
-        """Share of the domain's catalogue that fewer people touched than the median of these items, in [0, 1)."""
+        """Share of the domain's catalogue that fewer people touched than the median of these items, in [0, 1).
+
+        0 where the popularity of items has no say, whatever they are.
+        """
+        if not self.fusion.for_person(1, self.settings.sources, self.settings.popularity).get("popularity"):
+            return 0.0
         target = self.index.snapshot(domain)
         return self.crowd().above(target, target.rows(ids))
 

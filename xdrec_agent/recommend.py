@@ -231,9 +231,6 @@ def _paths(graph: RelationGraph) -> PathFinder:
 
 def _popular(retriever: Retriever, target: str, items: Sequence[Recommendation]) -> list[str]:
     """That a list holds what everybody likes, where that can be set otherwise."""
-    sources, factor = retriever.settings.sources, retriever.settings.popularity
-    if not factor or (sources is not None and "popularity" not in sources):
-        return []
     share = retriever.popularity(target, [one.item.id for one in items])
     if share <= _POPULAR:
         return []

@@ -47,6 +47,9 @@ def test_the_wheel_holds_the_packages_and_the_prompts_and_no_tests(wheel):
         "eval/report.html.jinja",
         "eval/bias_card.html.jinja",
     } <= set(names)
+    page = ROOT / "xdrec_agent" / "service" / "page"
+    assert {f"xdrec_agent/service/page/{file.name}" for file in page.iterdir()} <= set(names)
+    assert "xdrec_agent/service/page/index.html" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

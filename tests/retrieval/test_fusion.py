@@ -282,8 +282,10 @@ def test_a_person_does_not_speak_for_themselves(home, retriever):
 
 
 def test_how_popular_a_list_is(home, empty, retriever):
-    """The share of the catalogue that fewer people touched than the list's median item."""
+    """The share of the catalogue that fewer people touched than the list's median item; 0 where that has no say."""
     books = sum(item.domain == "books" for item in catalogue())
     assert retriever(home).popularity("books", ["far", "twin2", "space-20"]) == pytest.approx((books - 2) / books)
     assert retriever(home).popularity("books", ["space-20", "nowhere"]) == 0
     assert retriever(empty).popularity("books", ["far"]) == 0
+    assert retriever(home, popularity=0).popularity("books", ["far"]) == 0
+    assert retriever(home, sources=("text", "words")).popularity("books", ["far"]) == 0

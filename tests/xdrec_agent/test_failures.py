@@ -35,6 +35,9 @@ class Retrieved:
     def rank(self, query):
         return Ranking(candidates=BOOKS, source="retrieval")
 
+    def popularity(self, domain, ids):
+        return 0.0
+
 
 async def hangs(response):
     await asyncio.Event().wait()

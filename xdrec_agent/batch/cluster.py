@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Final
+from typing import Any, Final
 
 from retrieval.errors import BackendError, SetupError, XDRecError
 
 LOCAL: Final = "local"
 _STORE: Final = 256 * 2**20
 """Bytes of object store of a cluster of our own: parts on their way from stage to stage."""
+
+
+_REACH_S: Final = 10.0
 
 
 class ClusterError(BackendError):
@@ -27,11 +32,9 @@ def cluster(address: str) -> Iterator[None]:
     Raises:
         SetupError: Ray is not installed.
         ClusterError: there is no such cluster, or it failed in a way that it did not mend itself.
-        XDRecError: what a stage raised, as itself.
+        XDRecError: what an actor raised, as itself; of what a stage raised a ClusterError has the text.
     """
-    # Ray reports usage by default; people's histories are nobody's business. It reads this while it is imported.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its remarks on actors of Ray Data's own
+    _environment(address)
     try:
         import ray
         from ray.data import DataContext
@@ -40,20 +43,7 @@ def cluster(address: str) -> Iterator[None]:
         raise SetupError(f"batches need a package that is not installed: {exc.name}", hint=hint) from exc
     # Ray's remarks on workers that died go to stdout, where data alone belongs.
     with redirect_stdout(sys.stderr), translated(address):
-        if address == LOCAL:
-            ray.init(
-                address=LOCAL,
-                include_dashboard=False,
-                object_store_memory=_STORE,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _node_ip_address="127.0.0.1",
-            )
-        else:
-            host = address.rpartition(":")[0]
-            # Ray takes the machine's address for its own, where a cluster on loopback does not listen.
-            own = {"_node_ip_address": host} if host.startswith("127.") else {}
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        _join(address)
         try:
             context = DataContext.get_current()
             context.enable_progress_bars = False
@@ -64,6 +54,52 @@ def cluster(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
+def _environment(address: str) -> None:
+    """What Ray reads while it is imported; what is set already stands."""
+    wanted = {
+        "RAY_USAGE_STATS_ENABLED": "0",  # it reports usage by default, and people's histories are nobody's business
+        "RAY_BACKEND_LOG_LEVEL": "fatal",  # its remarks on actors that Ray Data makes
+    }
+    if address == LOCAL:
+        # Ray listens on all interfaces; with a token nobody else gets in.
+        wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
+
+
+def _join(address: str) -> None:
+    """Connect. Raises ConnectionError: there is no such cluster, or its address is none."""
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == LOCAL:
+        ray.init(address=LOCAL, include_dashboard=False, object_store_memory=_STORE, **quiet)
+        return
+    host = _reached(address)
+    # Ray takes the machine's address for its own, where a cluster on loopback does not listen.
+    own = {"_node_ip_address": host} if host.startswith("127.") else {}
+    try:
+        ray.init(address=address, **own, **quiet)
+    except (RuntimeError, ValueError) as exc:
+        raise ConnectionError(str(exc)) from exc
+
+
+def _reached(address: str) -> str:
+    """The host of HOST:PORT, where something listens: Ray itself would try for minutes. Empty for "auto" and the like.
+
+    Raises:
+        ConnectionError: nothing listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return ""
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
+    except OSError as exc:
+        raise ConnectionError(f"nothing listens there ({exc})") from exc
+    return host
+
+
 @contextmanager
 def translated(address: str) -> Iterator[None]:
     """Around calls of Ray."""
@@ -71,10 +107,11 @@ def translated(address: str) -> Iterator[None]:
 
     try:
         yield
-    except (RayError, ConnectionError, RuntimeError, ValueError) as exc:
+    except (RayError, ConnectionError) as exc:
         if own := _own(exc):
             raise own from exc
-        first = next(iter(str(exc).strip().splitlines()), type(exc).__name__)
+        # Of what stages raise Ray Data keeps the text alone: a traceback, whose last line says what it was.
+        first = (str(exc).partition("\n\n")[0].strip() or type(exc).__name__).splitlines()[-1]
         hint = "ray status --address HOST:PORT; the same command goes on where it stopped"
         raise ClusterError(f"Ray at {address}: {first}", hint=hint) from exc
 

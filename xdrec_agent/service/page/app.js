@@ -109,6 +109,7 @@ async function reply(ask, signal) {
     else if (event.type === "asked") line(false, event.text, event.options, send);
     else if (event.type === "ranked") {
       page.answer = event.answer;
+      if (event.answer.id) sessionStorage.setItem("xdrec.answer", event.answer.id);
       ranked = results.rank(event.answer, context(true));
     } else if (event.type === "explained") {
       explained(event.item.rank, event.item.explanation);
@@ -207,10 +208,17 @@ async function resume() {
   if (kept.state.target) byId("target").value = kept.state.target;
   setMode("write");
   if (!kept.answer) return results.status(t("resumed"));
-  page.answer = kept.answer;
-  // The dialogue keeps the ranking; its reasons are with the answer.
-  if (kept.answer.id) page.answer = await json(`/v1/answers/${encodeURIComponent(kept.answer.id)}`).catch(() => kept.answer);
+  page.answer = await explainedAnswer(kept.answer);
   return results.rank(page.answer, context(false));
+}
+
+/** A dialogue's last ranking with the reasons, which are kept with the answer and not with the dialogue. */
+async function explainedAnswer(ranking) {
+  const id = sessionStorage.getItem("xdrec.answer");
+  if (!id) return ranking;
+  const whole = await json(`/v1/answers/${encodeURIComponent(id)}`).catch(() => ranking);
+  const names = (answer) => answer.items.map((one) => nameOf(one.item)).join("\n");
+  return names(whole) === names(ranking) ? whole : ranking;
 }
 
 function setMode(mode) {
@@ -326,7 +334,7 @@ function say() {
 
 function anew() {
   page.running?.abort();
-  sessionStorage.removeItem("xdrec.dialogue");
+  for (const name of ["dialogue", "answer"]) sessionStorage.removeItem(`xdrec.${name}`);
   page.opinions.clear();
   page.answer = null;
   clearThread();

@@ -8,7 +8,7 @@ export function line(mine, text, options = [], answer = null) {
   const buttons = options.map((option, number) => el("button", {
     type: "button", class: "option", onclick: () => answer(options.length <= 5 ? String(number + 1) : option, option),
   }, plain(option, 120)));
-  thread.append(el("li", { class: mine ? "mine" : "theirs" },
+  thread.append(el("div", { class: mine ? "mine" : "theirs" },
     el("span", { class: "unseen" }, `${t(mine ? "you" : "me")}: `),
     ...String(text).split("\n").filter((part) => part.trim()).map((part) => el("p", { dir: "auto" }, plain(part, 2000))),
     buttons.length ? el("div", { class: "options" }, ...buttons) : null));
