@@ -235,10 +235,11 @@ function showLikes() {
   });
 }
 
+/** Another direction is another question: what was liked of another domain, and the dialogue, do not belong to it. */
 function redirected() {
   page.likes = page.likes.filter((item) => item.domain === byId("source").value);
-  page.opinions.clear();
   showLikes();
+  forget();
 }
 
 async function open() {
@@ -276,7 +277,6 @@ const dark = () => (document.documentElement.dataset.theme || (matchMedia("(pref
 
 function theme() {
   byId("theme").textContent = t(dark() ? "light" : "dark");
-  byId("theme").setAttribute("aria-pressed", String(dark()));
 }
 
 function listen() {
@@ -333,13 +333,19 @@ function say() {
 }
 
 function anew() {
+  forget();
+  byId("said").focus();
+}
+
+function forget() {
   page.running?.abort();
+  page.running = null;
   for (const name of ["dialogue", "answer"]) sessionStorage.removeItem(`xdrec.${name}`);
   page.opinions.clear();
   page.answer = null;
   clearThread();
+  results.end();
   results.clear();
-  byId("said").focus();
 }
 
 function identify(event) {
