@@ -72,7 +72,8 @@ unit_rows = hnp.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(4)), ele
 
 def profile_of(rows, weights):
     w = np.asarray(weights, dtype=np.float32)
-    return Profile(tuple(("films", str(n)) for n in range(len(rows))), rows, w / w.sum(), np.ones(len(rows), dtype=bool), {}, ())
+    names = tuple(("films", str(n)) for n in range(len(rows)))
+    return Profile(names, rows, w / w.sum(), np.ones(len(rows), dtype=bool), {}, ())
 
 
 class TestSoftMaximum:
