@@ -20,7 +20,7 @@ from eval.datasets import Dataset, Say
 from eval.others import Others
 from eval.protocol import FOLDS, TEST_FOLD, Case, cases, fold, histories
 from eval.touches import Touches
-from retrieval.fusion import SOURCES, FusionFit, Source, Weight
+from retrieval.fusion import BY_HAND, SOURCES, FusionFit, Source, Weight
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
 
@@ -31,7 +31,7 @@ _TRUTHS: Final = 5
 _PENALTY: Final = 1e-3
 """Of the squared weights, in nats a case; it only keeps them finite."""
 _TOLD_EVERY: Final = 500
-_NAMES: Final[tuple[Source, ...]] = tuple(SOURCES)
+_NAMES: Final[tuple[Source, ...]] = tuple(source for source in SOURCES if source not in BY_HAND)
 
 Design = NDArray[np.float32]
 
@@ -116,7 +116,8 @@ def fit_fusion(picks: Picks, made_by: str, hash_of_data: str, encoder: str) -> F
         encoder=encoder,
         people=len(set(picks.users)),
         picks=len(picks.users),
-        weights={
+        weights=dict(BY_HAND)
+        | {
             name: Weight(base=round(float(base), 4), slope=round(float(slope), 4))
             for name, base, slope in zip(_NAMES, bases, slopes, strict=True)
         },

@@ -18,7 +18,7 @@ from typing import Final, Literal
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
 
-Source = Literal["text", "words", "popularity", "cooccurrence", "neighbours"]
+Source = Literal["text", "words", "popularity", "cooccurrence", "neighbours", "relations"]
 
 SOURCES: Final[Mapping[Source, str]] = {
     "text": "soft maximum of the candidate's cosines with the liked history and the words said",
@@ -26,6 +26,7 @@ SOURCES: Final[Mapping[Source, str]] = {
     "popularity": "how many people touched it",
     "cooccurrence": "how often it is liked by those who liked what was liked",
     "neighbours": "how often it is liked by people whose taste is similar",
+    "relations": "61 / (60 + r) for the r-th of those that the graph leads to from what was liked",
 }
 """What may speak for a candidate, and what its word is."""
 
@@ -42,6 +43,10 @@ class Weight(Frozen):
     def of(self, liked: int) -> float:
         """The weight for this many liked items."""
         return max(0.0, self.base + self.slope * log(max(liked, 1)))
+
+
+BY_HAND: Final[Mapping[Source, Weight]] = {"relations": Weight(base=3.0)}
+"""Weights that nothing is fitted for: no data at hand has both a graph and people."""
 
 
 class FusionFit(Frozen):

@@ -20,6 +20,7 @@ from retrieval.crowd import Crowd
 from retrieval.errors import UsageError
 from retrieval.filters import Mask, eligible
 from retrieval.fusion import SOURCES, FusionFit, Source, shipped_fusion
+from retrieval.graph import RelationGraph
 from retrieval.index import Index
 from retrieval.profile import Profile, liked_and_disliked, soft_maximum
 from retrieval.settings import RetrieverSettings
@@ -31,6 +32,10 @@ _POOL: Final = 5
 """How many times k rows are looked at, so that editions, series and diversity have what to choose from."""
 _MATCHES: Final = 5
 _TEXT: Final = "text"
+_RELATED: Final = 100
+"""Most items that the graph proposes."""
+_SMOOTHING: Final = 60
+"""Of reciprocal ranks: how much the first ones count alike (Cormack, Clarke and Büttcher 2009)."""
 
 Voices = dict[Source, Scores]
 """What each source says for each row of the target, weighted."""
@@ -75,6 +80,7 @@ class Retriever:
     Args:
         crowd: the other people; None: everybody in the index.
         fusion: the sources' weights; None: the shipped ones.
+        graph: how items hang together; None: relations say nothing.
 
     Raises:
         UsageError: `settings.sources` names a source that there is not, or leaves out the text.
@@ -87,11 +93,13 @@ class Retriever:
         settings: RetrieverSettings,
         crowd: Crowd | None = None,
         fusion: FusionFit | None = None,
+        graph: RelationGraph | None = None,
     ) -> None:
         self.store = store
         self.index = index
         self.settings = settings
         self.fusion = fusion or shipped_fusion()
+        self.graph = graph
         self._crowd = crowd
         self._indexed: Crowd | None = None
         if settings.sources is not None and not {_TEXT} <= set(settings.sources) <= set(SOURCES):
@@ -169,6 +177,7 @@ class Retriever:
             "popularity": lambda: crowd.popularity(target),
             "cooccurrence": lambda: crowd.cooccurrence(liked.rows, target),
             "neighbours": lambda: crowd.neighbours(liked.rows, target, asked.query.history.user),
+            **({"relations": lambda: _related(self.graph, liked, target)} if self.graph else {}),
         }
         return {s: np.float32(w) * says[s]() for s, w in asked.weights.items() if s in says}
 
@@ -237,6 +246,17 @@ class Retriever:
 def _total(voices: Voices) -> Scores:
     """The score of every row."""
     return np.asarray(np.sum(list(voices.values()), axis=0), dtype=np.float32)
+
+
+def _related(graph: RelationGraph, liked: Profile, target: Snapshot) -> Scores:
+    """Reciprocal ranks of the items that the graph leads to, 1 for the first; 0 elsewhere."""
+    said = np.zeros(len(target.vectors), dtype=np.float32)
+    starts = [entry for entry, clear in zip(liked.entries, liked.liked, strict=True) if clear]
+    found = graph.candidates(starts, target.manifest.domain, _RELATED)
+    ranks = {item_id: rank for rank, ((_, item_id), *_) in enumerate(found, 1) if item_id in target.positions}
+    rows = target.rows(ranks)
+    said[rows] = (_SMOOTHING + 1) / (_SMOOTHING + np.fromiter(ranks.values(), dtype=np.float32, count=len(ranks)))
+    return said
 
 
 def _open_to(query: Query, target: Snapshot) -> Mask:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import SetupError, TemplateError
+from retrieval.graph import RelationGraph
 from retrieval.index import Index
 from retrieval.relation_store import RelationStore
 from retrieval.retriever import Retriever
@@ -87,9 +88,9 @@ def open_index(settings: Settings) -> Index:
     return Index(settings.index_dir, open_encoder(settings), template, settings.index, facets)
 
 
-def open_retriever(settings: Settings, store: Store) -> Retriever:
-    """A retriever over an open store."""
-    return Retriever(store, open_index(settings), settings.retriever)
+def open_retriever(settings: Settings, store: Store, graph: RelationGraph | None = None) -> Retriever:
+    """A retriever over an open store and the graph of its relations."""
+    return Retriever(store, open_index(settings), settings.retriever, graph=graph)
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ async def open_recommender(settings: Settings) -> AsyncIterator[Recommender]:
         except ServerNotRunning as exc:
             no_client = f"{exc} (start it with: {exc.hint})"
         graph = RelationGraph(stack.enter_context(open_relations(settings)))
-        yield make_recommender(settings, open_retriever(settings, store), client, no_client, graph=graph)
+        yield make_recommender(settings, open_retriever(settings, store, graph), client, no_client)
 
 
 def make_recommender(
@@ -46,8 +46,6 @@ def make_recommender(
     retriever: Retriever,
     client: LLMClient | None,
     no_client: str = "",
-    *,
-    graph: RelationGraph | None = None,
 ) -> Recommender:
     """A recommender of parts that are open. Raises TemplateError, UsageError: the settings name what there is not."""
     return Recommender(
@@ -58,5 +56,5 @@ def make_recommender(
         templates=load_templates(settings),
         no_client=no_client,
         exclusions=settings.exclusions,
-        graph=graph,
+        graph=retriever.graph,
     )

@@ -11,7 +11,7 @@ from eval.fit_fusion import DRAWN, Picks, fit_fusion, fit_shipped, picks_of
 from eval.others import Others
 from eval.protocol import FOLDS, TEST_FOLD, cases, fold, histories
 from eval.touches import Touches
-from retrieval.fusion import SOURCES
+from retrieval.fusion import BY_HAND, SOURCES
 from retrieval.index import Index
 from retrieval.settings import IndexSettings, RetrieverSettings
 from retrieval.store import Store
@@ -21,7 +21,7 @@ from retrieval.types import Interaction, Item, Query
 DOMAINS = ("films", "books")
 TASTES = ("space", "crime", "love")
 PEOPLE = 40
-NAMES = tuple(SOURCES)
+NAMES = tuple(source for source in SOURCES if source not in BY_HAND)
 
 
 def interactions():

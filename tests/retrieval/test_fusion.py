@@ -13,8 +13,11 @@ from word_encoder import WordEncoder
 
 from retrieval.behaviour import forget
 from retrieval.errors import UsageError
-from retrieval.fusion import SOURCES, FusionFit, Weight, shipped_fusion
+from retrieval.fusion import BY_HAND, SOURCES, FusionFit, Weight, shipped_fusion
+from retrieval.graph import RelationGraph
 from retrieval.index import Index
+from retrieval.relation_ingest import ingest_relations
+from retrieval.relation_store import RelationStore
 from retrieval.retriever import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
 from retrieval.store import Store
@@ -156,7 +159,7 @@ def test_every_source_can_speak(home, retriever):
     """`voices` has each source asked for, for every row, times its weight."""
     asked = asking("space-0", "space-1")
     once, thrice = (retriever(home).voices(asked, dict.fromkeys(SOURCES, w)) for w in (1.0, 3.0))
-    assert set(once) == set(SOURCES)
+    assert set(once) == set(SOURCES) - {"relations"}  # there is no graph
     for source, said in once.items():
         assert said.shape == (sum(item.domain == "books" for item in catalogue()),)
         np.testing.assert_allclose(thrice[source], 3 * said, rtol=1e-5)
@@ -289,3 +292,23 @@ def test_how_popular_a_list_is(home, empty, retriever):
     assert retriever(empty).popularity("books", ["far"]) == 0
     assert retriever(home, popularity=0).popularity("books", ["far"]) == 0
     assert retriever(home, sources=("text", "words")).popularity("books", ["far"]) == 0
+
+
+def test_relations_propose(home, retriever, tmp_path):
+    """What the graph leads to from a liked film rises and says so; without the source it stands where it stood."""
+    folder, store = home
+    file = tmp_path / "facts.csv"
+    file.write_text("subject,predicate,object\nfilms:space-0,based_on,books:love-7\n", encoding="utf-8")
+    with RelationStore.open(f"sqlite:///{folder / 'store.sqlite'}") as relations:
+        ingest_relations(relations, file)
+        made = retriever(home)
+        related = Retriever(store, made.index, made.settings, graph=RelationGraph(relations))
+        asked = asking("space-0", k=1_000)
+        with_graph, without = related.rank(asked), made.rank(asked)
+        stages = {c.item.id: c.stages for c in with_graph.candidates}
+        assert with_graph.ids.index("love-7") < without.ids.index("love-7")
+        assert stages["love-7"]["relations"] == pytest.approx(BY_HAND["relations"].base)
+        assert stages["space-1"]["relations"] == 0
+        text = RetrieverSettings(sources=("text", "words"))
+        alone = [Retriever(store, made.index, text, graph=g).rank(asked).ids for g in (RelationGraph(relations), None)]
+        assert alone[0] == alone[1]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from retrieval.errors import UsageError
-from xdrec_agent.assembly import load_templates, open_retriever, open_store
+from retrieval.graph import RelationGraph
+from xdrec_agent.assembly import load_templates, open_relations, open_retriever, open_store
 from xdrec_agent.batch.staged import StagedClient
 from xdrec_agent.batch.stages import Asked, PartReplies, client_of
 from xdrec_agent.batch.vllm_stage import answered, requests_of
@@ -40,7 +41,7 @@ class Collect:
         self._explain = explain
         self._replies = replies
         self._store = open_store(settings, create=False)
-        self._retriever = open_retriever(settings, self._store)
+        self._retriever = open_retriever(settings, self._store, RelationGraph(open_relations(settings, create=False)))
 
     def __call__(self, parts: pa.Table) -> pa.Table:
         """Go through the parts' users."""

@@ -12,9 +12,10 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from retrieval.errors import UsageError
+from retrieval.graph import RelationGraph
 from retrieval.types import Frozen, Query, Ranking
 from xdrec_agent.asking import build_query
-from xdrec_agent.assembly import open_client, open_retriever, open_store
+from xdrec_agent.assembly import open_client, open_relations, open_retriever, open_store
 from xdrec_agent.batch.folder import ResultFolder
 from xdrec_agent.batch.plan import Job
 from xdrec_agent.batch.rows import Row, row_of, table_of
@@ -48,7 +49,9 @@ class Retrieve:
         self._job = job
         self._exclusions = settings.exclusions
         self._store = open_store(settings, create=False)
-        self._recommender = make_recommender(settings, open_retriever(settings, self._store), None)
+        self._recommender = make_recommender(
+            settings, open_retriever(settings, self._store, RelationGraph(open_relations(settings, create=False))), None
+        )
 
     def __call__(self, parts: pa.Table) -> pa.Table:
         """Retrieve for all users of the parts."""
@@ -134,7 +137,8 @@ class Answering:
                 self._client = await self._stack.enter_async_context(open_client(settings))
             except ServerNotRunning as exc:
                 self._no_client = f"{exc} (start it with: {exc.hint})"
-        retriever = open_retriever(settings, store)
+        relations = self._stack.enter_context(open_relations(settings, create=False))
+        retriever = open_retriever(settings, store, RelationGraph(relations))
         self._recommender: Recommender = make_recommender(settings, retriever, self._client, self._no_client)
         servers = len(self._client.endpoint.base_urls) if self._client else 1
         # A user keeps two requests busy at least: more users at a time would only wait for each other.

@@ -130,10 +130,11 @@ def _reason(
 
 @contextmanager
 def _retriever(configured: Settings) -> Iterator[Retriever]:
-    from xdrec_agent.assembly import open_retriever, open_store
+    from retrieval.graph import RelationGraph
+    from xdrec_agent.assembly import open_relations, open_retriever, open_store
 
-    with open_store(configured, create=False) as store:
-        yield open_retriever(configured, store)
+    with open_store(configured, create=False) as store, open_relations(configured, create=False) as relations:
+        yield open_retriever(configured, store, RelationGraph(relations))
 
 
 def _drawn(kept: KeptAnswer, rank: int, told_in: Teller, paths: PathFinder) -> tuple[str, str]:

@@ -124,8 +124,8 @@ class Engine:
     def _make(self) -> None:
         parts = self._parts
         for arm, chosen in self._settings.items():
-            retriever = Retriever(parts.store, parts.index, chosen.retriever)
-            recommender = make_recommender(chosen, retriever, parts.client, parts.no_client, graph=self._graph)
+            retriever = Retriever(parts.store, parts.index, chosen.retriever, graph=self._graph)
+            recommender = make_recommender(chosen, retriever, parts.client, parts.no_client)
             self._conversations[arm] = Conversation(recommender, self.dialogues, chosen.chat, lexicon=self._lexicon)
         self._made_for = parts.client
 
