@@ -171,13 +171,13 @@ class Retriever:
 
     def _others(self, asked: _Asked) -> Voices:
         """What every source but the text says for all rows: sparse products, which cost little beside the text's."""
-        liked, target, crowd = asked.liked, asked.target, self.crowd()
+        liked, target, crowd, graph = asked.liked, asked.target, self.crowd(), self.graph
         says = {
             "words": lambda: target.words.scores(liked.texts),
             "popularity": lambda: crowd.popularity(target),
             "cooccurrence": lambda: crowd.cooccurrence(liked.rows, target),
             "neighbours": lambda: crowd.neighbours(liked.rows, target, asked.query.history.user),
-            **({"relations": lambda: _related(self.graph, liked, target)} if self.graph else {}),
+            "relations": lambda: _related(graph, liked, target) if graph else np.zeros(len(target.vectors), np.float32),
         }
         return {s: np.float32(w) * says[s]() for s, w in asked.weights.items() if s in says}
 

@@ -159,11 +159,11 @@ def test_every_source_can_speak(home, retriever):
     """`voices` has each source asked for, for every row, times its weight."""
     asked = asking("space-0", "space-1")
     once, thrice = (retriever(home).voices(asked, dict.fromkeys(SOURCES, w)) for w in (1.0, 3.0))
-    assert set(once) == set(SOURCES) - {"relations"}  # there is no graph
+    assert set(once) == set(SOURCES)
     for source, said in once.items():
         assert said.shape == (sum(item.domain == "books" for item in catalogue()),)
         np.testing.assert_allclose(thrice[source], 3 * said, rtol=1e-5)
-        assert said.std() > 0
+        assert said.std() > 0 or source == "relations"  # there is no graph; test_relations_propose has one
 
 
 @pytest.mark.parametrize("exact_limit", [200_000, 20])
