@@ -90,7 +90,7 @@ class Snapshot:
         try:
             return open_words(self.folder / "words", self.manifest.items)
         except (OSError, ValueError, KeyError) as exc:
-            hint = f"xdrec index {self.manifest.domain} --rebuild"
+            hint = f"xdrec index {self.manifest.domain}"
             raise IndexMissing(f"the words of {self.manifest.domain!r} cannot be read: {exc}", hint=hint) from exc
 
     @cached_property

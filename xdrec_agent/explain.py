@@ -104,7 +104,8 @@ async def explain_one(
     evidence = await asyncio.to_thread(gather, candidate, query.history, query.text, limit, context.paths)
     work = _Work(context, query, evidence, voice or context.voice())
     if context.client is None:
-        return _finished(work, _plain(work, "no language model was asked"))
+        # In a thread: some milliseconds of checking, in which a service goes on listening.
+        return _finished(work, await asyncio.to_thread(_plain, work, "no language model was asked"))
     try:
         async with asyncio.timeout(context.settings.deadline_s):
             explanation = await _written(work, context.client)

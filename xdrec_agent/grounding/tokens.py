@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, Literal
 
 TokenKind = Literal[
@@ -163,6 +163,7 @@ def _joined(tokens: list[Token], sentence: str) -> list[Token]:
     return joined
 
 
+@lru_cache(maxsize=4096)
 def _bare(character: str) -> str:
     if character in "’‘`´":
         return "'"
