@@ -45,7 +45,7 @@ class Weight(Frozen):
         return max(0.0, self.base + self.slope * log(max(liked, 1)))
 
 
-BY_HAND: Final[Mapping[Source, Weight]] = {"relations": Weight(base=3.0)}
+BY_HAND: Final[Mapping[Source, Weight]] = {"relations": Weight(base=1.0)}
 """Weights that nothing is fitted for: no data at hand has both a graph and people."""
 
 
