@@ -24,7 +24,6 @@ from eval.intervals import Estimate, Values, mean, ratio_of_means
 from eval.metrics import METRICS, Places, by_kind, places_within
 from eval.others import Others
 from eval.protocol import FOLDS, Case, cases, fold, histories
-from eval.touches import Touches
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
@@ -71,13 +70,13 @@ def measure_quality(data: Dataset, rng: np.random.Generator, say: Say) -> list[F
     say("reading histories")
     people = list(histories(data.store))
     asked = [case for person in people for case in cases(person, data.domains)]
-    touches = Touches(data, people)
+    others = Others(data)
     scorers = {
-        OURS: _cross_fitted(data, asked, touches, rng, say),
+        OURS: _cross_fitted(data, asked, others, rng, say),
         TEXT: _text_alone(data),
         **{arm: cross_fitted(BASELINES[arm](data), people, FOLDS, rng) for arm in ARMS},
     }
-    table = _score(data, asked, touches, scorers, say)
+    table = _score(data, asked, others, scorers, say)
     say("drawing intervals")
     figures = [
         _figure(f"{metric}, {part}, {arm}", mean(results.of(metric), results.users, rng))
@@ -87,9 +86,8 @@ def measure_quality(data: Dataset, rng: np.random.Generator, say: Say) -> list[F
     return [*_ratios(table, rng), *figures]
 
 
-def _cross_fitted(data: Dataset, asked: Sequence[Case], touches: Touches, rng: np.random.Generator, say: Say) -> Scorer:
-    others = Others(data)
-    picks = picks_of(data, asked, touches, others, rng, say)
+def _cross_fitted(data: Dataset, asked: Sequence[Case], others: Others, rng: np.random.Generator, say: Say) -> Scorer:
+    picks = picks_of(data, asked, others, rng, say)
     fits = [fit_fusion(picks.of_others({own}), "", "", "") for own in range(FOLDS)]
 
     def score(case: Case) -> Scores:
@@ -104,12 +102,12 @@ def _text_alone(data: Dataset) -> Scorer:
     return lambda case: retriever.scores(Query(history=case.history, target=case.target))[1]
 
 
-def _score(data: Dataset, asked: Sequence[Case], touches: Touches, scorers: Mapping[str, Scorer], say: Say) -> Table:
+def _score(data: Dataset, asked: Sequence[Case], others: Others, scorers: Mapping[str, Scorer], say: Say) -> Table:
     table: Table = defaultdict(Results)
     for at, case in enumerate(asked):
         if at % _TOLD_EVERY == 0:
             say(f"scoring case {at:,} of {len(asked):,}")
-        truth, kinds = data.index.snapshot(case.target).rows(case.truth), by_kind(touches.of(case))
+        truth, kinds = data.index.snapshot(case.target).rows(case.truth), by_kind(others.touched(case))
         for arm, scorer in scorers.items():
             scores = scorer(case)
             for part, kept in kinds.items():

@@ -19,7 +19,6 @@ from scipy.special import logsumexp
 from eval.datasets import Dataset, Say
 from eval.others import Others
 from eval.protocol import FOLDS, TEST_FOLD, Case, cases, fold, histories
-from eval.touches import Touches
 from retrieval.fusion import BY_HAND, SOURCES, FusionFit, Source, Weight
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
@@ -59,9 +58,7 @@ class Picks:
         return Picks(users, self.says[kept], self.liked[kept], self.share[kept])
 
 
-def picks_of(
-    data: Dataset, cases: Sequence[Case], touches: Touches, others: Others, rng: np.random.Generator, say: Say
-) -> Picks:
+def picks_of(data: Dataset, cases: Sequence[Case], others: Others, rng: np.random.Generator, say: Say) -> Picks:
     """Ask every source about every case."""
     users: list[str] = []
     says: list[Design] = []
@@ -75,7 +72,7 @@ def picks_of(
             Query(history=case.history, target=case.target), weights
         )
         said = np.stack([voices[name] for name in _NAMES], axis=1)
-        seen = touches.of(case) > 0
+        seen = others.touched(case) > 0
         truths = data.index.snapshot(case.target).rows(case.truth)[:_TRUTHS]
         for truth in truths:
             alike = np.flatnonzero(seen == seen[truth])
@@ -90,7 +87,7 @@ def fit_shipped(data: Dataset, made_by: str, hash_of_data: str, rng: np.random.G
     """The weights that come with the package, from the users of all folds but the one kept for testing."""
     people = list(histories(data.store))
     asked = [case for person in people for case in cases(person, data.domains) if fold(case.user, FOLDS) != TEST_FOLD]
-    picks = picks_of(data, asked, Touches(data, people), Others(data), rng, say)
+    picks = picks_of(data, asked, Others(data), rng, say)
     return fit_fusion(picks, made_by, hash_of_data, data.index.encoder.fingerprint)
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from eval.datasets import Dataset
 from eval.protocol import FOLDS, Case, fold
 from retrieval.crowd import Crowd
@@ -29,7 +32,13 @@ class Others:
             own[fold(user, FOLDS)].append(user)
         return [Crowd(everybody.without(mine)) for mine in own]
 
+    def touched(self, case: Case) -> NDArray[np.int64]:
+        """How many of them touched each row of the case's target."""
+        return self._crowd(case).likes(self._data.index.snapshot(case.target)).touched
+
     def retriever(self, case: Case, settings: RetrieverSettings, fusion: FusionFit | None = None) -> Retriever:
         """The retriever for a case's user."""
-        crowd = self._crowds[fold(case.user, FOLDS)]
-        return Retriever(self._data.store, self._data.index, settings, crowd, fusion)
+        return Retriever(self._data.store, self._data.index, settings, self._crowd(case), fusion)
+
+    def _crowd(self, case: Case) -> Crowd:
+        return self._crowds[fold(case.user, FOLDS)]

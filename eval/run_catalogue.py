@@ -18,10 +18,10 @@ from eval.datasets import Dataset, Say
 from eval.judging import Progress
 from eval.leakage import guard
 from eval.metrics import METRICS, by_kind, places_within
+from eval.others import Others
 from eval.protocol import Case
 from eval.run_folder import CaseResult, RunFolder
 from eval.slicing import slices_of
-from eval.touches import Touches
 
 KEPT: Final = 100
 """Item ids of a ranking that are kept."""
@@ -30,7 +30,7 @@ LIST: Final = 10
 
 
 def run_catalogue(
-    folder: RunFolder, data: Dataset, cases: Sequence[Case], touches: Touches, scorer: Scorer, say: Say
+    folder: RunFolder, data: Dataset, cases: Sequence[Case], others: Others, scorer: Scorer, say: Say
 ) -> None:
     """Score every case that the folder has not got. Raises DataError if a case leaks."""
     done = {result.key for result in folder.results()}
@@ -38,7 +38,7 @@ def run_catalogue(
     progress = Progress(folder.manifest.name, len(left), say)
     for case in left:
         guard(case)
-        folder.append(catalogue_case(data, case, touches.of(case), scorer))
+        folder.append(catalogue_case(data, case, others.touched(case), scorer))
         progress.one_more()
 
 

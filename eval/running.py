@@ -24,7 +24,6 @@ from eval.run_catalogue import run_catalogue
 from eval.run_folder import RunFolder, Summary, Task
 from eval.run_rerank import run_rerank
 from eval.sequential import StoppingRule
-from eval.touches import Touches
 from eval.trial import LiveArm, TrialResult, trial
 from retrieval.errors import DataError, UsageError
 from retrieval.templates import load_template
@@ -202,17 +201,19 @@ def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: 
     people = in_hash_order(histories(dataset.store), request.seed)
     asked = [found for person in people if (found := list(cases(person, dataset.domains)))][: request.users]
     say(f"fitting {request.system}")
-    scorer = _scorer(dataset, request, settings, people)
+    others = Others(dataset)
+    scorer = _scorer(dataset, request, settings, people, others)
     flat = [case for mine in asked for case in mine]
-    run_catalogue(folder, dataset, flat, Touches(dataset, people), scorer, say)
+    run_catalogue(folder, dataset, flat, others, scorer, say)
     return folder
 
 
-def _scorer(dataset: Dataset, request: RunRequest, settings: Settings, people: Sequence[History]) -> Scorer:
+def _scorer(
+    dataset: Dataset, request: RunRequest, settings: Settings, people: Sequence[History], others: Others
+) -> Scorer:
     if request.system != RETRIEVER:
         baseline = BASELINES[request.system](dataset)
         return cross_fitted(baseline, people, FOLDS, np.random.default_rng(request.seed))
-    others = Others(dataset)
 
     def score(case: Case) -> Scores:
         return others.retriever(case, settings.retriever).scores(Query(history=case.history, target=case.target))[1]

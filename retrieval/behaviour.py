@@ -29,6 +29,7 @@ Preference = tuple[str, str, str, float]
 """User, domain, item id, preference in [-1, 1]."""
 
 FILE: Final = "behaviour.arrow"
+_GENERATION: Final = b"generation"
 _PARTIAL: Final = f".{FILE}.partial"
 _LOCK: Final = "behaviour.lock"
 _ROWS: Final = 50_000
@@ -45,6 +46,12 @@ class Likes:
 
     touched: NDArray[np.int64]
     liked: sparse.csr_array
+
+    @cached_property
+    def popularity(self) -> NDArray[np.float32]:
+        """Logarithm of the people who touched each item, 1 for the most popular one; shape (items,)."""
+        touched = np.log1p(self.touched.astype(np.float32))
+        return np.asarray(touched / (float(touched.max(initial=0)) or 1.0), dtype=np.float32)
 
     @cached_property
     def unit(self) -> sparse.csr_array:
@@ -107,6 +114,12 @@ class Behaviour:
 
         return type(self)(self._table.filter(pc.equal(self._table["user"], user)))
 
+    @property
+    def generation(self) -> int | None:
+        """The store's generation of interactions that this was written from; None: not written from a store."""
+        metadata = self._table.schema.metadata or {}
+        return int(metadata[_GENERATION]) if _GENERATION in metadata else None
+
     @cached_property
     def people(self) -> Mapping[str, int]:
         """User → number."""
@@ -140,14 +153,16 @@ class Behaviour:
         )
 
 
-def write_behaviour(folder: Path, preferences: Iterable[Preference]) -> None:
+def write_behaviour(folder: Path, preferences: Iterable[Preference], generation: int | None = None) -> None:
     """Write everybody's preferences (all of one person together) in place of what is there; a reader sees either.
 
+    Nothing is done where what is there comes from this `generation` of interactions already (None: it is not known).
     They are read under the lock: whoever is deleted meanwhile is forgotten after this, never brought back by it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / _LOCK):
-        _replace(folder, preferences)
+        if generation is None or Behaviour.open(folder).generation != generation:
+            _replace(folder, preferences, generation)
 
 
 def behaviour_mark(folder: Path) -> object:
@@ -173,16 +188,17 @@ def forget(folder: Path, user: str) -> int:
         everybody = Behaviour.open(folder)
         others = everybody.without([user])
         if len(others) < len(everybody):
-            _replace(folder, others)
+            _replace(folder, others, everybody.generation)
     return len(everybody) - len(others)
 
 
-def _replace(folder: Path, preferences: Iterable[Preference]) -> None:
+def _replace(folder: Path, preferences: Iterable[Preference], generation: int | None) -> None:
     import pyarrow as pa
 
+    schema = _schema() if generation is None else _schema().with_metadata({_GENERATION: str(generation)})
     partial = folder / _PARTIAL
     try:
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, _schema()) as writer:
+        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for batch in _batches(preferences):
                 writer.write_batch(batch)
         os.replace(partial, folder / FILE)

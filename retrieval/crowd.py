@@ -42,9 +42,8 @@ class Crowd:
         self._tastes: dict[tuple[str, ...], tuple[tuple[Snapshot, ...], Vectors, NDArray[np.bool_]]] = {}
 
     def popularity(self, target: Snapshot) -> Scores:
-        """Logarithm of the people who touched each item, 1 for the most popular one; shape (items,)."""
-        touched = np.log1p(self.likes(target).touched.astype(np.float32))
-        return np.asarray(self.reliability * touched / (float(touched.max(initial=0)) or 1.0), dtype=np.float32)
+        """`Likes.popularity`, as far as the crowd can be relied upon; shape (items,)."""
+        return np.float32(self.reliability) * self.likes(target).popularity
 
     def cooccurrence(self, liked: Mapping[Snapshot, Positions], target: Snapshot) -> Scores:
         """Logarithm of 1 + 100 times the sum of cosines with the liked rows; shape (items,), at least 0."""

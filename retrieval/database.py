@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import sqlalchemy as sa
 from pydantic import ValidationError
@@ -24,6 +24,8 @@ _WRITER_LOCK = 0x78647265  # the key of Postgres' advisory lock: one writer at a
 
 RELATIONS = "relations"
 """Where `meta` keeps how often the relations between items have changed."""
+INTERACTIONS = "interactions"
+"""Where `meta` keeps how often what people did has changed."""
 
 metadata = sa.MetaData()
 # Byte order in both databases: pages are cut at "id > last", which must mean the same everywhere.
@@ -163,6 +165,42 @@ class Database:
         except ValidationError as exc:
             msg = f"store {self._shown_url}: a stored row is not readable: {exc.errors()[0]['msg']}"
             raise StoreError(msg, hint="ingest the catalogue again") from exc
+
+
+class Tables:
+    """Tables in the store's database; `open` makes missing ones, the constructor makes nothing.
+
+    Raises:
+        StoreError: from every method, if the database fails.
+    """
+
+    metadata: ClassVar[sa.MetaData]
+    """The tables. What keeps something beside the store brings its own."""
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Connect to the database at a SQLAlchemy URL; make its folder (SQLite) and tables where missing."""
+        opened = cls(url)
+        opened.database.create(cls.metadata)
+        return opened
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def exists(self) -> bool:
+        """Whether the database has the tables."""
+        with self.database.reading() as connection:
+            return all(map(sa.inspect(connection).has_table, self.metadata.tables))
 
 
 def next_value(database: Database, connection: sa.Connection, key: str) -> None:

@@ -24,7 +24,18 @@ import numpy as np
 from retrieval.relation_store import Key, RelationStore
 from retrieval.relations import Path, Relation
 from retrieval.types import Item
-from retrieval.walks import Arrays, Beside, Walk, beside_of, load_arrays, path_counts, score, simple_paths
+from retrieval.walks import (
+    Arrays,
+    Beside,
+    Numbers,
+    Walk,
+    Weights,
+    beside_of,
+    load_arrays,
+    path_counts,
+    score,
+    simple_paths,
+)
 
 MAX_DEGREE: Final = 50
 """Relations above which a thing says too little to lead anywhere."""
@@ -69,14 +80,10 @@ class RelationGraph:
         them; whether an item may be recommended is not looked at.
         """
         graph = self._graph()
-        if graph is None or target not in graph.names:
+        if graph is None:
             return []
         first = graph.positions(self.store.numbers(starts).values())
-        scores = path_counts(graph, first, self.max_degree).round(12)
-        scores[graph.domains != graph.names.index(target)] = 0
-        scores[first] = 0
-        hits = np.flatnonzero(scores > 0)
-        top = hits[np.lexsort((hits, -scores[hits]))[:k]].tolist()
+        top, scores = self._leading(graph, first, target, k)
         beside = beside_of(graph, first)
         paths = list(self._told(graph, [path for one in top for path in self._best(graph, beside, one, 1)]))
         at = dict(zip(graph.numbers[top].tolist(), top, strict=True))
@@ -87,6 +94,29 @@ class RelationGraph:
             if ids.get(key) in at:  # else deleted, or deleted and back under another number, since the loading
                 found.append((key, float(scores[at[ids[key]]]), path))
         return sorted(found, key=lambda one: (-one[1], one[0]))
+
+    def ranked(self, starts: Sequence[Key], target: str, k: int) -> tuple[str, ...]:
+        """Ids of the `k` items of the domain `target` that the items `starts` lead to, best first.
+
+        As `candidates`, without scores and paths, which take most of the time; deleted items may be among them.
+        """
+        graph = self._graph()
+        if graph is None:
+            return ()
+        first = graph.positions(self.store.numbers(starts).values())
+        numbers = graph.numbers[self._leading(graph, first, target, k)[0]].tolist()
+        names = self.store.names(numbers)
+        return tuple(names[number] for number in numbers if number in names)
+
+    def _leading(self, graph: Arrays, first: Numbers, target: str, k: int) -> tuple[list[int], Weights]:
+        """Positions of the `k` items of the target with the largest sums over paths, best first; the sums of all."""
+        scores = path_counts(graph, first, self.max_degree).round(12)
+        if target not in graph.names:
+            return [], scores
+        scores[graph.domains != graph.names.index(target)] = 0
+        scores[first] = 0
+        hits = np.flatnonzero(scores > 0)
+        return hits[np.lexsort((hits, -scores[hits]))[:k]].tolist(), scores
 
     def _graph(self) -> Arrays | None:
         """The relations as they are now; None if there are none."""

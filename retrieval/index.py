@@ -146,7 +146,7 @@ class Index:
             encode_s = self._embed(store, domain, todo, progress)
             if todo or gone or self._stale(domain, generation):
                 self._write(store, domain, generation)
-            write_behaviour(self.folder, store.preferences())
+            write_behaviour(self.folder, store.preferences(), store.interactions_generation())
         return IndexReport(
             domain=domain,
             items=len(wanted),

@@ -7,7 +7,7 @@ or anything else with a name. Relations join two things by number: a million of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -22,10 +22,10 @@ _PAGE: Final = 50_000
 _Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up in INTEGER columns only
 
-metadata = sa.MetaData()
+_tables = sa.MetaData()
 things = sa.Table(
     "things",
-    metadata,
+    _tables,
     sa.Column("number", _Number, primary_key=True, autoincrement=True),
     sa.Column("domain", _Text),
     sa.Column("name", _Text, nullable=False),
@@ -43,7 +43,7 @@ things = sa.Table(
 )
 relations = sa.Table(
     "relations",
-    metadata,
+    _tables,
     sa.Column("subject", _Number, sa.ForeignKey(things.c.number, ondelete="CASCADE"), primary_key=True),
     sa.Column("predicate", _Text, primary_key=True),
     sa.Column("object", _Number, sa.ForeignKey(things.c.number, ondelete="CASCADE"), primary_key=True),
@@ -52,32 +52,10 @@ relations = sa.Table(
 )
 
 
-class RelationStore:
-    """Relations in the store's database; `RelationStore.open` makes missing tables, `RelationStore` makes nothing.
+class RelationStore(db.Tables):
+    """Relations in the store's database."""
 
-    Raises:
-        StoreError: from every method, if the database fails.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.database = db.Database(url)
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """Connect to the store's database (SQLAlchemy URL) and make the tables where missing."""
-        store = cls(url)
-        store.database.create(metadata)
-        return store
-
-    def close(self) -> None:
-        """Close all connections."""
-        self.database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+    metadata = _tables
 
     def generation(self) -> int:
         """How often the relations have changed, 0 if there never were any; a reader that sees another one reloads."""
@@ -106,6 +84,15 @@ class RelationStore:
         with self.database.reading() as connection:
             for domain, ids in by_domain.items():
                 found |= {(domain, name): number for name, number in numbers_of(connection, domain, ids)}
+        return found
+
+    def names(self, numbers: Iterable[int]) -> dict[int, str]:
+        """The names of the things with these numbers: of an item its id; those that are gone are left out."""
+        found: dict[int, str] = {}
+        with self.database.reading() as connection:
+            for chunk in db.chunks(list(dict.fromkeys(numbers))):
+                query = sa.select(things.c.number, things.c.name).where(things.c.number.in_(chunk))
+                found.update(dict(connection.execute(query).all()))
         return found
 
     def entities(self, numbers: Iterable[int]) -> dict[int, Entity]:

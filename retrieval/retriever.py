@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -245,15 +245,15 @@ class Retriever:
 
 def _total(voices: Voices) -> Scores:
     """The score of every row."""
-    return np.asarray(np.sum(list(voices.values()), axis=0), dtype=np.float32)
+    return reduce(np.add, voices.values())
 
 
 def _related(graph: RelationGraph, liked: Profile, target: Snapshot) -> Scores:
     """Reciprocal ranks of the items that the graph leads to, 1 for the first; 0 elsewhere."""
     said = np.zeros(len(target.vectors), dtype=np.float32)
     starts = [entry for entry, clear in zip(liked.entries, liked.liked, strict=True) if clear]
-    found = graph.candidates(starts, target.manifest.domain, _RELATED)
-    ranks = {item_id: rank for rank, ((_, item_id), *_) in enumerate(found, 1) if item_id in target.positions}
+    found = graph.ranked(starts, target.manifest.domain, _RELATED)
+    ranks = {item_id: rank for rank, item_id in enumerate(found, 1) if item_id in target.positions}
     rows = target.rows(ranks)
     said[rows] = (_SMOOTHING + 1) / (_SMOOTHING + np.fromiter(ranks.values(), dtype=np.float32, count=len(ranks)))
     return said

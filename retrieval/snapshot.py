@@ -90,7 +90,9 @@ class Snapshot:
         try:
             return open_words(self.folder / "words", self.manifest.items)
         except (OSError, ValueError, KeyError) as exc:
-            hint = f"xdrec index {self.manifest.domain}"
+            # A run writes an older format anew by itself, but takes one of its own for whole.
+            rebuild = " --rebuild" if self.manifest.format == FORMAT else ""
+            hint = f"xdrec index {self.manifest.domain}{rebuild}"
             raise IndexMissing(f"the words of {self.manifest.domain!r} cannot be read: {exc}", hint=hint) from exc
 
     @cached_property

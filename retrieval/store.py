@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Self
 
 import sqlalchemy as sa
 
@@ -35,36 +34,14 @@ class DomainSummary(Frozen):
     generation: int
 
 
-class Store:
-    """Items and interactions in SQLite or Postgres; `Store.open` makes missing tables, `Store` makes nothing.
+class Store(db.Tables):
+    """Items and interactions in SQLite or Postgres."""
 
-    Raises:
-        StoreError: from every method, if the database fails.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._db = db.Database(url)
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """Connect to the database at a SQLAlchemy URL; make its folder (SQLite) and tables where missing."""
-        store = cls(url)
-        store._db.create()
-        return store
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+    metadata = db.metadata
 
     def upsert_items(self, items: Sequence[Item], run: str) -> UpsertReport:
         """Write items; `run` names the import, within which the first of two rows with the same id wins."""
-        return upsert.upsert_items(self._db, items, run)
+        return upsert.upsert_items(self.database, items, run)
 
     def upsert_interactions(self, interactions: Sequence[Interaction], run: str) -> UpsertReport:
         """Write interactions with items that the store knows; one for each user, item and kind.
@@ -72,13 +49,13 @@ class Store:
         Within one `run` the first of two ratings wins; repeated implicit events (a song played twice) become
         one, the strongest value and the latest time.
         """
-        return upsert.upsert_interactions(self._db, interactions, run)
+        return upsert.upsert_interactions(self.database, interactions, run)
 
     def items(self, domain: str, ids: Iterable[str]) -> dict[str, Item]:
         """The items with these ids, in their order; unknown ids are left out."""
         wanted = list(dict.fromkeys(ids))
         table, found = db.items.c, {}
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             for chunk in db.chunks(wanted):
                 query = sa.select(table.id, table.payload).where(table.domain == domain, table.id.in_(chunk))
                 found.update({id_: Item.model_validate_json(payload) for id_, payload in connection.execute(query)})
@@ -87,7 +64,7 @@ class Store:
     def iter_items(self, domain: str, batch: int = _PAGE) -> Iterator[Item]:
         """All items of the domain by id (byte order), `batch` of them in memory at a time."""
         for _, payload in self._pages(domain, db.items.c.payload, batch):
-            with self._db.translated():
+            with self.database.translated():
                 item = Item.model_validate_json(payload)
             yield item
 
@@ -97,14 +74,19 @@ class Store:
 
     def generation(self, domain: str) -> int:
         """How often the domain's items have changed; a reader that sees another number reloads."""
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             query = sa.select(db.meta.c.value).where(db.meta.c.key == upsert.generation_key(domain))
             return connection.scalar(query) or 0
+
+    def interactions_generation(self) -> int:
+        """How often what people did has changed, in any domain."""
+        with self.database.reading() as connection:
+            return connection.scalar(sa.select(db.meta.c.value).where(db.meta.c.key == db.INTERACTIONS)) or 0
 
     def domains(self) -> tuple[DomainSummary, ...]:
         """The domains that have items, by name."""
         items, seen, count = db.items.c, db.interactions.c, sa.func.count()
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             sizes = connection.execute(sa.select(items.domain, count).group_by(items.domain)).all()
             users = sa.select(seen.domain, count, sa.func.count(seen.user_id.distinct())).group_by(seen.domain)
             uses = {domain: (n, people) for domain, n, people in connection.execute(users)}
@@ -123,14 +105,14 @@ class Store:
     def has(self, domain: str) -> bool:
         """Whether the domain has items; unlike `domains` it counts nothing."""
         query = sa.select(sa.exists().where(db.items.c.domain == domain))
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             return bool(connection.scalar(query))
 
     def domain_names(self) -> tuple[str, ...]:
         """The domains that have items, by name; one step through the key for each, however many items there are."""
         names: list[str] = []
         table = db.items.c
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             query = sa.select(table.domain).order_by(table.domain).limit(1)
             while (name := connection.scalar(query.where(table.domain > names[-1]) if names else query)) is not None:
                 names.append(name)
@@ -151,7 +133,7 @@ class Store:
             .join(db.items, sa.and_(seen.domain == items.domain, seen.item_id == items.id))
             .where(seen.user_id == user)
         )
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(query).all()
             if not rows:
                 hint = "name a user that the store knows, or titles that the person likes"
@@ -172,7 +154,7 @@ class Store:
         table, last = db.interactions.c, ""
         columns = (table.user_id, table.domain, table.item_id, table.kind, table.value)
         while users := self._next_users(last):
-            with self._db.reading() as connection:
+            with self.database.reading() as connection:
                 query = sa.select(*columns).where(table.user_id > last, table.user_id <= users[-1])
                 rows = connection.execute(query.order_by(table.user_id, table.domain, table.item_id)).all()
             for (user, domain, item), uses in groupby(rows, key=lambda row: tuple(row[:3])):
@@ -183,7 +165,7 @@ class Store:
     def _next_users(self, last: str) -> list[str]:
         table = db.interactions.c
         query = sa.select(table.user_id).distinct().where(table.user_id > last).order_by(table.user_id).limit(_PAGE)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             return list(connection.scalars(query))
 
     def users(self, domain: str | None = None, limit: int | None = None) -> tuple[str, ...]:
@@ -191,43 +173,45 @@ class Store:
         query = sa.select(db.interactions.c.user_id).distinct().order_by(db.interactions.c.user_id).limit(limit)
         if domain is not None:
             query = query.where(db.interactions.c.domain == domain)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             return tuple(connection.scalars(query))
 
     def item_ids_by_title(self, domain: str, key: str) -> tuple[str, ...]:
         """Ids of the items that have this key (`titles.normalise`) as title or alias."""
         table = db.item_titles.c
         query = sa.select(table.item_id).where(table.domain == domain, table.key == key).order_by(table.item_id)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             return tuple(connection.scalars(query))
 
     def title_keys(self, domain: str) -> list[tuple[str, str]]:
         """All (key, item id) pairs of the domain."""
         table = db.item_titles.c
         query = sa.select(table.key, table.item_id).where(table.domain == domain)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             return [(key, id_) for key, id_ in connection.execute(query)]
 
     def delete_items(self, domain: str, ids: Iterable[str]) -> int:
         """Delete items with their titles and interactions; how many there were."""
         table, deleted = db.items, 0
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             for chunk in db.chunks(list(ids)):
                 deleted += connection.execute(
                     sa.delete(table).where(table.c.domain == domain, table.c.id.in_(chunk))
                 ).rowcount
             if deleted:
-                upsert.next_generation(self._db, connection, domain)
+                upsert.next_generation(self.database, connection, domain)
                 db.relations_changed(connection)  # those of the items went with them
+                db.next_value(self.database, connection, db.INTERACTIONS)
         return deleted
 
     def remove_domain(self, domain: str) -> int:
         """Delete catalogue and interactions; how many items there were. The generation stays known."""
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             deleted = connection.execute(sa.delete(db.items).where(db.items.c.domain == domain)).rowcount
             if deleted:
-                upsert.next_generation(self._db, connection, domain)
+                upsert.next_generation(self.database, connection, domain)
                 db.relations_changed(connection)  # those of the items went with them
+                db.next_value(self.database, connection, db.INTERACTIONS)
         return deleted
 
     def popularity(self, domain: str) -> dict[str, int]:
@@ -235,7 +219,7 @@ class Store:
         table = db.interactions.c
         users = sa.func.count(table.user_id.distinct())
         query = sa.select(table.item_id, users).where(table.domain == domain).group_by(table.item_id)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             return dict(connection.execute(query).all())
 
     def export_user(self, user: str) -> list[Interaction]:
@@ -246,7 +230,7 @@ class Store:
             .where(table.user_id == user)
             .order_by(table.domain, table.item_id, table.kind)
         )
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             return [
                 Interaction(user=user, domain=domain, item=item, kind=kind, value=value, timestamp=timestamp)
                 for domain, item, kind, value, timestamp in connection.execute(query)
@@ -254,16 +238,19 @@ class Store:
 
     def delete_user(self, user: str) -> int:
         """Delete everything the store holds about a user; how many interactions there were."""
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             query = sa.delete(db.interactions).where(db.interactions.c.user_id == user)
-            return connection.execute(query).rowcount
+            deleted = connection.execute(query).rowcount
+            if deleted:
+                db.next_value(self.database, connection, db.INTERACTIONS)
+        return deleted
 
     def _pages(self, domain: str, column: sa.Column[str], size: int) -> Iterator[tuple[str, str]]:
         """(id, column) of all items, a transaction a page: none stays open while the caller works."""
         table, last = db.items.c, ""
         query = sa.select(table.id, column).where(table.domain == domain).order_by(table.id).limit(size)
         while True:
-            with self._db.reading() as connection:
+            with self.database.reading() as connection:
                 page = connection.execute(query.where(table.id > last)).all()
             yield from page
             if len(page) < size:

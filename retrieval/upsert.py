@@ -125,6 +125,8 @@ def upsert_interactions(database: db.Database, interactions: Sequence[Interactio
             # An unchanged row is written too: its run must be this one when it is repeated later.
             rows[key], seen[key] = content, _State(content, run)
         _write_interactions(database, connection, rows, run)
+        if rows:
+            db.next_value(database, connection, db.INTERACTIONS)
     return counts.report(conflicts, unknown)
 
 

@@ -10,12 +10,12 @@ import secrets
 import time
 from collections.abc import Iterator
 from math import isfinite
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Literal, get_args
 
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from retrieval.database import Database
+from retrieval.database import Tables
 from retrieval.errors import StoreError, UsageError
 from retrieval.types import Frozen, Query
 from xdrec_agent.recommendation import Recommendations
@@ -27,13 +27,13 @@ _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # without those that look a
 _LENGTH: Final = 16  # of 31 letters: 79 bits
 _PAGE: Final = 200
 
-metadata = sa.MetaData()
+_tables = sa.MetaData()
 _Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up in INTEGER columns only
 
 _answers = sa.Table(
     "answers",
-    metadata,
+    _tables,
     sa.Column("number", _Number, primary_key=True, autoincrement=True),
     sa.Column("id", _Text, nullable=False, unique=True),
     sa.Column("user", _Text, index=True),
@@ -44,7 +44,7 @@ _answers = sa.Table(
 )
 _events = sa.Table(
     "answer_events",
-    metadata,
+    _tables,
     sa.Column("number", _Number, primary_key=True, autoincrement=True),
     sa.Column("answer_id", _Text, sa.ForeignKey(_answers.c.id, ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("domain", _Text, nullable=False),
@@ -80,37 +80,10 @@ class AnswerEvent(Frozen):
     at: int
 
 
-class Answers:
-    """The kept answers of a store; `Answers.open` makes missing tables, `Answers` makes nothing.
+class Answers(Tables):
+    """The kept answers of a store."""
 
-    Raises:
-        StoreError: from every method, if the database fails.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._db = Database(url)
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """Connect to the store's database (SQLAlchemy URL) and make the tables where missing."""
-        answers = cls(url)
-        answers._db.create(metadata)
-        return answers
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-    def exists(self) -> bool:
-        """Whether the database has the tables: it has none before the first answer is kept."""
-        with self._db.reading() as connection:
-            return sa.inspect(connection).has_table(_answers.name)
+    metadata = _tables
 
     def keep(self, query: Query, answer: Recommendations, *, arm: str = "", at: int | None = None) -> str:
         """Keep an answer; its new id. `at` is in Unix seconds, None: now."""
@@ -123,7 +96,7 @@ class Answers:
             "query": query.model_dump_json(exclude_defaults=True),
             "payload": answer.model_copy(update={"id": id_}).model_dump_json(exclude_defaults=True),
         }
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(sa.insert(_answers).values(row))
         return id_
 
@@ -134,7 +107,7 @@ class Answers:
             UsageError: there is none with this id.
         """
         payload = answer.model_copy(update={"id": id_}).model_dump_json(exclude_defaults=True)
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             done = connection.execute(sa.update(_answers).where(_answers.c.id == id_).values(payload=payload))
         if not done.rowcount:
             raise UsageError(f"no answer {id_!r} is kept", hint="keep it first")
@@ -165,13 +138,13 @@ class Answers:
     def of_user(self, user: str) -> tuple[KeptAnswer, ...]:
         """All answers given to a user, oldest first."""
         query = sa.select(_answers).where(_answers.c.user == user).order_by(_answers.c.number)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(query).all()
         return tuple(map(_kept, rows))
 
     def delete_user(self, user: str) -> int:
         """Delete a user's answers with their events; how many answers there were."""
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             return connection.execute(sa.delete(_answers).where(_answers.c.user == user)).rowcount
 
     def add_event(
@@ -196,14 +169,14 @@ class Answers:
             raise UsageError(f"answer {answer!r} has no item {item!r} of {domain!r}", hint=f"it has: {shown}")
         event = AnswerEvent(answer=answer, domain=domain, item=item, kind=kind, value=value, at=_now(at))
         row = event.model_dump(exclude={"answer"}) | {"answer_id": answer}
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(sa.insert(_events).values(row))
         return event
 
     def events(self, answer: str) -> tuple[AnswerEvent, ...]:
         """What was done with an answer's items, in the order in which it was noted."""
         query = sa.select(_events).where(_events.c.answer_id == answer).order_by(_events.c.number)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(query).all()
         return tuple(map(_event, rows))
 
@@ -219,7 +192,7 @@ class Answers:
         yield from map(_event, self._pages(_events, query if arm is None else query.where(_answers.c.arm == arm)))
 
     def _first(self, query: sa.Select[Any]) -> KeptAnswer | None:
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             row = connection.execute(query).first()
         return _kept(row) if row is not None else None
 
@@ -227,7 +200,7 @@ class Answers:
         """All rows by number, a transaction a page: none stays open while the caller works."""
         last, query = 0, query.order_by(table.c.number).limit(_PAGE)
         while True:
-            with self._db.reading() as connection:
+            with self.database.reading() as connection:
                 page = connection.execute(query.where(table.c.number > last)).all()
             yield from page
             if len(page) < _PAGE:

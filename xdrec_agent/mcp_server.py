@@ -133,7 +133,7 @@ def make_server(engine: Engine) -> MCPServer[Any]:
             item=_item(one.item),
             reason=one.explanation.text,
             cites=cites,
-            from_model=one.explanation.source == "llm",
+            from_model=one.explanation.source != "evidence",
         )
 
     @server.tool(annotations=annotations)

@@ -10,13 +10,11 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from retrieval.errors import UsageError
-from retrieval.relations import Path
 from retrieval.retriever import Retriever
 from retrieval.templates import PromptTemplate
-from retrieval.types import Item, Query, Ranking
+from retrieval.types import Query, Ranking
 from xdrec_agent.errors import LLMError
 from xdrec_agent.evidence import PathFinder
 from xdrec_agent.exclusions import excluding
@@ -26,10 +24,6 @@ from xdrec_agent.phrases import Voice
 from xdrec_agent.recommendation import Recommendation, Recommendations
 from xdrec_agent.rerank import RERANKERS, RerankContext, Reranked, asked_judge, fit_of, judge_of, task_of, weight_of
 from xdrec_agent.settings import ExclusionSettings, ExplainSettings, RerankSettings
-
-if TYPE_CHECKING:
-    from retrieval.graph import RelationGraph
-
 
 _POPULAR = 0.9
 """A list whose median item more people touched than this share of the catalogue is called popular."""
@@ -58,7 +52,6 @@ class Recommender:
     Args:
         client: an open client; None if there is no model, and then `no_client` says why.
         templates: by task: "rerank", "judge" and "explain".
-        graph: how items hang together, for the reasons; None: there is none.
         exclusions: what some people must not be recommended; they hold for every query, whoever made it.
     """
 
@@ -71,7 +64,6 @@ class Recommender:
         explain: ExplainSettings,
         templates: Mapping[str, PromptTemplate],
         no_client: str = "no language model is configured",
-        graph: RelationGraph | None = None,
         exclusions: Sequence[ExclusionSettings] = (),
     ) -> None:
         if rerank.strategy not in RERANKERS:
@@ -82,7 +74,7 @@ class Recommender:
         self.exclusions = tuple(exclusions)
         self.templates = templates
         self.reranking = RerankContext(rerank, templates, client)
-        self.explaining = ExplainContext(explain, templates["explain"], client, _paths(graph) if graph else None)
+        self.explaining = ExplainContext(explain, templates["explain"], client, _paths(retriever))
 
     async def recommend(
         self,
@@ -220,13 +212,9 @@ class Recommender:
         )
 
 
-def _paths(graph: RelationGraph) -> PathFinder:
-    """The graph's best paths, as evidence asks for them."""
-
-    def paths(starts: Sequence[Item], end: Item) -> Sequence[Path]:
-        return graph.paths([(item.domain, item.id) for item in starts], (end.domain, end.id))
-
-    return paths
+def _paths(retriever: Retriever) -> PathFinder | None:
+    """How items hang together, for the reasons, where there is a graph."""
+    return retriever.graph.between if retriever.graph else None
 
 
 def _popular(retriever: Retriever, target: str, items: Sequence[Recommendation]) -> list[str]:

@@ -56,5 +56,4 @@ def make_recommender(
         templates=load_templates(settings),
         no_client=no_client,
         exclusions=settings.exclusions,
-        graph=retriever.graph,
     )

@@ -10,7 +10,6 @@ from eval.datasets import Dataset
 from eval.fit_fusion import DRAWN, Picks, fit_fusion, fit_shipped, picks_of
 from eval.others import Others
 from eval.protocol import FOLDS, TEST_FOLD, cases, fold, histories
-from eval.touches import Touches
 from retrieval.fusion import BY_HAND, SOURCES
 from retrieval.index import Index
 from retrieval.settings import IndexSettings, RetrieverSettings
@@ -63,8 +62,7 @@ def asked(data):
 
 @pytest.fixture(scope="module")
 def picks(data, asked):
-    touches = Touches(data, list(histories(data.store)))
-    return picks_of(data, asked, touches, Others(data), np.random.default_rng(0), lambda _: None)
+    return picks_of(data, asked, Others(data), np.random.default_rng(0), lambda _: None)
 
 
 def synthetic(bases, slopes, people=4_000, drawn=30, seed=0):

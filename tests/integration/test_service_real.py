@@ -191,6 +191,7 @@ async def test_agents_use_the_tools_over_stdio(project):
         command=XDREC, args=["mcp"], env=environment(project, XDREC_RERANK__STRATEGY="identity")
     )
     async with Client(server, read_timeout_seconds=120) as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} >= {"recommend", "explain", "search_items"}
         await use_tools(client)
 
 

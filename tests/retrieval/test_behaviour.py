@@ -212,3 +212,39 @@ def test_an_index_run_writes_what_people_did_and_forgetting_reaches_who_has_it_o
     assert index.behaviour() is first
     forget(index.folder, "ada")
     assert list(index.behaviour()) == [("bob", "films", "f1", 1.0)]
+
+
+def test_nothing_is_written_twice_for_one_generation(tmp_path):
+    """A run that finds what it would write leaves the file alone; a change of interactions is written."""
+    write_behaviour(tmp_path, ROWS, 3)
+    mark = behaviour_mark(tmp_path)
+    write_behaviour(tmp_path, iter(()), 3)
+    assert behaviour_mark(tmp_path) == mark
+    assert Behaviour.open(tmp_path).generation == 3
+    write_behaviour(tmp_path, ROWS[:2], 4)
+    assert list(Behaviour.open(tmp_path)) == ROWS[:2]
+    forget(tmp_path, "ada")
+    assert Behaviour.open(tmp_path).generation == 4
+
+
+def test_every_change_of_interactions_is_a_generation(store):
+    """What people did, withdrawn items and deleted people included; a catalogue alone is none."""
+    seen = []
+
+    def changed():
+        seen.append(store.interactions_generation())
+        return len(seen) < 2 or seen[-1] > seen[-2]
+
+    store.upsert_items([Item(domain="films", id=i, title=i) for i in "ab"], "run")
+    assert store.interactions_generation() == 0
+    for user, item in (("ada", "a"), ("bob", "b"), ("cyd", "a")):
+        store.upsert_interactions([Interaction(user=user, domain="films", item=item, value=5)], "run")
+        assert changed()
+    store.delete_user("ada")
+    assert changed()
+    store.delete_items("films", ["b"])
+    assert changed()
+    store.remove_domain("films")
+    assert changed()
+    store.delete_user("nobody")
+    assert not changed()

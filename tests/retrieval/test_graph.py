@@ -35,6 +35,9 @@ class Relations:
     def numbers(self, keys):
         return {key: int(key[1]) for key in keys if any(int(key[1]) in (s, o) for s, _, o in self.triples)}
 
+    def names(self, numbers):
+        return {n: str(n) for n in numbers}
+
     def entities(self, numbers):
         return {n: Entity(domain=self._domain(n), id=str(n), name=f"thing {n}") for n in numbers}
 
@@ -106,6 +109,7 @@ def test_paths_and_scores_are_those_of_a_brute_force_walk(triples, starts, max_d
     for key, _, path in candidates:
         assert path == graph.paths(keys, key, 1)[0]
     assert graph.candidates(keys, "books", 2) == candidates[:2]
+    assert graph.ranked(keys, "books", 100) == tuple(id_ for (_, id_), *_ in candidates)
 
 
 def test_a_path_walks_relations_in_either_direction_and_keeps_theirs():
@@ -136,6 +140,7 @@ def test_who_is_not_in_the_graph_has_no_path():
     assert graph.paths([("films", "0")], ("books", "77")) == ()
     assert graph.candidates([("films", "0")], "music", 5) == []
     assert graph.candidates([], "books", 5) == []
+    assert graph.ranked([("films", "0")], "music", 5) == graph.ranked([], "books", 5) == ()
     assert RelationGraph(Relations(set())).candidates([("films", "0")], "books", 5) == []
 
 

@@ -31,6 +31,7 @@ class Retrieved:
     """A retriever of always the same books."""
 
     store = None
+    graph = None
 
     def rank(self, query):
         return Ranking(candidates=BOOKS, source="retrieval")

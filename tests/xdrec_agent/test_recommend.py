@@ -140,6 +140,7 @@ async def test_closing_the_reasons_gives_up_the_models_work(retriever):
         listening.cancel()
         await asyncio.wait([listening])
         await hangs.cancelled.wait()
+        assert listening.cancelled()
 
 
 async def test_seconds_tokens_and_templates_are_reported_by_stage(retriever):

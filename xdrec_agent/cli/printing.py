@@ -6,6 +6,7 @@ from typing import Final
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from retrieval.fusion import SOURCES
@@ -52,9 +53,15 @@ def _heading(answer: Recommendations, query: Query) -> Text:
     return head.append(f"  from {', '.join(answer.sources)}" if answer.sources else "", style="dim")
 
 
-def _line(entry: Recommendation) -> Text:
-    line = Text(f"{entry.rank:>2}  ").append(visible(entry.item.title), style="bold cyan").append(_by(entry.item))
-    return line.append(f"  retriever: {entry.retrieval_rank}{_speaking(entry)}", style="dim")
+def _line(entry: Recommendation) -> Table:
+    """The place, and beside it title and makers, which may need a second line."""
+    title = Text(visible(entry.item.title), style="bold cyan").append(_by(entry.item), style="not bold default")
+    title.append(f"  retriever: {entry.retrieval_rank}{_speaking(entry)}", style="not bold dim default")
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_column(justify="right", min_width=2)
+    line.add_column()
+    line.add_row(str(entry.rank), title)
+    return line
 
 
 def _speaking(entry: Recommendation) -> str:

@@ -9,12 +9,12 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import sqlalchemy as sa
 from pydantic import Field, TypeAdapter, ValidationError
 
-from retrieval.database import Database
+from retrieval.database import Tables
 from retrieval.errors import StoreError, UsageError
 from retrieval.store import Store
 from retrieval.types import Frozen, Interaction, Query
@@ -28,11 +28,11 @@ MOST_BYTES: Final = 512 * 1024
 MOST_TEXT: Final = 2_000
 """Characters kept of one thing said."""
 
-metadata = sa.MetaData()
+_tables = sa.MetaData()
 _Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _dialogues = sa.Table(
     "dialogues",
-    metadata,
+    _tables,
     sa.Column("id", _Text, primary_key=True),
     sa.Column("user", _Text, index=True),
     sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -78,37 +78,10 @@ class DialogueSummary(Frozen):
 _TURNS: Final = TypeAdapter(tuple[Turn, ...])
 
 
-class Dialogues:
-    """The dialogues of a store; `Dialogues.open` makes the table if missing, `Dialogues` makes nothing.
+class Dialogues(Tables):
+    """The dialogues of a store."""
 
-    Raises:
-        StoreError: from every method, if the database fails.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._db = Database(url)
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """Connect to the store's database (SQLAlchemy URL) and make the table where missing."""
-        dialogues = cls(url)
-        dialogues._db.create(metadata)
-        return dialogues
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-    def exists(self) -> bool:
-        """Whether the database has the table."""
-        with self._db.reading() as connection:
-            return sa.inspect(connection).has_table(_dialogues.name)
+    metadata = _tables
 
     def keep(self, dialogue: Dialogue) -> Dialogue:
         """Write a started dialogue and return it as it was kept: with the latest turns only, if there are many.
@@ -117,14 +90,14 @@ class Dialogues:
         """
         kept = dialogue.model_copy(update={"turns": _bounded(dialogue.turns), "updated_at": int(time.time())})
         changed = sa.update(_dialogues).where(_dialogues.c.id == dialogue.id, _same_user(dialogue.user))
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(changed.values(_row(kept)))
         return kept
 
     def start(self, state: DialogueState, user: str | None = None) -> Dialogue:
         """A new dialogue, kept."""
         dialogue = new_dialogue(state, user)
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(sa.insert(_dialogues).values(_row(dialogue)))
         return dialogue
 
@@ -137,7 +110,7 @@ class Dialogues:
         row = None
         if self.exists():
             query = sa.select(_dialogues).where(_dialogues.c.id == id_, _same_user(user))
-            with self._db.reading() as connection:
+            with self.database.reading() as connection:
                 row = connection.execute(query).first()
         if row is None:
             raise UsageError("there is no such dialogue", hint="xdrec chat --list; for a user's: --user ID")
@@ -148,14 +121,14 @@ class Dialogues:
         if not self.exists():
             return ()
         query = sa.select(_dialogues).where(_same_user(user)).order_by(_dialogues.c.updated_at.desc()).limit(limit)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(query).all()
         return tuple(map(_summary, rows))
 
     def of_user(self, user: str) -> tuple[Dialogue, ...]:
         """All that is kept of a user's dialogues, oldest first."""
         query = sa.select(_dialogues).where(_dialogues.c.user == user).order_by(_dialogues.c.created_at)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(query).all()
         return tuple(map(_dialogue, rows))
 
@@ -166,12 +139,12 @@ class Dialogues:
             UsageError: there is none, or none for this user.
         """
         self.get(id_, user)
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(sa.delete(_dialogues).where(_dialogues.c.id == id_))
 
     def delete_user(self, user: str) -> int:
         """Delete a user's dialogues; how many there were."""
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             return connection.execute(sa.delete(_dialogues).where(_dialogues.c.user == user)).rowcount
 
 

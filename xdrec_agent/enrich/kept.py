@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import sqlalchemy as sa
 from pydantic import ValidationError
@@ -17,11 +17,11 @@ from retrieval.errors import StoreError
 from retrieval.facets import Facets
 from retrieval.types import Frozen, Item
 
-metadata = sa.MetaData()
+_tables = sa.MetaData()
 _Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _facets = sa.Table(
     "generated_facets",
-    metadata,
+    _tables,
     sa.Column("domain", _Text, primary_key=True),
     sa.Column("item_id", _Text, primary_key=True),
     sa.Column("content_hash", _Text, nullable=False),
@@ -52,53 +52,31 @@ class KeptFacets(Frozen):
     facets: Facets
 
 
-class FacetStore:
-    """The generated facets of a store; `FacetStore.open` makes the missing table, `FacetStore` makes nothing.
+class FacetStore(db.Tables):
+    """The generated facets of a store."""
 
-    Raises:
-        StoreError: from every method, if the database fails.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._db = db.Database(url)
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """Connect to the store's database (SQLAlchemy URL) and make the table where missing."""
-        kept = cls(url)
-        kept._db.create(metadata)
-        return kept
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+    metadata = _tables
 
     def put(self, domain: str, rows: Sequence[KeptFacets]) -> None:
         """Keep facets, in place of older ones; all of them or none. Items that are gone are left out."""
         table = _facets
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             there: set[str] = set()
             for chunk in db.chunks([row.item for row in rows]):
                 query = sa.select(db.items.c.id).where(db.items.c.domain == domain, db.items.c.id.in_(chunk))
                 there.update(connection.scalars(query))
             values = [_values(domain, row) for row in rows if row.item in there]
             for value in values:
-                statement = self._db.insert(table).values(value)
+                statement = self.database.insert(table).values(value)
                 changes = {name: new for name, new in value.items() if name not in {"domain", "item_id"}}
                 connection.execute(statement.on_conflict_do_update(index_elements=["domain", "item_id"], set_=changes))
             if values:
-                db.next_value(self._db, connection, _generation_key(domain))
+                db.next_value(self.database, connection, _generation_key(domain))
 
     def get(self, domain: str, item: str) -> KeptFacets | None:
         """What is kept of an item, whether it has changed since or not."""
         query = sa.select(_facets).where(_facets.c.domain == domain, _facets.c.item_id == item)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             row = connection.execute(query).first()
         return None if row is None else _kept(row)
 
@@ -119,13 +97,13 @@ class FacetStore:
             .order_by(db.items.c.id)
             .limit(limit)
         )
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             return tuple(connection.scalars(query))
 
     def facets(self, domain: str, ids: Iterable[str]) -> dict[str, Facets]:
         """The facets of those of the items that have any and have not changed since."""
         found = {}
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             for chunk in db.chunks(list(ids)):
                 query = self._current(_facets.c.item_id, _facets.c.payload).where(
                     db.items.c.domain == domain, db.items.c.id.in_(chunk)
@@ -136,21 +114,21 @@ class FacetStore:
     def marks(self, domain: str) -> dict[str, str]:
         """For every item that has facets, and has not changed since, a hash of them."""
         query = self._current(_facets.c.item_id, _facets.c.mark).where(db.items.c.domain == domain)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             return dict(connection.execute(query).all())
 
     def generation(self, domain: str) -> int:
         """How often facets of the domain were kept."""
         query = sa.select(db.meta.c.value).where(db.meta.c.key == _generation_key(domain))
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             return connection.scalar(query) or 0
 
     def delete(self, domain: str) -> int:
         """Delete a domain's facets; how many items had some."""
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             deleted = connection.execute(sa.delete(_facets).where(_facets.c.domain == domain)).rowcount
             if deleted:
-                db.next_value(self._db, connection, _generation_key(domain))
+                db.next_value(self.database, connection, _generation_key(domain))
         return deleted
 
     def _current(self, *columns: sa.Column[Any]) -> sa.Select[Any]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 import sqlalchemy as sa
 
-from retrieval.database import Database
+from retrieval.database import Tables
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
 
@@ -22,10 +22,10 @@ Role = Literal["user", "operator"]
 _PREFIX: Final = "xdr_"
 _BYTES: Final = 32
 
-metadata = sa.MetaData()
+_tables = sa.MetaData()
 _keys = sa.Table(
     "api_keys",
-    metadata,
+    _tables,
     sa.Column("id", sa.Text(), primary_key=True),
     sa.Column("hash", sa.Text(), nullable=False, unique=True),
     sa.Column("name", sa.Text(), nullable=False),
@@ -47,32 +47,10 @@ class Key(Frozen):
     revoked_at: int | None = None
 
 
-class Keys:
-    """The keys of a store; `Keys.open` makes the missing table.
+class Keys(Tables):
+    """The keys of a store."""
 
-    Raises:
-        StoreError: from every method, if the database fails.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._db = Database(url)
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """Connect to the store's database (SQLAlchemy URL)."""
-        keys = cls(url)
-        keys._db.create(metadata)
-        return keys
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+    metadata = _tables
 
     def create(self, name: str, *, user: str | None = None) -> tuple[Key, str]:
         """A new key and the secret to call with, which cannot be had again.
@@ -83,14 +61,14 @@ class Keys:
         secret = _PREFIX + secrets.token_urlsafe(_BYTES)
         role: Role = "operator" if user is None else "user"
         key = Key(id=secrets.token_hex(4), name=name, role=role, user=user, created_at=int(time.time()))
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(sa.insert(_keys).values(key.model_dump() | {"hash": _hashed(secret)}))
         return key, secret
 
     def find(self, secret: str) -> Key | None:
         """The key with this secret; None if there is none or it was revoked."""
         query = sa.select(_keys).where(_keys.c.hash == _hashed(secret), _keys.c.revoked_at.is_(None))
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             row = connection.execute(query).first()
         return _key(row) if row is not None else None
 
@@ -99,7 +77,7 @@ class Keys:
         query = sa.select(_keys).order_by(_keys.c.created_at, _keys.c.id)
         if user is not None:
             query = query.where(_keys.c.user == user)
-        with self._db.reading() as connection:
+        with self.database.reading() as connection:
             return tuple(_key(row) for row in connection.execute(query))
 
     def revoke(self, id_: str) -> None:
@@ -110,20 +88,15 @@ class Keys:
         """
         now = int(time.time())
         statement = sa.update(_keys).where(_keys.c.id == id_, _keys.c.revoked_at.is_(None)).values(revoked_at=now)
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             revoked = connection.execute(statement).rowcount
         if not revoked:
             raise UsageError(f"no key {id_!r} is in use", hint="xdrec keys list")
 
     def delete_user(self, user: str) -> int:
         """Delete the keys bound to a user; how many there were."""
-        with self._db.writing() as connection:
+        with self.database.writing() as connection:
             return connection.execute(sa.delete(_keys).where(_keys.c.user == user)).rowcount
-
-    def exists(self) -> bool:
-        """Whether the database has the table: it has none before the first key is made."""
-        with self._db.reading() as connection:
-            return sa.inspect(connection).has_table(_keys.name)
 
 
 def _hashed(secret: str) -> str:
