@@ -63,8 +63,9 @@ class RelationGraph:
         graph = self._graph()
         if graph is None:
             return ()
-        first = graph.positions(self.store.numbers(starts).values())
-        last = graph.positions(self.store.numbers([end]).values())
+        numbers = self.store.numbers([*starts, end])
+        first = graph.positions(number for key, number in numbers.items() if key in starts)
+        last = graph.positions(number for key, number in numbers.items() if key == end)
         beside = beside_of(graph, first)
         found = [path for one in last.tolist() for path in self._best(graph, beside, one, limit)]
         return tuple(self._told(graph, found))

@@ -86,7 +86,9 @@ def gather(
 
     Items that a path of the graph leads from come before others, then items that share a trait.
     """
-    items = {(e.item.domain, e.item.id): e.item for e in history.liked}
+    wanted = {(m.domain, m.item) for m in candidate.matches}
+    known_as = (((e.item.domain, e.item.id), e) for e in history.entries)
+    items = {key: e.item for key, e in known_as if key in wanted and e.liked}
     item = candidate.item
     matched = [(items[m.domain, m.item], m) for m in candidate.matches if (m.domain, m.item) in items]
     ways: dict[tuple[str | None, str], Path] = {}

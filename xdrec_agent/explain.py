@@ -64,11 +64,12 @@ class ExplainContext:
 
 @dataclass(frozen=True)
 class _Draft:
-    """What a model wrote, and what is wrong with it."""
+    """What a model wrote, the labels of the known items that it names, and what is wrong with it."""
 
     text: str
     facts: tuple[str, ...]
     claims: tuple[Claim, ...]
+    cited: tuple[str, ...]
     problems: tuple[str, ...]
 
 
@@ -100,12 +101,10 @@ async def explain_one(
     context: ExplainContext, query: Query, candidate: Candidate, voice: Voice | None = None
 ) -> Explanation:
     """The reason for one candidate. Never raises an LLMError."""
-    limit = context.settings.evidence
-    evidence = await asyncio.to_thread(gather, candidate, query.history, query.text, limit, context.paths)
-    work = _Work(context, query, evidence, voice or context.voice())
     if context.client is None:
-        # In a thread: some milliseconds of checking, in which a service goes on listening.
-        return _finished(work, await asyncio.to_thread(_plain, work, "no language model was asked"))
+        # In a thread: some milliseconds of searching and checking, in which a service goes on listening.
+        return await asyncio.to_thread(_unasked, context, query, candidate, voice)
+    work = await asyncio.to_thread(_begun, context, query, candidate, voice)
     try:
         async with asyncio.timeout(context.settings.deadline_s):
             explanation = await _written(work, context.client)
@@ -130,6 +129,16 @@ def plain_explanation(evidence: Evidence, reason: str, voice: Voice | None = Non
         language=spoken.language,
         style=spoken.style,
     )
+
+
+def _begun(context: ExplainContext, query: Query, candidate: Candidate, voice: Voice | None) -> _Work:
+    evidence = gather(candidate, query.history, query.text, context.settings.evidence, context.paths)
+    return _Work(context, query, evidence, voice or context.voice())
+
+
+def _unasked(context: ExplainContext, query: Query, candidate: Candidate, voice: Voice | None) -> Explanation:
+    work = _begun(context, query, candidate, voice)
+    return _finished(work, _plain(work, "no language model was asked"))
 
 
 async def _written(work: _Work, client: LLMClient) -> Explanation:
@@ -180,7 +189,7 @@ def _judged(work: _Work, text: str, facts: tuple[str, ...]) -> _Draft:
     """A draft with the objections to it; nothing is shown that has any."""
     evidence = work.evidence
     if len(text) > _LONGEST:
-        return _Draft(text[:_LONGEST], facts, (), (f"it has {len(text)} characters",))
+        return _Draft(text[:_LONGEST], facts, (), (), (f"it has {len(text)} characters",))
     claims = check(text, work.scope)
     if other := foreign(text, work.scope):
         claims = (*claims, other)
@@ -191,11 +200,12 @@ def _judged(work: _Work, text: str, facts: tuple[str, ...]) -> _Draft:
         problems.append("it is empty")
     if len(said) > most:
         problems.append(f"it has {len(said)} sentences, at most {most} are wanted")
-    if evidence.known and not cited(text, work.scope):
+    labels = cited(text, work.scope)
+    if evidence.known and not labels:
         problems.append("it names none of the liked items")
     if again := _repetition(text, evidence):
         problems.append(f"it repeats “{again}”")
-    return _Draft(text, facts, claims, tuple(problems))
+    return _Draft(text, facts, claims, labels, tuple(problems))
 
 
 def _rest(work: _Work, draft: _Draft) -> _Draft | None:
@@ -211,7 +221,7 @@ def _rest(work: _Work, draft: _Draft) -> _Draft | None:
 
 def _explanation(work: _Work, draft: _Draft, source: ExplanationSource, reason: str | None) -> Explanation:
     evidence = work.evidence
-    labels = cited(draft.text, work.scope) or {f.label for f in evidence.facts if f.id in draft.facts}
+    labels = draft.cited or {f.label for f in evidence.facts if f.id in draft.facts}
     said = {claim.support for claim in draft.claims if claim.kind == "category"}
     named = {claim.text for claim in draft.claims if claim.kind == "person"}
     return Explanation(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from xdrec_agent.grounding.scope import Key, Scope
@@ -31,15 +32,27 @@ _LISTED: Final[frozenset[TokenKind]] = frozenset({"trait", "link", "comma", "neu
 
 @dataclass(frozen=True)
 class Sentence:
-    """The tokens of one sentence and what may be spoken of."""
+    """The tokens of one sentence, which of the text it is (from 0), and what may be spoken of."""
 
     tokens: list[Token]
     scope: Scope
+    number: int = 0
+
+    @cached_property
+    def _kinds(self) -> list[TokenKind]:
+        return [token.kind for token in self.tokens]
 
     # Mentions
 
     def refs(self, at: int) -> Refs:
         """What the mention at this place may mean; empty if it is none."""
+        return self._meant[at]
+
+    @cached_property
+    def _meant(self) -> list[Refs]:
+        return [self._refs(k) for k in range(len(self.tokens))]
+
+    def _refs(self, at: int) -> Refs:
         token = self.tokens[at]
         if token.kind == "item":
             meant = frozenset(key for m in token.meanings if m.kind == "item" for key in m.values)
@@ -80,13 +93,13 @@ class Sentence:
         while self.kind(k) in {"trait", "determiner", "neutral"}:
             k -= 1
         if self.kind(k) == "comma" and self.kind(k - 1) == "item":
-            near = self.refs(k - 1)
+            near = self._refs(k - 1)
             return frozenset(key for key in near if key.partition("/")[0] == domain) or near
         if self.kind(at + 1) == "liked" and self.kind(at + 2) == "comma" and self.kind(at + 3) == "item":
-            return self.refs(at + 3)
+            return self._refs(at + 3)
         if self.scope.evidence.item.domain == domain:
             return frozenset({self.scope.candidate})
-        named = [self.refs(k) for k in range(at) if self.kind(k) == "item"]
+        named = [self._refs(k) for k in range(at) if self.kind(k) == "item"]
         earlier = [r for r in named if any(key.partition("/")[0] == domain for key in r)]
         if earlier:
             return earlier[-1]
@@ -94,20 +107,21 @@ class Sentence:
 
     def kind(self, at: int) -> TokenKind | None:
         """Kind of a token; None outside of the sentence."""
-        return self.tokens[at].kind if 0 <= at < len(self.tokens) else None
+        return self._kinds[at] if 0 <= at < len(self._kinds) else None
 
-    def mentions(self) -> list[int]:
+    @cached_property
+    def mentions(self) -> tuple[int, ...]:
         """Places of all mentions."""
-        return [k for k, token in enumerate(self.tokens) if token.kind in _REFERENCES and self.refs(k)]
+        return tuple(k for k, kind in enumerate(self._kinds) if kind in _REFERENCES and self.refs(k))
 
     def left(self, at: int) -> int | None:
         """The nearest mention before a place."""
-        return next((k for k in reversed(self.mentions()) if k < at), None)
+        return next((k for k in reversed(self.mentions) if k < at), None)
 
     def right(self, at: int, stop: Callable[[Token], bool] = lambda token: False) -> int | None:
         """The nearest mention after a place, before the first token that stops the search."""
         for k in range(at + 1, len(self.tokens)):
-            if self.tokens[k].kind in _REFERENCES and self.refs(k):
+            if self._kinds[k] in _REFERENCES and self.refs(k):
                 return k
             if stop(self.tokens[k]):
                 return None
@@ -149,7 +163,7 @@ class Sentence:
 
     # Attribution
 
-    @property
+    @cached_property
     def together(self) -> bool:
         """Whether the sentence says things of all that it names."""
         return any(self._binds(k) for k in range(len(self.tokens)))
@@ -164,7 +178,7 @@ class Sentence:
             if found := rule(at):
                 return [self.refs(k) for k in found]
         if self.together and self.tokens[at].kind != "volume":
-            named = list(dict.fromkeys(self.refs(k) for k in self.mentions()))
+            named = list(dict.fromkeys(self.refs(k) for k in self.mentions))
             alone = frozenset({self.scope.candidate})
             return named if len(named) > 1 else list(dict.fromkeys([*named, alone]))
         return [self.refs(k) for k in self.nearest(at)] or [frozenset({self.scope.candidate})]

@@ -24,11 +24,7 @@ _ABBREVIATED: Final = re.compile(r"(?:\b[A-Z]|\b(?:Mr|Mrs|Ms|Dr|St|vol|Vol|No))\
 
 def check(text: str, scope: Scope) -> tuple[Claim, ...]:
     """All claims of the text, in order."""
-    found: list[Claim] = []
-    for n, sentence in enumerate(sentences(text, scope.evidence)):
-        said = Sentence(tokenize(sentence, scope.phrases), scope)
-        found += [claim.model_copy(update={"sentence": n}) for claim in _claims(said)]
-    return tuple(found)
+    return tuple(claim for said in _read(text, scope) for claim in _claims(said))
 
 
 def sentences(text: str, evidence: Evidence) -> tuple[str, ...]:
@@ -48,12 +44,16 @@ def sentences(text: str, evidence: Evidence) -> tuple[str, ...]:
 def cited(text: str, scope: Scope) -> tuple[str, ...]:
     """Labels of the known items that the text names, in the evidence's order."""
     named: set[str] = set()
-    for sentence in sentences(text, scope.evidence):
-        said = Sentence(tokenize(sentence, scope.phrases), scope)
+    for said in _read(text, scope):
         for at, token in enumerate(said.tokens):
             if token.kind == "item":
                 named |= said.refs(at)
     return tuple(k.label for k in scope.evidence.known if f"{k.item.domain}/{k.item.id}" in named)
+
+
+def _read(text: str, scope: Scope) -> Iterator[Sentence]:
+    for n, sentence in enumerate(sentences(text, scope.evidence)):
+        yield Sentence(tokenize(sentence, scope.phrases), scope, n)
 
 
 def _claims(s: Sentence) -> Iterator[Claim]:
@@ -131,7 +131,7 @@ def _number(s: Sentence, at: int) -> Iterator[Claim]:
     value = token.meanings[0].values[0].replace(",", "")
     if value == "1" and not token.text.isdigit():
         return
-    named = {s.refs(k) for k in s.mentions() if s.kind(k) == "item"}
+    named = {s.refs(k) for k in s.mentions if s.kind(k) == "item"}
     shares = {v for fact in s.scope.evidence.facts if fact.kind == "similar" for v in fact.values}
     refs = s.refs(s.nearest(at)[0]) if s.nearest(at) else frozenset({s.scope.candidate})
     if value == str(len(named)):
@@ -153,7 +153,7 @@ def _series(s: Sentence, at: int, of: int) -> Claim:
 
 def _same(s: Sentence, at: int) -> Claim:
     token = s.tokens[at]
-    named = {key for k in s.mentions() for key in s.refs(k)} | {s.scope.candidate}
+    named = {key for k in s.mentions for key in s.refs(k)} | {s.scope.candidate}
     items = [s.scope.items[key] for key in named if key in s.scope.items]
     what = token.meanings[0].values[0]
     if what == "creator":
@@ -205,4 +205,6 @@ def _asked(s: Sentence, word: str) -> bool:
 def _claim(token: Token, kind: ClaimKind, s: Sentence, refs: Refs, support: str | None, missing: str) -> Claim:
     subject = " / ".join(dict.fromkeys(s.scope.title(key) for key in sorted(refs)))
     said = support if support is not None else missing
-    return Claim(text=token.text, kind=kind, subject=subject, supported=support is not None, support=said)
+    return Claim(
+        text=token.text, kind=kind, subject=subject, supported=support is not None, support=said, sentence=s.number
+    )

@@ -23,8 +23,8 @@ def works_of(s: Sentence, at: int) -> tuple[list[Refs], Role | None]:
     if joined != at:
         return works_of(s, joined)
     near = s.nearest(at)
-    if s.together and len(s.mentions()) > 1 and not _tight(s, at):
-        return list(dict.fromkeys(s.refs(k) for k in s.mentions())), role
+    if s.together and len(s.mentions) > 1 and not _tight(s, at):
+        return list(dict.fromkeys(s.refs(k) for k in s.mentions)), role
     return [s.refs(k) for k in near] or [frozenset({s.scope.candidate})], role
 
 

@@ -65,7 +65,7 @@ def _claim(s: Sentence, at: int, phrase: RelationPhrase, subjects: list[int], ob
     left = [_keys(s, k) for k in subjects] or candidate
     right = [_keys(s, k) for k in objects]
     if s.together and objects and all(s.kind(k) == "entity" for k in objects):
-        left = list(dict.fromkeys(s.refs(k) for k in s.mentions()))
+        left = list(dict.fromkeys(s.refs(k) for k in s.mentions))
     if left == right == candidate:  # "… Stalker, and it is based on this book": one of them is something else
         earlier = [s.refs(k) for k in range(at) if s.kind(k) == "item" and s.refs(k) != candidate[0]][-1:]
         if subjects and s.kind(subjects[0]) == "pronoun":
@@ -78,7 +78,7 @@ def _claim(s: Sentence, at: int, phrase: RelationPhrase, subjects: list[int], ob
     names = " / ".join(dict.fromkeys(s.scope.title(k) for refs in (*left, *right) for k in sorted(refs)))
     says = ", ".join(phrase.predicates)
     support = f"relation {says}" if held else f"no relation {says} between them in this direction"
-    return Claim(text=s.tokens[at].text, kind="relation", subject=names, supported=held, support=support)
+    return _said(s, at, names, held, support)
 
 
 def _holds(s: Sentence, a: Refs, b: Refs, phrase: RelationPhrase) -> bool:
@@ -104,4 +104,9 @@ def _alone(s: Sentence, at: int) -> Claim:
     held = s.scope.related(set(refs), predicates, set(_keys(s, at))) is not None
     support = "a relation" if held else "no relation with it"
     subject = " / ".join(s.scope.title(k) for k in sorted(refs))
-    return Claim(text=s.tokens[at].text, kind="relation", subject=subject, supported=held, support=support)
+    return _said(s, at, subject, held, support)
+
+
+def _said(s: Sentence, at: int, subject: str, held: bool, support: str) -> Claim:
+    text = s.tokens[at].text
+    return Claim(text=text, kind="relation", subject=subject, supported=held, support=support, sentence=s.number)

@@ -6,16 +6,16 @@ The scope knows the names by which items, people and other things can be called,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Final
 
 from retrieval.relations import Entity, Relation
-from retrieval.templates import plain, visible
 from retrieval.types import Item
 from xdrec_agent.evidence import Evidence, people
-from xdrec_agent.grounding.tokens import Meaning, Phrases, TokenKind, folded, meanings
+from xdrec_agent.grounding.tokens import Meaning, Phrases, folded, meanings
+from xdrec_agent.grounding.vocabulary import common_of, names_of, phrases_of, titles_of
 from xdrec_agent.grounding.words import Role, Words, load_words
 
 Key = str
@@ -24,7 +24,6 @@ Key = str
 _LAST_NAME: Final = 3
 _LONG: Final = 6
 _SUFFIXES: Final = ("ings", "ing", "ies", "ed", "es", "ly", "s", "e", "y")
-_YEAR: Final = r"(1\d{3}|20\d{2})"
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,7 @@ class Scope:
     @cached_property
     def phrases(self) -> Phrases:
         """All that can be found in a sentence."""
-        names = meanings((folded(name), meaning) for name, meaning in self._names())
-        always, patterns = _always(self.language)
-        traits = meanings((folded(phrase).lower(), meaning) for phrase, meaning in self._traits())
-        said = dict(always) | {phrase: (*found, *always.get(phrase, ())) for phrase, found in traits.items()}
-        return Phrases(names, said, patterns)
+        return Phrases(meanings(self._names()), meanings(self._traits()), common_of(self.language))
 
     def title(self, key: Key) -> str:
         """What people call it."""
@@ -90,8 +85,7 @@ class Scope:
         item = self.items.get(key)
         if item is None:
             return False
-        own = {folded(t).casefold() for t in (*item.categories, *item.themes)}
-        return folded(trait).casefold() in own or self.describes(key, trait)
+        return _fold(trait) in self._own_traits[key] or self.describes(key, trait)
 
     def describes(self, key: Key, text: str) -> bool:
         """Whether every word of the text stands in an item's description, title or traits."""
@@ -151,23 +145,25 @@ class Scope:
     # Names
 
     def _names(self) -> Iterator[tuple[str, Meaning]]:
+        """Names, folded."""
         for key, item in self.items.items():
-            for title in (item.title, *item.aliases):
-                for name in dict.fromkeys((title, title.rstrip("?!？！."), plain(title, 80), visible(title))):
-                    yield name, Meaning("item", (key,))
+            called = Meaning("item", (key,))
+            yield from ((name, called) for title in (item.title, *item.aliases) for name in titles_of(title))
         for entity in self._entities():
             if entity.is_item and entity_key(entity) not in self.items:
                 for name in (entity.name, *self._namesakes(entity.name)):
-                    yield name, Meaning("item", (entity_key(entity),))
+                    yield folded(name), Meaning("item", (entity_key(entity),))
         series = dict.fromkeys(item.series for item in self.items.values() if item.series)
         for name in series:
-            yield name, Meaning("series", (name,))
+            yield folded(name), Meaning("series", (name,))
         persons = dict.fromkeys(p for item in self.items.values() for p in (*item.creators, *people(item)))
         others = [e.name for e in self._entities() if not e.is_item]
         for name in persons:
-            yield from ((form, Meaning("person", (_fold(name),))) for form in _forms(name))
+            meaning = Meaning("person", (_fold(name),))
+            yield from ((form, meaning) for form in names_of(name))
         for name in others:
-            yield from ((form, Meaning("entity", (_fold(name),))) for form in _forms(name))
+            meaning = Meaning("entity", (_fold(name),))
+            yield from ((form, meaning) for form in names_of(name))
         yield from self._last_names((*persons, *others))
 
     def _namesakes(self, title: str) -> Iterator[str]:
@@ -181,19 +177,21 @@ class Scope:
         for name in persons:
             parts = name.split()
             if len(parts) > 1 and len(parts[-1]) >= _LAST_NAME and parts[-1][0].isupper():
-                yield parts[-1], Meaning("person", (_fold(name),))
+                yield folded(parts[-1]), Meaning("person", (_fold(name),))
 
     def _entities(self) -> Iterator[Entity]:
         for relation in self.relations:
             yield from (relation.subject, relation.object)
 
     def _traits(self) -> Iterator[tuple[str, Meaning]]:
-        w = self.words
+        """What the items' traits are called, folded and in lower case."""
         for trait in dict.fromkeys(t for item in self.items.values() for t in (*item.categories, *item.themes)):
-            for phrase in dict.fromkeys((trait, plain(trait, 60), visible(trait), *w.terms.get(trait.casefold(), ()))):
-                yield phrase, Meaning("trait", (trait,))
-                if w.spaced:
-                    yield from ((form, Meaning("trait", (trait,))) for form in _plurals(phrase))
+            meaning = Meaning("trait", (trait,))
+            yield from ((phrase, meaning) for phrase in phrases_of(trait, self.language))
+
+    @cached_property
+    def _own_traits(self) -> dict[Key, frozenset[str]]:
+        return {key: frozenset(map(_fold, (*item.categories, *item.themes))) for key, item in self.items.items()}
 
     @cached_property
     def _stems(self) -> dict[Key, frozenset[str]]:
@@ -205,60 +203,6 @@ class Scope:
             )
             for key, item in self.items.items()
         }
-
-
-@cache
-def _always(language: str) -> tuple[Mapping[str, tuple[Meaning, ...]], tuple[tuple[re.Pattern[str], TokenKind], ...]]:
-    """What a language says whatever the items are."""
-    words = load_words(language)
-    said = meanings((folded(phrase).lower(), meaning) for phrase, meaning in _said(words))
-    return said, tuple(_patterns(words))
-
-
-def _said(w: Words) -> Iterator[tuple[str, Meaning]]:
-    for trait, phrases in w.terms.items():
-        yield from ((phrase, Meaning("trait", (trait,))) for phrase in (trait, *phrases))
-    for n, role in enumerate(w.roles):
-        yield from ((p, Meaning("role", (str(n), "before"))) for p in role.before)
-        yield from ((p, Meaning("role", (str(n), "after"))) for p in role.after)
-    for n, relation in enumerate(w.relations):
-        yield from ((p, Meaning("relation", (str(n),))) for p in relation.say)
-    plain_kinds: tuple[tuple[TokenKind, tuple[str, ...]], ...] = (
-        ("pronoun", w.pronouns), ("liked", w.liked), ("liked_before", w.liked_before), ("together", w.together),
-        ("possessive", w.possessive), ("own", w.own), ("of", w.of), ("with", w.with_), ("link", w.links),
-        ("determiner", w.determiners), ("verb", w.verbs),
-    )  # fmt: skip
-    for kind, phrases in plain_kinds:
-        yield from ((p, Meaning(kind)) for p in phrases)
-    for domain, nouns in w.nouns.items():
-        yield from ((noun, Meaning("noun", (domain,))) for noun in nouns)
-    yield from ((p, Meaning("same", ("creator",))) for p in w.same)
-    yield from ((p, Meaning("same", ("decade",))) for p in w.same_decade)
-    yield from ((p, Meaning("same", ("series",))) for p in w.same_series)
-    yield from ((p, Meaning("decade", (str(year),))) for p, year in w.decades.items())
-    yield from ((p, Meaning("number", (str(n),))) for p, n in w.numbers.items())
-    yield from ((p, Meaning("neutral", ())) for p in (*w.neutral, *w.neutral_phrases, *w.series))
-
-
-def _patterns(w: Words) -> Iterator[tuple[re.Pattern[str], TokenKind]]:
-    """Years, volumes and numbers."""
-    ordinals = "|".join(map(re.escape, w.volumes))
-    nouns = "|".join(sorted(map(re.escape, w.volume_nouns), key=len, reverse=True))
-    if w.spaced:
-        yield re.compile(rf"({ordinals}|\d+(?:st|nd|rd|th)) (?:{nouns})\b", re.I), "volume"
-        counted = "|".join(map(re.escape, w.numbers))
-        yield re.compile(rf"(?:volume|book|part|vol\.?) (\d+|{counted})\b", re.I), "volume"
-        yield re.compile(r"((?:1\d|20)\d0)s\b"), "decade"
-        yield re.compile(_YEAR + r"(?!\d)"), "year"
-        yield re.compile(r"(\d+(?:[.,]\d+)?)(?: ?%| percent| per cent)"), "number"
-    else:
-        yield re.compile(rf"({ordinals}|第\d+)(?:{nouns})"), "volume"
-        yield re.compile(r"(?:上世纪|20世纪|二十世纪)(\d0|[一二三四五六七八九]十)年代"), "decade"
-        yield re.compile(r"((?:1\d|20)\d0)年代"), "decade"
-        yield re.compile(_YEAR + r"(?!\d)年?"), "year"
-        yield re.compile(r"《([^》]+)》"), "unknown-title"
-        yield re.compile(r"(?:百分之)?(\d+(?:\.\d+)?)%?"), "number"
-    yield re.compile(r"(\d+(?:[.,]\d+)?)"), "number"
 
 
 def key_of(item: Item) -> Key:
@@ -280,18 +224,9 @@ def stem(word: str) -> str:
     return lowered
 
 
-def _forms(name: str) -> tuple[str, ...]:
-    """A name as the catalogue, a prompt and a page show it."""
-    return tuple(dict.fromkeys((name, plain(name, 60), visible(name))))
-
-
 def _entity(item: Item) -> Entity:
     return Entity(domain=item.domain, id=item.id, name=item.title)
 
 
 def _fold(name: str) -> str:
     return folded(name).casefold()
-
-
-def _plurals(phrase: str) -> tuple[str, ...]:
-    return (f"{phrase[:-1]}ies", f"{phrase}s") if phrase.endswith("y") else (f"{phrase}s",)

@@ -20,10 +20,10 @@ TokenKind = Literal[
     "neutral", "determiner", "comma", "stop", "open", "close", "unknown-title", "unknown",
 ]  # fmt: skip
 
-_WORD: Final = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
-_LATIN: Final = re.compile(r"[0-9A-Za-z\u00c0-\u024f\u0370-\u04ff]")
-_MARKS: Final[Mapping[str, TokenKind]] = {",": "comma", "，": "comma", ":": "stop", "：": "stop", "–": "comma",
-    "—": "comma", ";": "stop", "；": "stop", "(": "open", "（": "open", ")": "close", "）": "close"}  # fmt: skip
+_LETTER: Final = r"[0-9A-Za-z\u00c0-\u024f\u0370-\u04ff]"
+_INSIDE: Final = re.compile(rf"(?<={_LETTER})(?={_LETTER})|(?<=')(?=[sS])")
+"""Places inside a word of letters, where no token may begin or end."""
+_WORD: Final = re.compile(rf"(?=[^\W_])(?={_LETTER})(?:{_LETTER}|-(?={_LETTER})|'(?={_LETTER})(?!s(?:[ .,;:]|\Z)))+")
 _SKIPPED: Final = frozenset(" \t\"“”‘’「」『』《》〈〉*_.!?。！？…'‹›/")
 _UNKNOWN_COST: Final = 100
 _NEVER: Final = 10**9
@@ -35,6 +35,11 @@ class Meaning:
 
     kind: TokenKind
     values: tuple[str, ...] = ()
+
+
+_UNKNOWN: Final = (Meaning("unknown"),)
+_KINDS_OF_MARKS: Final[Mapping[TokenKind, str]] = {"comma": ",，–—", "stop": ":：;；", "open": "(（", "close": ")）"}
+_MARKS: Final = {mark: (Meaning(kind),) for kind, marks in _KINDS_OF_MARKS.items() for mark in marks}
 
 
 @dataclass(frozen=True)
@@ -53,102 +58,129 @@ class Token:
 
     def of(self, kind: TokenKind) -> Meaning | None:
         """What it stands for as this kind, if it can."""
-        return next((m for m in self.meanings if m.kind == kind), None)
+        for meaning in self.meanings:
+            if meaning.kind == kind:
+                return meaning
+        return None
 
 
 @dataclass(frozen=True)
-class Phrases:
-    """What can be found: names by their exact letters, phrases in any case."""
+class Common:
+    """What a language says whatever the items are: phrases in lower case, and what is written by a pattern."""
 
-    names: Mapping[str, tuple[Meaning, ...]]
     phrases: Mapping[str, tuple[Meaning, ...]]
     patterns: tuple[tuple[re.Pattern[str], TokenKind], ...]
 
     @cached_property
-    def lengths(self) -> Mapping[str, tuple[int, ...]]:
+    def lengths(self) -> Mapping[str, frozenset[int]]:
+        """By first character: how long the phrases are that begin so."""
+        return _lengths(self.phrases)
+
+    @cached_property
+    def start(self) -> re.Pattern[str]:
+        """Found, without length, wherever one of the patterns matches."""
+        either = "|".join(f"(?{'i' if p.flags & re.IGNORECASE else ''}:{p.pattern})" for p, _ in self.patterns)
+        return re.compile(f"(?={either})")
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """What can be found: names by their exact letters, phrases in any case, and what the language has of its own."""
+
+    names: Mapping[str, tuple[Meaning, ...]]
+    phrases: Mapping[str, tuple[Meaning, ...]]
+    common: Common
+
+    @cached_property
+    def lengths(self) -> Mapping[str, frozenset[int]]:
         """By first character in lower case: how long the names and phrases are that begin so."""
-        found: dict[str, set[int]] = {}
-        for phrase in (*self.names, *self.phrases):
-            found.setdefault(phrase[0].lower(), set()).add(len(phrase))
-        return {first: tuple(sorted(lengths)) for first, lengths in found.items()}
+        common = self.common.lengths
+        own = _lengths((*self.names, *self.phrases))
+        return {**common, **{first: found | common.get(first, frozenset()) for first, found in own.items()}}
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A sentence as it is searched: folded, in lower case, and the places where patterns and no tokens begin."""
+
+    folded: str
+    lowered: str
+    inside: frozenset[int]
+    patterned: frozenset[int]
 
 
 def folded(text: str) -> str:
     """The text without accents and typographic variants, character for character."""
-    return "".join(_bare(c) for c in text)
+    return text.replace("`", "'") if text.isascii() else "".join(map(_bare, text))
 
 
 def tokenize(sentence: str, known: Phrases) -> list[Token]:
     """The tokens of a sentence, in order; punctuation that separates nothing is left out."""
-    text = folded(sentence)
-    best: list[tuple[int, int, Token | None]] = [(0, 0, None), *[(_NEVER, 0, None)] * len(text)]
-    lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-    for start in range(len(text)):
-        cost = best[start][0]
+    bare = folded(sentence)
+    inside = frozenset(m.start() for m in _INSIDE.finditer(bare))
+    patterned = frozenset(m.start() for m in known.common.start.finditer(bare))
+    text = _Text(bare, _lowered(bare), inside, patterned)
+    costs = [0, *[_NEVER] * len(bare)]
+    steps: list[tuple[int, tuple[Meaning, ...] | None]] = [(0, None)] * len(costs)
+    for start in range(len(bare)):
+        cost = costs[start]
         if cost >= _NEVER:
             continue
-        for end, token, price in _edges(text, lowered, sentence, start, known):
-            if cost + price < best[end][0]:
-                best[end] = (cost + price, start, token)
+        for end, meant, price in _edges(text, start, known):
+            if cost + price < costs[end]:
+                costs[end], steps[end] = cost + price, (start, meant)
     found: list[Token] = []
-    at = len(text)
+    at = len(bare)
     while at > 0:
-        _, before, token = best[at]
-        if token is not None:
-            found.append(token)
+        before, meant = steps[at]
+        if meant is not None:
+            found.append(Token(before, at, sentence[before:at], meant))
         at = before
     return _joined(found[::-1], sentence)
 
 
-def _edges(
-    text: str, lowered: str, sentence: str, start: int, known: Phrases
-) -> Iterator[tuple[int, Token | None, int]]:
-    mark = text[start]
+def _edges(text: _Text, start: int, known: Phrases) -> Iterator[tuple[int, tuple[Meaning, ...] | None, int]]:
+    """Where a token that begins here may end, what it then means (None: nothing, it is skipped) and costs."""
+    bare, inside = text.folded, text.inside
+    mark = bare[start]
     if mark in _MARKS:
-        yield start + 1, Token(start, start + 1, mark, (Meaning(_MARKS[mark]),)), 1
+        yield start + 1, _MARKS[mark], 1
         return
-    if not _cuts(text, start):
+    if start in inside:
         return
-    for end in (start + length for length in known.lengths.get(lowered[start], ()) if start + length <= len(text)):
-        meanings = (*known.names.get(text[start:end], ()), *known.phrases.get(lowered[start:end], ()))
-        if meanings and _cuts(text, end):
-            yield end, Token(start, end, sentence[start:end], meanings), 1
-    for pattern, kind in known.patterns:
-        match = pattern.match(text, start)
+    for length in known.lengths.get(text.lowered[start], ()):
+        end = start + length
+        if end <= len(bare) and end not in inside:
+            said = text.lowered[start:end]
+            names, phrases = known.names.get(bare[start:end], ()), known.phrases.get(said, ())
+            if meant := (*names, *phrases, *known.common.phrases.get(said, ())):
+                yield end, meant, 1
+    for pattern, kind in known.common.patterns if start in text.patterned else ():
+        match = pattern.match(bare, start)
         named = match is not None and kind == "unknown-title" and match.group(1).strip() in known.names
-        if match and not named and _cuts(text, match.end()):
-            values = tuple(g for g in match.groups() if g is not None)
-            yield match.end(), Token(start, match.end(), sentence[start : match.end()], (Meaning(kind, values),)), 1
+        if match and not named and match.end() not in inside:
+            yield match.end(), (Meaning(kind, tuple(g for g in match.groups() if g is not None)),), 1
     if mark in _SKIPPED or mark.isspace():
         yield start + 1, None, 0
         return
-    word = _WORD.match(text, start)
-    end = start + 1 if word is None or not _LATIN.match(mark) else _latin_end(text, start)
-    yield end, Token(start, end, sentence[start:end], (Meaning("unknown"),)), _UNKNOWN_COST * (end - start)
+    word = _WORD.match(bare, start)
+    end = word.end() if word else start + 1
+    yield end, _UNKNOWN, _UNKNOWN_COST * (end - start)
 
 
-def _latin_end(text: str, start: int) -> int:
-    end = start
-    while end < len(text):
-        joins = text[end] in "-'" and _LATIN.match(text[end + 1 : end + 2])
-        if not (_LATIN.match(text[end]) or joins):
-            break
-        if text[end] == "'" and text[end + 1 : end + 3].rstrip(" .,;:") == "s":
-            break
-        end += 1
-    return end
+def _lowered(text: str) -> str:
+    """The text in lower case, character for character."""
+    lowered = text.lower()
+    if len(lowered) == len(text) and "Σ" not in text:  # the one letter whose small form depends on what follows
+        return lowered
+    return "".join(low if len(low := c.lower()) == 1 else c for c in text)
 
 
-def _cuts(text: str, at: int) -> bool:
-    """Whether a token may begin or end at this place: not inside a word of letters."""
-    if at in (0, len(text)):
-        return True
-    left, right = text[at - 1], text[at]
-    if right == "'" and text[at + 1 : at + 2].casefold() == "s":
-        return True
-    if left == "'" and right in "sS":
-        return False
-    return not (_LATIN.match(left) and _LATIN.match(right))
+def _lengths(phrases: Iterable[str]) -> dict[str, frozenset[int]]:
+    found: dict[str, set[int]] = {}
+    for phrase in phrases:
+        found.setdefault(phrase[0].lower(), set()).add(len(phrase))
+    return {first: frozenset(lengths) for first, lengths in found.items()}
 
 
 def _joined(tokens: list[Token], sentence: str) -> list[Token]:

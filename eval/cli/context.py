@@ -1,0 +1,81 @@
+"""What the commands of `xdrec-eval` share. Reads the options that several have, produces what they measure with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+
+import typer
+
+from xdrec_agent.cli.context import diagnostics
+
+if TYPE_CHECKING:
+    from eval.datasets import Dataset
+    from retrieval.encoder import SentenceEncoder
+    from xdrec_agent.rerank import RerankContext
+    from xdrec_agent.settings import Settings
+
+T = TypeVar("T")
+
+DataFolder: TypeAlias = Annotated[Path, typer.Option(help="The folder amazon-three-domains, or the one it lies in.")]
+Assignments: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="A setting.")
+]
+AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def say(line: str) -> None:
+    """Print a remark to stderr."""
+    diagnostics().print(line, style="dim", markup=False)
+
+
+def pulled_encoder(settings: Settings) -> SentenceEncoder:
+    """The configured encoder, fetched where it is not here. Raises SetupError."""
+    from xdrec_agent import models
+    from xdrec_agent.assembly import open_encoder
+
+    models.pull(settings.encoder.model, settings.models_dir, offline=settings.offline)
+    return open_encoder(settings)
+
+
+@contextmanager
+def prepared(data: Path, settings: Settings) -> Iterator[Dataset]:
+    """The data of a benchmark, ingested and embedded by the configured encoder. Raises SetupError, DataError."""
+    from eval.datasets import open_dataset
+    from retrieval.templates import load_template
+
+    with open_dataset(data, pulled_encoder(settings), load_template("item"), say) as dataset:
+        yield dataset
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a measurement with a model needs."""
+
+    settings: Settings
+    dataset: Dataset
+    context: RerankContext
+    say: Callable[[str], None]
+
+
+def with_model(data: Path, run: Callable[[Bench], Coroutine[Any, Any, T]], settings: Settings | None = None) -> T:
+    """Run with the prepared data and a client of the running model."""
+    import asyncio
+
+    from eval.judging import patient
+    from xdrec_agent.assembly import load_templates, open_client
+    from xdrec_agent.rerank import RerankContext
+    from xdrec_agent.settings import load_settings
+
+    settings = patient(settings or load_settings())
+
+    async def run_all() -> T:
+        with prepared(data, settings) as dataset:
+            async with open_client(settings) as client:
+                context = RerankContext(settings.rerank, load_templates(settings), client)
+                return await run(Bench(settings, dataset, context, say))
+
+    return asyncio.run(run_all())

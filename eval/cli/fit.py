@@ -1,0 +1,62 @@
+"""`xdrec-eval fit`. Reads validation users, produces the fitted values that are shipped."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from eval.cli.context import Bench, DataFolder, prepared, say, with_model
+
+app = typer.Typer(help="What is fitted on validation users and shipped.", no_args_is_help=True)
+
+
+@app.command()
+def rerank(
+    data: DataFolder,
+    users: Annotated[int, typer.Option(min=20, help="Validation users, one case each.")] = 800,
+    write: Annotated[bool, typer.Option("--write", help="Put the fits into xdrec_agent/fitted.json.")] = False,
+) -> None:
+    """Fit what the running model's judgements are worth: weight in `hybrid`, position bias, confidence.
+
+    \b
+    Replies are kept: a stopped run goes on where it was, and `bench rerank` asks for the same ones.
+    Example:
+      xdrec-eval fit rerank --data ../data/amazon-three-domains --users 800 --write
+    """
+    from eval.fit_rerank import fit_all
+    from xdrec_agent.fitted import RerankFit, save_fits
+
+    async def run(bench: Bench) -> tuple[RerankFit, ...]:
+        return await fit_all(bench.context, bench.dataset, users, f"xdrec-eval fit rerank --users {users}", bench.say)
+
+    found = with_model(data, run)
+    typer.echo(json.dumps([one.model_dump() for one in found], indent=2))
+    if write:
+        save_fits(found)
+
+
+@app.command()
+def fusion(
+    data: DataFolder,
+    write: Annotated[bool, typer.Option("--write", help="Put the weights into retrieval/fitted_fusion.json.")] = False,
+) -> None:
+    """Fit how much each source of the retriever has to say. Needs no language model; minutes.
+
+    \b
+    Example:
+      xdrec-eval fit fusion --data ../data/amazon-three-domains --write
+    """
+    import numpy as np
+
+    from eval.datasets import data_hash
+    from eval.fit_fusion import fit_shipped
+    from retrieval.fusion import save_fusion
+    from xdrec_agent.settings import load_settings
+
+    with prepared(data, load_settings()) as dataset:
+        found = fit_shipped(dataset, "xdrec-eval fit fusion", data_hash(data), np.random.default_rng(0), say)
+    typer.echo(found.model_dump_json(indent=2))
+    if write:
+        save_fusion(found)

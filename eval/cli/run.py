@@ -1,0 +1,72 @@
+"""`xdrec-eval run` and `replay`. Read a run's request or folder, produce a run's folder and its summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from eval.cli.context import Assignments, DataFolder, say
+
+if TYPE_CHECKING:
+    from eval.run_folder import Summary
+
+SYSTEMS: Final = (
+    "retriever, random, popularity, unseen-first, mean-embedding, bm25, item-knn, matrix-factorisation or emcdr"
+)
+
+
+def run(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The run's folder; a stopped run goes on.")],
+    data: DataFolder,
+    name: Annotated[str | None, typer.Option(help="What tables call it; default: the folder's name.")] = None,
+    task: Annotated[str, typer.Option(help="rerank: 20 given candidates; catalogue: the whole target.")] = "rerank",
+    system: Annotated[str, typer.Option(help=f"catalogue: {SYSTEMS}.")] = "retriever",
+    set_: Assignments = None,
+    candidates: Annotated[str, typer.Option(help="rerank: count-matched or retrieved.")] = "count-matched",
+    users: Annotated[int, typer.Option(min=1, help="Users, by hash; catalogue: all their directions.")] = 1008,
+    seed: Annotated[int, typer.Option(help="Of users and candidates.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, help="rerank: seeds of shuffles to average over.")] = 1,
+    json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Measure one system on people whose target history is hidden; the result is a folder to compare and replay.
+
+    \b
+    Examples:
+      xdrec-eval run runs/lists --data ../data --set rerank.strategy=listwise-logprob
+      xdrec-eval run runs/mine --data ../data --set rerank.template=my.jinja --set rerank.strategy=listwise-logprob
+      xdrec-eval run runs/retriever --data ../data --task catalogue
+      xdrec-eval run runs/popular --data ../data --task catalogue --system popularity
+    """
+    from eval.arms import arm_settings
+    from eval.running import RunRequest, make_run
+
+    settings = arm_settings(set_ or [])
+    request = RunRequest(out, name or out.name, task, system, candidates, users, seed, repeats)
+    summary = make_run(request, data, settings, say)
+    typer.echo(summary.model_dump_json(indent=2)) if json_ else _print_summary(request.name, summary)
+
+
+def replay(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A finished run of a model.")],
+    data: Annotated[Path, typer.Option(help="The data it was made with.")],
+) -> None:
+    """Make a run again from the response cache alone, and see that every number is the same.
+
+    \b
+    Example:
+      xdrec-eval replay runs/lists --data ../data
+    """
+    from eval.running import replayed
+
+    cases = replayed(folder, data, say)
+    typer.echo(f"{folder}: {cases:,} cases, the same numbers without a server")
+
+
+def _print_summary(name: str, summary: Summary) -> None:
+    typer.echo(f"{name}: {summary.users:,} users, {summary.cases:,} cases")
+    for metric, value in summary.metrics.items():
+        typer.echo(f"  {metric:22} {value:.4f}")
+    cost = f"{summary.requests:.1f} requests, {summary.tokens:.0f} tokens, {summary.seconds:.2f} s a case"
+    typer.echo(f"  {cost}; degraded {summary.degraded:.1%}; {summary.cache_hits:.1f} replies from the cache")
