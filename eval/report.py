@@ -165,11 +165,11 @@ def _comparisons(result: ABResult) -> Sheet:
 
 
 def _arms(result: ABResult) -> Sheet:
-    """Every arm: what it is, how it scored, and what it cost a user."""
+    """Every arm: what it is, how it scored in what is compared, and what it cost a user."""
     settings = [_settings(arm) for arm in result.arms]
     names = sorted({name for found in settings for name in found})
     differing = [name for name in names if len({found.get(name) for found in settings}) > 1]
-    metrics = list(dict.fromkeys(name for arm in result.arms for name in arm.summary.metrics))
+    metrics = list(dict.fromkeys(comparison.metric for comparison in result.comparisons))
     costs = ("tokens", "cached tokens", "requests", "seconds", "degraded", "cache hits")
     rows = []
     for arm, found in zip(result.arms, settings, strict=True):
