@@ -14,19 +14,25 @@ import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from pydantic import ValidationError
 
+from retrieval.adapt.checkpoint import written
+from retrieval.adapt.device import Device
 from retrieval.errors import DataError, UsageError
 from retrieval.types import Frozen
-from xdrec_agent.adapt.checkpoint import written
-from xdrec_agent.adapt.lora import Device, TrainedModel, load_base, require_peft, wrapped
+from xdrec_agent.adapt.lora import TrainedModel, load_base, wrapped
 from xdrec_agent.model_manifest import ModelManifest, WeightFile
 from xdrec_agent.rerank.listwise import PREFIX
 from xdrec_agent.rerank.prompt import LABELS
 
 MANIFEST: Final = "xdrec-adapter.json"
+AdapterKind = Literal["list", "text", "taste", "views"]
+"""Of the language model: "list" learnt to choose by label, "text" read a domain's texts. Of the encoder: "taste" learnt
+to find what people liked from what else they liked, "views" read a catalogue."""
+
+ENCODER_KINDS: Final[frozenset[AdapterKind]] = frozenset({"taste", "views"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -68,15 +74,14 @@ class AdapterManifest(Frozen):
     """What an adapter is.
 
     Attributes:
-        kind: "list" learnt to choose by label, "text" read a domain's texts.
-        labels, prefix: what the answer was chosen from, and how it was begun; empty for "text".
-        template, template_fingerprint: of the prompts (for "text" of the item texts).
+        labels, prefix: of "list", what the answer was chosen from and how it was begun; else empty.
+        template, template_fingerprint: of the prompts, or of the item texts.
         before, metrics: validation before training and with these weights.
         created_at: UTC.
     """
 
     name: str
-    kind: Literal["list", "text"]
+    kind: AdapterKind
     base: BaseModelId
     labels: str = ""
     prefix: str = ""
@@ -92,6 +97,11 @@ class AdapterManifest(Frozen):
     seed: int
     created_at: datetime
 
+    @property
+    def section(self) -> Literal["encoder", "llm"]:
+        """Which model it adapts, as the settings call it."""
+        return "encoder" if self.kind in ENCODER_KINDS else "llm"
+
     def check(self, base: BaseModelId, labels: str = "".join(LABELS), prefix: str = PREFIX) -> None:
         """Raise unless the adapter fits this base model and these labels.
 
@@ -102,7 +112,7 @@ class AdapterManifest(Frozen):
             raise UsageError(
                 f"the adapter {self.name} was trained on {self.base.name} (weights {self.base.sha256[:12]}),"
                 f" not on {base.name} (weights {base.sha256[:12]})",
-                hint=f"set llm.model = {self.base.name}, or train one: xdrec adapt llm",
+                hint=f"set {self.section}.model = {self.base.name}, or train one: xdrec adapt {self.section}",
             )
         if self.kind == "list" and (self.labels, self.prefix) != (labels, prefix):
             raise UsageError(
@@ -118,7 +128,16 @@ def check_name(name: str) -> str:
     return name
 
 
-def save_adapter(model: TrainedModel, manifest: AdapterManifest, adapters_dir: Path) -> Path:
+class Wrapped(Protocol):
+    """A model that peft has wrapped."""
+
+    @property
+    def whole(self) -> Any:  # noqa: ANN401 (peft keeps its types to itself)
+        """The peft model."""
+        ...
+
+
+def save_adapter(model: Wrapped, manifest: AdapterManifest, adapters_dir: Path) -> Path:
     """Write an adapter, in place of an older one of this name; its folder.
 
     Raises:
@@ -180,12 +199,11 @@ def load_adapter(folder: Path, base_folder: Path, base: BaseModelId, *, device: 
     Raises:
         UsageError: the adapter is for another base model or other labels.
         DataError: its weights cannot be read.
-        SetupError: peft is not installed.
     """
+    import peft
     from safetensors import SafetensorError
 
     read_manifest(folder).check(base)
-    peft = require_peft()
     try:
         whole = peft.PeftModel.from_pretrained(load_base(base_folder, device), str(folder), is_trainable=False)
     except (OSError, ValueError, RuntimeError, SafetensorError) as exc:

@@ -69,16 +69,17 @@ class TextTask:
         """Blocks in an epoch."""
         return self._size
 
-    def loss(self, model: TrainedModel, epoch: int, index: int) -> tuple[torch.Tensor, int]:
-        """Mean loss of a block's tokens in nats, and how many they are."""
-        return _next_token_loss(model, self._epoch(epoch)[index]), self._length
+    def loss(self, model: TrainedModel, epoch: int, indices: Sequence[int]) -> tuple[torch.Tensor, int]:
+        """Mean loss of some blocks' tokens in nats, and how many they are."""
+        blocks = [self._epoch(epoch)[index] for index in indices]
+        return _next_token_loss(model, blocks), self._length * len(blocks)
 
     def validate(self, model: TrainedModel) -> dict[str, float]:
         """Mean log-likelihood of a token (in nats, below 0) and perplexity."""
         import torch
 
         with torch.no_grad():
-            loss = float(np.mean([float(_next_token_loss(model, block)) for block in self._validation]))
+            loss = float(np.mean([float(_next_token_loss(model, [block])) for block in self._validation]))
         return {"likelihood": -loss, "loss": loss, "perplexity": float(np.exp(loss))}
 
     def _joined(self, epoch: int) -> list[list[int]]:
@@ -91,10 +92,10 @@ def _blocks(texts: Sequence[Sequence[int]], length: int) -> list[list[int]]:
     return [joined[start : start + length] for start in range(0, len(joined) - length + 1, length)]
 
 
-def _next_token_loss(model: TrainedModel, block: Sequence[int]) -> torch.Tensor:
+def _next_token_loss(model: TrainedModel, blocks: Sequence[Sequence[int]]) -> torch.Tensor:
     import torch
 
-    tokens = torch.tensor([list(block)], device=model.device)
-    hidden = model.decoder(input_ids=tokens, use_cache=False).last_hidden_state[0, :-1]
+    tokens = torch.tensor([list(block) for block in blocks], device=model.device)
+    hidden = model.decoder(input_ids=tokens, use_cache=False).last_hidden_state[:, :-1]
     logits = (hidden.to(model.head.dtype) @ model.head.T).float()
-    return torch.nn.functional.cross_entropy(logits, tokens[0, 1:])
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())

@@ -27,16 +27,43 @@ def label_scores(model: TrainedModel, group: TokenGroup, label_ids: Sequence[int
     cache = model.decoder(input_ids=shared, past_key_values=DynamicCache(), use_cache=True).past_key_values
     if len(group.rests) > 1:
         cache.batch_repeat_interleave(len(group.rests))
-    longest = max(map(len, group.rests))
-    # Padding stands behind the last token, which does not look there.
-    rests = torch.zeros(len(group.rests), longest, dtype=torch.long)
-    for row, tokens in enumerate(group.rests):
-        rests[row, : len(tokens)] = torch.tensor(tokens)
-    hidden = model.decoder(input_ids=rests.to(model.device), past_key_values=cache, use_cache=True).last_hidden_state
-    last = torch.tensor([len(tokens) - 1 for tokens in group.rests], device=model.device)
-    answer = hidden[torch.arange(len(group.rests), device=model.device), last]
+    hidden = model.decoder(input_ids=_padded(model, group.rests), past_key_values=cache, use_cache=True)
+    answer = _last(hidden.last_hidden_state, group.rests)
     scores: torch.Tensor = answer.float() @ model.head[list(label_ids[: group.size])].float().T
     return scores
+
+
+def batch_scores(model: TrainedModel, groups: Sequence[TokenGroup], label_ids: Sequence[int]) -> list[torch.Tensor]:
+    """As `label_scores` for each of several groups, all prompts computed whole and together.
+
+    More arithmetic in far fewer steps: right for a GPU, and only there.
+    """
+    import torch
+
+    prompts = [(*group.prefix, *rest) for group in groups for rest in group.rests]
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        hidden = model.decoder(input_ids=_padded(model, prompts), use_cache=False).last_hidden_state
+    scores = _last(hidden, prompts).float() @ model.head[list(label_ids)].float().T
+    parts = torch.split(scores, [len(group.rests) for group in groups])
+    return [part[:, : group.size] for part, group in zip(parts, groups, strict=True)]
+
+
+def _padded(model: TrainedModel, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Token ids, shape (prompts, tokens). Padding stands behind the last token, which does not look there."""
+    import torch
+
+    ids = torch.zeros(len(prompts), max(map(len, prompts)), dtype=torch.long)
+    for row, tokens in enumerate(prompts):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+    return ids.to(model.device)
+
+
+def _last(hidden: torch.Tensor, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+    """The hidden state of each prompt's last token, shape (prompts, hidden)."""
+    import torch
+
+    places = torch.tensor([len(tokens) - 1 for tokens in prompts], device=hidden.device)
+    return hidden[torch.arange(len(prompts), device=hidden.device), places]
 
 
 def list_loss(scores: torch.Tensor, positives: Sequence[Sequence[int]]) -> torch.Tensor:

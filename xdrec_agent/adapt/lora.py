@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from pydantic import Field
 
-from retrieval.errors import ModelMissing, SetupError, UsageError
+from retrieval.adapt.device import Device, device_of
+from retrieval.errors import ModelMissing, UsageError
 from retrieval.settings import Section
 
 if TYPE_CHECKING:
     import torch
-
-Device = Literal["auto", "cpu", "cuda"]
 
 _TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
     "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -81,10 +80,11 @@ def open_for_training(folder: Path, shape: LoraShape, *, device: Device = "auto"
     """Load a base model and add fresh low-rank matrices, the same for the same seed.
 
     Raises:
-        SetupError: peft is not installed.
+        SetupError: there is no such device.
         ModelMissing: the folder holds no causal language model.
         UsageError: the model has none of the matrices, or fewer layers.
     """
+    import peft
     import torch
 
     base = load_base(folder, device)
@@ -92,7 +92,6 @@ def open_for_training(folder: Path, shape: LoraShape, *, device: Device = "auto"
     if shape.layers and shape.layers > number:
         raise UsageError(f"the model has {number} layers, not {shape.layers}", hint="leave --layers out")
     last = list(range(number - shape.layers, number)) if shape.layers else None
-    peft = require_peft()
     config = peft.LoraConfig(
         r=shape.rank,
         lora_alpha=2 * shape.rank,
@@ -119,7 +118,7 @@ def load_base(folder: Path, device: Device) -> Any:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    place = _device(device)
+    place = device_of(device)
     dtype = torch.bfloat16 if place.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -147,22 +146,3 @@ def wrapped(whole: Any) -> TrainedModel:
     """The parts of a model that peft has wrapped."""
     base = whole.get_base_model()
     return TrainedModel(whole, base.base_model, base.get_output_embeddings().weight.detach(), base.device)
-
-
-def require_peft() -> Any:
-    """The package peft. Raises SetupError if it is not installed."""
-    try:
-        import peft
-    except ImportError as exc:
-        raise SetupError("peft is not installed", hint="pip install 'xdrec[adapt]'") from exc
-    return peft
-
-
-def _device(device: Device) -> torch.device:
-    import torch
-
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SetupError("there is no GPU that torch can use", hint="device = cpu")
-    return torch.device(device)

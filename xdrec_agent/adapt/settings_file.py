@@ -6,30 +6,27 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from retrieval.errors import SetupError, UsageError
-from xdrec_agent.adapt.checkpoint import written
+from retrieval.adapt.checkpoint import written
+from retrieval.errors import UsageError
 
 Value = str | dict[str, str] | None
 
 
-def set_llm(path: Path, values: Mapping[str, Value]) -> None:
-    """Set values of the section [llm]; None takes one out. The file is made where it is missing.
+def set_values(path: Path, section_name: str, values: Mapping[str, Value]) -> None:
+    """Set values of a section; None takes one out. The file is made where it is missing.
 
     Raises:
         UsageError: the file is not TOML.
-        SetupError: tomlkit is not installed.
         BackendError: it cannot be written; it stays as it was.
     """
-    try:
-        import tomlkit
-        from tomlkit.exceptions import TOMLKitError
-    except ImportError as exc:
-        raise SetupError("tomlkit is not installed", hint="pip install 'xdrec[adapt]'") from exc
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
     try:
         document = tomlkit.parse(path.read_text(encoding="utf-8") if path.is_file() else "")
     except (TOMLKitError, UnicodeDecodeError) as exc:
         raise UsageError(f"{path}: {exc}", hint="mend the file") from exc
-    section = document.setdefault("llm", tomlkit.table())
+    section = document.setdefault(section_name, tomlkit.table())
     for name, value in values.items():
         if value is None:
             section.pop(name, None)

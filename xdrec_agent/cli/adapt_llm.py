@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retrieval.errors import UsageError
+from xdrec_agent.cli.adapt_list import print_adapter
 from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
-    from xdrec_agent.adapt.adapters import AdapterManifest
     from xdrec_agent.adapt.runs import RunSettings
 
 
@@ -55,7 +55,8 @@ def llm(
     """
     from retrieval.templates import load_template
     from xdrec_agent import models
-    from xdrec_agent.adapt.runs import Place, train_lists, train_texts
+    from xdrec_agent.adapt.run import Place
+    from xdrec_agent.adapt.runs import train_lists, train_texts
     from xdrec_agent.assembly import load_templates, open_store
     from xdrec_agent.cli.training_progress import training_bar
 
@@ -77,7 +78,7 @@ def llm(
     if json_:
         typer.echo(made.model_dump_json(indent=2))
         return
-    _print(made, place.adapters_dir / name)
+    print_adapter(made, place.adapters_dir / name)
 
 
 def _run_settings(
@@ -90,10 +91,10 @@ def _run_settings(
     rate: float,
     seed: int,
 ) -> RunSettings:
+    from retrieval.adapt.people import TEST_FOLD, WhoLearns
+    from retrieval.adapt.training import Plan
     from xdrec_agent.adapt.lora import LoraShape
-    from xdrec_agent.adapt.people import TEST_FOLD, WhoLearns
     from xdrec_agent.adapt.runs import RunSettings
-    from xdrec_agent.adapt.training import Plan
 
     return RunSettings(
         plan=Plan(steps=steps, minutes=minutes, rate=rate, seed=seed),
@@ -118,14 +119,3 @@ def _pairs(named: list[str], without: list[str], known: list[str]) -> list[tuple
     if not kept:
         raise UsageError("no pair of domains is left to learn", hint="training needs two domains")
     return kept
-
-
-def _print(made: AdapterManifest, folder: Path) -> None:
-    learnt = ", ".join(made.data.pairs or made.data.domains)
-    typer.echo(f"{made.name}: {made.steps} steps, {made.tokens:,} tokens, {made.seconds / 60:.1f} min on {learnt}")
-    for name, value in made.metrics.items():
-        if not name.startswith("chance"):
-            chance = made.metrics.get(f"chance_{name}")
-            beside = "" if chance is None else f"  (chance {chance:.3f})"
-            typer.echo(f"  {name:12} {made.before[name]:.3f} → {value:.3f}{beside}")
-    typer.echo(f"{folder} → xdrec adapt use {made.name}", err=True)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from retrieval.errors import UsageError
 from xdrec_agent.cli.context import diagnostics, settings
 
 
@@ -16,9 +17,9 @@ def use(
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Merge an adapter into its base model and name the result in xdrec.toml, so that `xdrec llm up` serves it.
+    """Merge an adapter into its base model and name the result in xdrec.toml.
 
-    To go back, set llm.model to the base model again.
+    To go back, set llm.model (or encoder.model) to the base model again.
 
     \b
     Examples:
@@ -30,7 +31,7 @@ def use(
     from xdrec_agent import models
     from xdrec_agent.adapt.adapters import BaseModelId, check_name, read_manifest
     from xdrec_agent.adapt.merge import merge
-    from xdrec_agent.adapt.settings_file import Value, set_llm
+    from xdrec_agent.adapt.settings_file import Value, set_values
     from xdrec_agent.settings import config_file
 
     configured = settings()
@@ -39,16 +40,20 @@ def use(
     base = models.find(manifest.base.name, configured.models_dir)
     manifest.check(BaseModelId.of(manifest.base.name, base))
     values: dict[str, Value]
+    if beside and manifest.section == "encoder":
+        raise UsageError("an encoder's adapter cannot be served beside its base model", hint=f"xdrec adapt use {name}")
     if beside:
         served = {known: str(path) for known, path in configured.llm.adapters.items()} | {name: str(folder)}
         values = {"model": manifest.base.name, "adapters": served, "adapter": name}
     else:
         with diagnostics().status(f"merging {name} into {manifest.base.name}"):
             merged = merge(folder, base, manifest.base.name, configured.models_dir)
-        values = {"model": merged.name, "adapter": None}
-    set_llm(config_file(), values)
+        values = {"model": merged.name, "adapter": None} if manifest.section == "llm" else {"model": merged.name}
+    set_values(config_file(), manifest.section, values)
     if json_:
         typer.echo(json.dumps({"adapter": name, "beside": beside, "model": values["model"]}, indent=2))
         return
-    typer.echo(f"{config_file()}: llm.model = {values['model']}" + (f", llm.adapter = {name}" if beside else ""))
-    typer.echo("xdrec llm down, then xdrec llm up, serves it", err=True)
+    also = f", llm.adapter = {name}" if beside else ""
+    typer.echo(f"{config_file()}: {manifest.section}.model = {values['model']}{also}")
+    again = "xdrec index DOMAIN" if manifest.section == "encoder" else "xdrec llm down, then xdrec llm up,"
+    typer.echo(f"{again} puts it to use", err=True)

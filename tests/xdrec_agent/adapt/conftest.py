@@ -6,7 +6,7 @@ import pytest
 from tiny_llm import fill, make_model
 
 from retrieval.store import Store
-from xdrec_agent.adapt.runs import Place
+from xdrec_agent.adapt.run import Place
 
 
 @pytest.fixture(scope="session")

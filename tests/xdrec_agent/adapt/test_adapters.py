@@ -9,6 +9,8 @@ import tomllib
 import pytest
 from tiny_llm import fill, make_model
 
+from retrieval.adapt.people import WhoLearns
+from retrieval.adapt.training import CURVE, LOG, Plan
 from retrieval.errors import DataError, ModelMissing, UsageError
 from retrieval.store import Store
 from retrieval.templates import load_template
@@ -23,10 +25,9 @@ from xdrec_agent.adapt.adapters import (
 )
 from xdrec_agent.adapt.lora import LoraShape, open_for_training
 from xdrec_agent.adapt.merge import merge
-from xdrec_agent.adapt.people import WhoLearns
-from xdrec_agent.adapt.runs import Place, RunSettings, train_lists, train_texts, training_folder
-from xdrec_agent.adapt.settings_file import set_llm
-from xdrec_agent.adapt.training import CURVE, LOG, Plan
+from xdrec_agent.adapt.run import Place, training_folder
+from xdrec_agent.adapt.runs import RunSettings, train_lists, train_texts
+from xdrec_agent.adapt.settings_file import set_values
 from xdrec_agent.adapt.training_lists import ListShape
 from xdrec_agent.rerank.prompt import LABELS
 from xdrec_agent.settings import LLMSettings
@@ -182,13 +183,13 @@ def test_settings_keep_what_is_not_changed(tmp_path):
     """Comments and other values stay; None takes a value out; a file that is no TOML is an error and stays."""
     path = tmp_path / "xdrec.toml"
     path.write_text('# mine\nhome = "h"\n\n[llm]\nport = 9000 # kept\nadapter = "old"\n')
-    set_llm(path, {"model": "tiny--taste", "adapter": None})
+    set_values(path, "llm", {"model": "tiny--taste", "adapter": None})
     assert tomllib.loads(path.read_text()) == {"home": "h", "llm": {"port": 9000, "model": "tiny--taste"}}
     assert "# mine" in path.read_text()
     assert "# kept" in path.read_text()
     path.write_text("[llm\n")
     with pytest.raises(UsageError):
-        set_llm(path, {"model": "x"})
+        set_values(path, "llm", {"model": "x"})
     assert path.read_text() == "[llm\n"
 
 

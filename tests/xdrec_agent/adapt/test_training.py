@@ -7,15 +7,15 @@ from xml.dom.minidom import parseString
 
 import pytest
 
+from retrieval.adapt import checkpoint
+from retrieval.adapt.checkpoint import TrainingState
+from retrieval.adapt.training import CURVE, LOG, Plan, train
 from retrieval.errors import BackendError, UsageError
 from retrieval.templates import load_template
-from xdrec_agent.adapt import checkpoint
-from xdrec_agent.adapt.checkpoint import TrainingState
 from xdrec_agent.adapt.continued import TextTask, item_texts
 from xdrec_agent.adapt.label_loss import label_scores, list_loss
 from xdrec_agent.adapt.list_prompts import TokenGroup
 from xdrec_agent.adapt.lora import LoraShape, load_tokenizer, open_for_training
-from xdrec_agent.adapt.training import CURVE, LOG, Plan, train
 
 SHAPE = LoraShape(rank=4)
 PLAN = Plan(steps=6, groups=2, rate=1e-2, validations=3, checkpoint_s=0)
@@ -36,11 +36,13 @@ class Toy:
     def group(self, index):
         return TokenGroup((5, 6, 7, 8 + index), ((30, 31, 40, 32), (30, 41, 32)), ((0,), (1,)), 3)
 
-    def loss(self, model, epoch, index):
-        return list_loss(label_scores(model, self.group(index), (50, 51, 52)), self.group(index).positives), 16
+    def loss(self, model, epoch, indices):
+        groups = [self.group(index) for index in indices]
+        losses = [list_loss(label_scores(model, group, (50, 51, 52)), group.positives) for group in groups]
+        return sum(losses) / len(losses), 16 * len(groups)
 
     def validate(self, model):
-        return {"negative_loss": -sum(float(self.loss(model, 0, n)[0].detach()) for n in range(3))}
+        return {"negative_loss": -sum(float(self.loss(model, 0, [n])[0].detach()) for n in range(3))}
 
 
 def opened(base, seed=0):

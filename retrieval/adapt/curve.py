@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from retrieval.adapt.checkpoint import written
 from retrieval.types import Frozen
-from xdrec_agent.adapt.checkpoint import written
 
 _WIDTH: Final = 640
 _HEIGHT: Final = 220

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from pydantic import Field
 
+from retrieval.adapt import checkpoint
+from retrieval.adapt.checkpoint import TrainingState
+from retrieval.adapt.curve import LogRow, append_row, read_rows, trim_rows, write_curve
 from retrieval.errors import UsageError
 from retrieval.settings import Section
-from xdrec_agent.adapt import checkpoint
-from xdrec_agent.adapt.checkpoint import TrainingState
-from xdrec_agent.adapt.curve import LogRow, append_row, read_rows, trim_rows, write_curve
-from xdrec_agent.adapt.lora import TrainedModel
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,8 @@ class Plan(Section):
     """How long and how fast to learn."""
 
     steps: int | None = Field(default=None, ge=1)
-    """None: as many as it takes to see each history once."""
+    """None: as many as `epochs` take."""
+    epochs: int = Field(default=1, ge=1)
     groups: int = Field(default=8, ge=1)
     """Groups (or blocks) whose gradients make one step."""
     rate: float = Field(default=5e-4, gt=0)
@@ -54,7 +55,24 @@ class Plan(Section):
     seed: int = 0
 
 
-class Task(Protocol):
+class Trainable(Protocol):
+    """A model in training."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """What is trained, by name, in a fixed order."""
+        ...
+
+
+M = TypeVar("M", bound=Trainable)
+M_contra = TypeVar("M_contra", bound=Trainable, contravariant=True)
+
+
+class Task(Protocol[M_contra]):
     """What is learnt."""
 
     metric: str
@@ -64,11 +82,11 @@ class Task(Protocol):
         """Groups in an epoch."""
         ...
 
-    def loss(self, model: TrainedModel, epoch: int, index: int) -> tuple[torch.Tensor, int]:
-        """Loss of a group in nats, and how many tokens it has."""
+    def loss(self, model: M_contra, epoch: int, indices: Sequence[int]) -> tuple[torch.Tensor, int]:
+        """Mean loss of some groups in nats, and how many tokens they have."""
         ...
 
-    def validate(self, model: TrainedModel) -> dict[str, float]:
+    def validate(self, model: M_contra) -> dict[str, float]:
         """Figures on people or texts that are not learnt from."""
         ...
 
@@ -88,7 +106,7 @@ Report = Callable[[Progress], None]
 
 
 def train(
-    task: Task, model: TrainedModel, plan: Plan, folder: Path, identity: str, report: Report = lambda _: None
+    task: Task[M], model: M, plan: Plan, folder: Path, identity: str, report: Report = lambda _: None
 ) -> TrainingState:
     """Train, or go on with training, and leave the model with the weights that validated best.
 
@@ -116,10 +134,10 @@ def train(
     return run.state
 
 
-class _Run:
+class _Run(Generic[M]):
     """A training between two steps."""
 
-    def __init__(self, task: Task, model: TrainedModel, plan: Plan, folder: Path, identity: str) -> None:
+    def __init__(self, task: Task[M], model: M, plan: Plan, folder: Path, identity: str) -> None:
         import torch
 
         self.task, self.model, self.plan, self.folder = task, model, plan, folder
@@ -151,11 +169,11 @@ class _Run:
     def one_step(self) -> Progress:
         """Learn from the next groups."""
         began, total, tokens = time.perf_counter(), 0.0, 0
-        for number in range(self.plan.groups):
-            epoch, index = divmod(self.state.step * self.plan.groups + number, len(self.task))
-            loss, size = self.task.loss(self.model, epoch, index)
-            (loss / self.plan.groups).backward()  # type: ignore[no-untyped-call] # of torch
-            total += float(loss.detach()) / self.plan.groups
+        for epoch, indices in self._groups():
+            loss, size = self.task.loss(self.model, epoch, indices)
+            share = len(indices) / self.plan.groups
+            (loss * share).backward()  # type: ignore[no-untyped-call] # of torch
+            total += float(loss.detach()) * share
             tokens += size
         self._update()
         seconds = self.state.seconds + time.perf_counter() - began
@@ -167,6 +185,14 @@ class _Run:
         planned = self.state.planned
         left = None if planned is None else (planned - self.state.step) * seconds / self.state.step
         return Progress(self.state.step, planned, total, speed, left)
+
+    def _groups(self) -> Iterator[tuple[int, list[int]]]:
+        """The step's groups by epoch: one at a time on a CPU, which gains nothing by more, else all together."""
+        at_once = 1 if self.model.device.type == "cpu" else self.plan.groups
+        numbers = range(self.state.step * self.plan.groups, (self.state.step + 1) * self.plan.groups)
+        for epoch, some in groupby(numbers, key=lambda number: number // len(self.task)):
+            indices = [number % len(self.task) for number in some]
+            yield from ((epoch, indices[start : start + at_once]) for start in range(0, len(indices), at_once))
 
     def validate(self) -> None:
         """Measure, and keep the weights if they are the best so far."""
@@ -234,7 +260,7 @@ class _Run:
     @property
     def _most(self) -> int:
         """Steps at most."""
-        return self.plan.steps or -(-len(self.task) // self.plan.groups)
+        return self.plan.steps or -(-self.plan.epochs * len(self.task) // self.plan.groups)
 
     def _advance(self, **changes: Any) -> None:
         self.state = self.state.model_copy(update=changes)

@@ -1,0 +1,153 @@
+"""The encoder in training. Reads a sentence-transformers folder, produces it with low-rank additions to be trained.
+
+LoRA (Hu et al. 2022) beside every matrix of the attention and the feed-forward layers; word embeddings stay as they
+are, so that what is learnt is small enough to be shipped and cannot forget words that the training data lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from pydantic import Field
+
+from retrieval.adapt.device import Device, device_of
+from retrieval.errors import DataError, ModelMissing, UsageError
+from retrieval.settings import Section
+
+if TYPE_CHECKING:
+    import torch
+
+_LONGEST: Final = 64
+"""Tokens of a text that are read in training; few item texts are longer."""
+_CHUNK: Final = 512
+"""Texts encoded together: of similar length, so that little is padded."""
+
+
+class EncoderShape(Section):
+    """How large the additions are. alpha is twice the rank."""
+
+    rank: int = Field(default=32, ge=1)
+
+
+@dataclass(frozen=True)
+class TrainedEncoder:
+    """An encoder with additions. `sentence` is a SentenceTransformer whose first module's model peft has wrapped."""
+
+    sentence: Any
+    device: torch.device
+
+    @property
+    def whole(self) -> Any:  # noqa: ANN401 (peft keeps its types to itself)
+        """The transformer as peft wraps it."""
+        return self.sentence[0].model
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """What is trained, by name, in a fixed order."""
+        return {name: p for name, p in sorted(self.sentence.named_parameters()) if p.requires_grad}
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, at most 64, special tokens included."""
+        encoded = self.sentence.tokenizer(list(texts), truncation=True, max_length=_LONGEST)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def embed(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Unit vectors, float32, shape (texts, dims), with gradients where they are on."""
+        import torch
+
+        order = np.argsort([len(some) for some in tokens], kind="stable")
+        parts = [
+            self._embed([tokens[at] for at in order[start : start + _CHUNK]]) for start in range(0, len(order), _CHUNK)
+        ]
+        back = torch.empty(len(order), dtype=torch.long)
+        back[torch.from_numpy(order)] = torch.arange(len(order))
+        return torch.cat(parts)[back.to(self.device)]
+
+    def _embed(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+        import torch
+
+        longest = max(map(len, tokens))
+        ids = torch.zeros(len(tokens), longest, dtype=torch.long)
+        mask = torch.zeros(len(tokens), longest, dtype=torch.long)
+        for row, some in enumerate(tokens):
+            ids[row, : len(some)] = torch.tensor(some)
+            mask[row, : len(some)] = 1
+        features = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            vectors = self.sentence(features)["sentence_embedding"]
+        return torch.nn.functional.normalize(vectors.float(), dim=1)
+
+
+def open_encoder_for_training(
+    folder: Path, shape: EncoderShape, *, device: Device = "auto", seed: int = 0
+) -> TrainedEncoder:
+    """Load an encoder and add fresh low-rank matrices, the same for the same seed.
+
+    Raises:
+        ModelMissing: the folder holds no sentence-transformers model.
+        SetupError: there is no such device.
+        UsageError: the model has no linear layers to add to.
+    """
+    import peft
+    import torch
+
+    place = device_of(device)
+    sentence = load_base_encoder(folder, place)
+    config = peft.LoraConfig(
+        r=shape.rank,
+        lora_alpha=2 * shape.rank,
+        target_modules="all-linear",
+        exclude_modules=["pooler.dense"],  # of BERT: a head that sentence embeddings do not use
+        lora_dropout=0.0,
+        task_type="FEATURE_EXTRACTION",
+    )
+    torch.manual_seed(seed)
+    try:
+        sentence[0].model = peft.get_peft_model(sentence[0].model, config)
+    except ValueError as exc:
+        raise UsageError(f"{folder} cannot be adapted: {exc}", hint="a transformer such as all-MiniLM-L6-v2") from exc
+    # Dropout would make a resumed run come to other weights, and every text is seen a few times only.
+    sentence.eval()
+    return TrainedEncoder(sentence, place)
+
+
+def merged_encoder(folder: Path, additions: Path) -> Any:  # noqa: ANN401 (a SentenceTransformer)
+    """An encoder with the additions of peft's folder added to its weights.
+
+    Raises:
+        ModelMissing: the folder holds no sentence-transformers model.
+        DataError: the additions cannot be read.
+    """
+    import peft
+    import torch
+    from safetensors import SafetensorError
+
+    sentence = load_base_encoder(folder, torch.device("cpu"))
+    try:
+        whole = peft.PeftModel.from_pretrained(sentence[0].model, str(additions), is_trainable=False)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
+        raise DataError(f"the adapter {additions} cannot be read: {exc}", hint="xdrec adapt encoder") from exc
+    sentence[0].model = whole.merge_and_unload()
+    return sentence
+
+
+def load_base_encoder(folder: Path, device: torch.device) -> Any:  # noqa: ANN401 (a SentenceTransformer)
+    """A sentence-transformers model in float32. Raises ModelMissing."""
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        return SentenceTransformer(
+            str(folder),
+            device=str(device),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+    except (OSError, ValueError) as exc:
+        raise ModelMissing(f"{folder} does not load as an encoder: {exc}", hint="xdrec models pull") from exc

@@ -1,0 +1,215 @@
+"""Promises of the encoder's adaptation: what is learnt, from whom, and that the result is a plain encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_encoder import ABOUT, fill, make_encoder
+from typer.testing import CliRunner
+
+from retrieval.adapt.people import WhoLearns, learners
+from retrieval.adapt.set_loss import centred, first_loss, set_scores
+from retrieval.adapt.set_task import SetShape, SetTask
+from retrieval.adapt.taste import read_taste
+from retrieval.adapt.trained_encoder import EncoderShape, open_encoder_for_training
+from retrieval.adapt.training import CURVE, Plan
+from retrieval.encoder import SentenceEncoder
+from retrieval.errors import UsageError
+from retrieval.profile import Profile, soft_maximum
+from retrieval.store import Store
+from retrieval.templates import load_template
+from xdrec_agent.adapt.adapters import read_manifest
+from xdrec_agent.adapt.encoder_runs import EncoderRunSettings, train_taste, train_views
+from xdrec_agent.adapt.merge import merge
+from xdrec_agent.adapt.run import Place
+
+SETS = SetShape(batch=16, strangers=8, history=3, positives=2)
+SETTINGS = EncoderRunSettings(
+    plan=Plan(groups=1, steps=100, rate=3e-3, validations=4, patience=9), lora=EncoderShape(rank=8), sets=SETS
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with Store.open(f"sqlite:///{tmp_path_factory.mktemp('store') / 'store.sqlite'}") as store:
+        fill(store)
+        yield store
+
+
+@pytest.fixture(scope="module")
+def place(base, tmp_path_factory):
+    return Place(base, "tiny", tmp_path_factory.mktemp("adapters"), "cpu")
+
+
+@pytest.fixture(scope="module")
+def taught(store, place):
+    return train_taste("taste", store, (), load_template("item"), place, SETTINGS)
+
+
+def task_of(store, base, **changes):
+    who = learners(store, WhoLearns())
+    taste = read_taste(store, load_template("item"), ["films", "books"], who.training, who.validation)
+    encoder = open_encoder_for_training(base, EncoderShape(rank=4), device="cpu")
+    return SetTask(taste, encoder.tokens(taste.texts), SETS.model_copy(update=changes)), taste
+
+
+def unit(rows, dims, rng):
+    vectors = rng.standard_normal((rows, dims)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.sampled_from([0.05, 0.1, 0.5]))
+def test_training_scores_as_the_retriever_does(seed, items, temperature):
+    """What is learnt is the very score that the retriever ranks by, whatever the vectors; padding does not count."""
+    import torch
+
+    rng = np.random.default_rng(seed)
+    history, candidates = unit(items, 8, rng), unit(5, 8, rng)
+    profile = Profile(
+        entries=(("d", "i"),) * items,
+        vectors=history,
+        weights=np.full(items, 1 / items, dtype=np.float32),
+        liked=np.ones(items, dtype=np.bool_),
+        rows={},
+        texts=("",) * items,
+    )
+    padded = np.concatenate([history, unit(2, 8, rng)])[None]
+    there = np.arange(items + 2)[None] < items
+    found = set_scores(torch.tensor(padded), torch.tensor(there), torch.tensor(candidates), temperature)
+    assert np.allclose(found[0].numpy(), soft_maximum(candidates, profile, temperature), atol=1e-5)
+
+
+def test_the_mean_of_each_domain_is_taken_off():
+    """Rows are centred by the drawn rows of their own domain, and have length 1."""
+    import torch
+
+    vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [3.0, 4.0]])
+    found = centred(vectors, torch.tensor([0, 0, 0, 1]), torch.tensor([True, True, False, False]) | (vectors[:, 0] > 2))
+    assert torch.allclose(found[2], torch.tensor([0.5, 0.5]) * 2**0.5)
+    assert torch.allclose(found[:3].norm(dim=1), torch.ones(3))
+
+
+def test_a_positive_is_set_against_the_named_rows_alone():
+    """Rows that are not to be set against a positive do not change its loss."""
+    import torch
+
+    scores = torch.tensor([[0.3, 0.1, 9.0]])
+    found = first_loss(scores, torch.tensor([0]), torch.tensor([[False, True, False]]), 10.0)
+    assert float(found) == pytest.approx(float(np.log1p(np.exp(-2.0))), rel=1e-5)
+
+
+def test_nobody_is_taught_that_something_liked_is_wrong(store, base):
+    """Nothing that a person liked is among the negatives of theirs, and what speaks for them is never looked for."""
+    task, taste = task_of(store, base)
+    for index in range(3):
+        batch = task.batch(0, index)
+        for positive, example, against in zip(batch.positive, batch.example, batch.against, strict=True):
+            row = batch.rows[positive]
+            liked = {r for p in taste.people if any(row in some for some in p.values()) for s in p.values() for r in s}
+            history = {batch.rows[at] for at in batch.history[example][batch.there[example]]}
+            assert row not in history
+            owner = next(p for p in taste.people if history | {row} <= {r for s in p.values() for r in s})
+            assert not {batch.rows[at] for at in np.flatnonzero(against)} & {r for s in owner.values() for r in s}
+            assert {taste.domain[batch.rows[at]] for at in np.flatnonzero(against)} <= {taste.domain[row]}
+            assert liked
+
+
+def test_a_batch_follows_from_its_number(store, base):
+    """Another task of the same seed draws the same n-th batch, so that a resumed run sees what it would have seen."""
+    first, second = (task_of(store, base)[0].batch(3, 2) for _ in range(2))
+    assert np.array_equal(first.rows, second.rows)
+    assert np.array_equal(first.against, second.against)
+    assert not np.array_equal(first.rows, task_of(store, base)[0].batch(3, 1).rows)
+
+
+def test_taste_is_learnt_and_the_held_out_are_left_out(taught, place, store):
+    """Liked things are found far better afterwards; the manifest says who was left out and names nobody."""
+    assert taught.metrics["ndcg"] > taught.before["ndcg"] + 0.1
+    assert taught.section == "encoder"
+    folder = place.adapters_dir / "taste"
+    assert (folder / CURVE).is_file()
+    assert "fold 4" in taught.data.left_out
+    text = (folder / "xdrec-adapter.json").read_text()
+    assert not any(f'"{user}"' in text for user in store.users())
+
+
+def test_a_merged_encoder_is_a_plain_folder(taught, place, base, tmp_path):
+    """It loads as any encoder, under a fingerprint of its own, and brings films near the books that go with them."""
+    folder = merge(place.adapters_dir / taught.name, base, "tiny", tmp_path)
+    merged, plain = SentenceEncoder("merged", folder), SentenceEncoder("tiny", base)
+    assert merged.fingerprint != plain.fingerprint
+    films, books = ([f"number 1. {word}." for word in ABOUT[domain]] for domain in ("films", "books"))
+
+    def apart(encoder):
+        cosines = encoder.encode(films) @ encoder.encode(books).T
+        return np.diag(cosines).mean() - cosines.mean()
+
+    assert apart(merged) > apart(plain)
+
+
+def test_an_adapter_of_another_model_is_refused(taught, place, tmp_path):
+    """It is not added to weights that it was not trained on."""
+    other = make_encoder(tmp_path / "other", seed=1)
+    with pytest.raises(UsageError, match="was trained on tiny"):
+        merge(place.adapters_dir / taught.name, other, "other", tmp_path)
+
+
+def test_texts_alone_teach_what_an_item_is(place, tmp_path):
+    """A catalogue can be read without any user: titles find their own descriptions more often."""
+    from retrieval.types import Item
+
+    with Store.open(f"sqlite:///{tmp_path / 's.sqlite'}") as store:
+        pairs = list(zip(ABOUT["films"], ABOUT["books"], strict=True))
+        books = [
+            Item(domain="books", id=f"{called}{n}", title=f"number {n} {called}", categories=(kind, str(n)))
+            for called, kind in pairs
+            for n in range(100)
+        ]
+        store.upsert_items(books, run="r")
+        made = train_views("reader", store, "books", load_template("item"), place, SETTINGS)
+    assert made.kind == "views"
+    assert made.data.users == 0
+    assert made.metrics["found"] > made.before["found"]
+
+
+def test_a_catalogue_of_bare_titles_teaches_nothing(place, tmp_path):
+    """It is refused with the way out."""
+    from retrieval.types import Item
+
+    with Store.open(f"sqlite:///{tmp_path / 's.sqlite'}") as store:
+        store.upsert_items([Item(domain="books", id=str(n), title=f"book {n}") for n in range(9)], run="r")
+        with pytest.raises(UsageError, match="more than their title"):
+            train_views("reader", store, "books", load_template("item"), place, SETTINGS)
+        with pytest.raises(UsageError, match="no domain 'films'"):
+            train_taste("taste2", store, ["films"], load_template("item"), place, SETTINGS)
+
+
+def test_the_command_trains_and_puts_to_use(store, base, tmp_path, monkeypatch):
+    """`xdrec adapt encoder`, `list` and `use`: afterwards the settings name the merged encoder."""
+    from xdrec_agent.cli import app
+
+    fresh = tmp_path / "home"
+    monkeypatch.setenv("XDREC_HOME", str(fresh))
+    monkeypatch.setenv("XDREC_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("XDREC_ENCODER__MODEL", str(base))
+    monkeypatch.chdir(tmp_path)
+    with Store.open(f"sqlite:///{fresh / 'store.sqlite'}") as own:
+        fill(own)
+    run = CliRunner()
+    done = run.invoke(app, ["adapt", "encoder", "taste", "--epochs", "1", "--batch", "16", "--rank", "2"])
+    assert done.exit_code == 0, done.output
+    assert "ndcg" in done.output
+    assert "taste" in run.invoke(app, ["adapt", "list"]).output
+    used = run.invoke(app, ["adapt", "use", "taste"])
+    assert used.exit_code == 0, used.output
+    assert "encoder.model = tiny--taste" in used.output
+    assert read_manifest(fresh / "adapters" / "taste").base.name == str(base)
+    beside = run.invoke(app, ["adapt", "use", "taste", "--beside"])
+    assert beside.exit_code == 2

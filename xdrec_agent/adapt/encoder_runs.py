@@ -1,0 +1,105 @@
+"""Trainings of the encoder. Reads a store, an encoder and settings, produces an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from retrieval.adapt.people import WhoLearns, learners
+from retrieval.adapt.set_task import SetShape, SetTask
+from retrieval.adapt.taste import read_taste
+from retrieval.adapt.trained_encoder import EncoderShape, TrainedEncoder, open_encoder_for_training
+from retrieval.adapt.training import Plan, Report
+from retrieval.adapt.view_task import ViewTask, read_views
+from retrieval.errors import UsageError
+from retrieval.settings import Section
+from retrieval.store import Store
+from retrieval.templates import PromptTemplate
+from xdrec_agent.adapt.adapters import AdapterManifest, TrainingData
+from xdrec_agent.adapt.run import Lesson, Place, trained
+from xdrec_agent.adapt.training_lists import ordered_pairs
+
+
+class EncoderRunSettings(Section):
+    """Everything that decides what a training of the encoder comes to, besides base model and data."""
+
+    plan: Plan = Plan(groups=1, rate=1e-4)
+    lora: EncoderShape = EncoderShape()
+    sets: SetShape = SetShape()
+    who: WhoLearns = WhoLearns()
+
+
+def train_taste(
+    name: str,
+    store: Store,
+    domains: Sequence[str],
+    template: PromptTemplate,
+    place: Place,
+    settings: EncoderRunSettings,
+    *,
+    restart: bool = False,
+    report: Report = lambda _: None,
+) -> AdapterManifest:
+    """Train an adapter by which what people liked in one domain finds what they liked in the others.
+
+    Raises:
+        UsageError: a domain is not there, nobody liked enough, an empty split, or an unfinished training with other
+            settings.
+        SetupError: the same adapter is being trained.
+        ModelMissing: the base model does not load.
+        BackendError: the disk refuses; the last good checkpoint stays.
+    """
+    chosen = _known(store, domains)
+    people = learners(store, settings.who)
+    taste = read_taste(store, template, chosen, people.training, people.validation)
+    data = TrainingData(
+        domains=tuple(chosen),
+        pairs=tuple(f"{source}:{target}" for source, target in ordered_pairs(chosen)),
+        users=len(taste.people),
+        validation_users=len(taste.validation),
+        examples=sum(len(rows) for person in taste.people for rows in person.values()),
+        left_out=people.left_out,
+    )
+
+    def begin() -> tuple[SetTask, TrainedEncoder]:
+        model = _opened(place, settings)
+        return SetTask(taste, model.tokens(taste.texts), settings.sets, seed=settings.plan.seed), model
+
+    lesson = Lesson("taste", template, data, settings, settings.plan)
+    return trained(name, lesson, place, begin, restart=restart, report=report)
+
+
+def train_views(
+    name: str,
+    store: Store,
+    domain: str,
+    template: PromptTemplate,
+    place: Place,
+    settings: EncoderRunSettings,
+    *,
+    restart: bool = False,
+    report: Report = lambda _: None,
+) -> AdapterManifest:
+    """Train an adapter that has read a domain's catalogue; no user is needed. Raises as `train_taste`."""
+    (chosen,) = _known(store, [domain])
+    training, validation = read_views(store.iter_items(chosen), template)
+    data = TrainingData(domains=(chosen,), examples=len(training.called), left_out="one item of 50, for validation")
+
+    def begin() -> tuple[ViewTask, TrainedEncoder]:
+        model = _opened(place, settings)
+        return ViewTask(model, training, validation, batch=settings.sets.batch, seed=settings.plan.seed), model
+
+    lesson = Lesson("views", template, data, settings, settings.plan)
+    return trained(name, lesson, place, begin, restart=restart, report=report)
+
+
+def _known(store: Store, domains: Sequence[str]) -> list[str]:
+    known = [summary.domain for summary in store.domains()]
+    if missing := sorted(set(domains) - set(known)):
+        raise UsageError(f"the store has no domain {missing[0]!r}", hint=f"it has: {', '.join(known) or 'none'}")
+    if not known:
+        raise UsageError("the store is empty", hint="xdrec ingest DOMAIN FILE")
+    return list(domains) or known
+
+
+def _opened(place: Place, settings: EncoderRunSettings) -> TrainedEncoder:
+    return open_encoder_for_training(place.base_folder, settings.lora, device=place.device, seed=settings.plan.seed)

@@ -1,0 +1,85 @@
+"""`xdrec adapt encoder`. Reads the store, trains an adapter of the encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from retrieval.errors import UsageError
+from xdrec_agent.cli.adapt_list import print_adapter
+from xdrec_agent.cli.context import settings
+
+
+def encoder(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the adapter will be called.")],
+    text: Annotated[
+        str | None, typer.Option(metavar="DOMAIN", help="Learn from this catalogue's texts alone; no user is needed.")
+    ] = None,
+    domain: Annotated[
+        list[str] | None, typer.Option(metavar="DOMAIN", help="A domain to learn; again for more. Default: all.")
+    ] = None,
+    users_file: Annotated[Path | None, typer.Option(help="Learn from these users only, one a line.")] = None,
+    leave_out: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--folds", metavar="FOLD", help="Folds of users to leave out; again for more. Default: the test fold."
+        ),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=1, help="Take fewer steps if they would last longer.")] = 60,
+    epochs: Annotated[int, typer.Option(min=1, help="How often everything is seen.")] = 2,
+    rank: Annotated[int, typer.Option(min=1, help="Of the low-rank matrices.")] = 32,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-4,
+    batch: Annotated[int, typer.Option(min=2, help="Examples set against each other.")] = 256,
+    seed: Annotated[int, typer.Option(help="Decides order, negatives and first weights.")] = 0,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget an unfinished training of this name.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Train the encoder to carry taste: what people liked in one domain finds what they liked in another.
+
+    A killed training goes on where it stopped when the same command is given again. `xdrec adapt use NAME` puts the
+    result to use.
+
+    \b
+    Examples:
+      xdrec adapt encoder taste
+      xdrec adapt encoder taste --domain films --domain books --minutes 30
+      xdrec adapt encoder reader --text books
+    """
+    from retrieval.adapt.people import TEST_FOLD, WhoLearns
+    from retrieval.adapt.set_task import SetShape
+    from retrieval.adapt.trained_encoder import EncoderShape
+    from retrieval.adapt.training import Plan
+    from retrieval.templates import load_template
+    from xdrec_agent import models
+    from xdrec_agent.adapt.encoder_runs import EncoderRunSettings, train_taste, train_views
+    from xdrec_agent.adapt.run import Place
+    from xdrec_agent.assembly import open_store
+    from xdrec_agent.cli.training_progress import training_bar
+
+    if text is not None and domain:
+        raise UsageError("--text names the one domain that is read", hint="leave --domain out")
+    configured = settings()
+    place = Place(
+        base_folder=models.find(configured.encoder.model, configured.models_dir),
+        base_name=configured.encoder.model,
+        adapters_dir=configured.adapters_dir,
+        device=configured.device,
+    )
+    run = EncoderRunSettings(
+        plan=Plan(epochs=epochs, groups=1, minutes=minutes, rate=rate, seed=seed),
+        lora=EncoderShape(rank=rank),
+        sets=SetShape(batch=batch),
+        who=WhoLearns(users_file=users_file, left_out=tuple([TEST_FOLD] if leave_out is None else leave_out)),
+    )
+    template = load_template(configured.index.template)
+    with open_store(configured, create=False) as store, training_bar(name) as report:
+        if text is not None:
+            made = train_views(name, store, text, template, place, run, restart=restart, report=report)
+        else:
+            made = train_taste(name, store, domain or [], template, place, run, restart=restart, report=report)
+    if json_:
+        typer.echo(made.model_dump_json(indent=2))
+        return
+    print_adapter(made, place.adapters_dir / name)
