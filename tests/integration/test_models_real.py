@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from retrieval.encoder import SentenceEncoder
 from xdrec_agent import models
 from xdrec_agent.model_manifest import ModelManifest
 from xdrec_agent.model_table import MODELS
@@ -61,3 +62,20 @@ def test_the_manifest_names_source_and_weights(models_dir, name):
     assert (manifest.name, manifest.kind, set(manifest.weights)) == (name, spec.kind, {"model.safetensors"})
     expected = {f"hub {spec.hub_id}": spec.revision, f"package {spec.packages[0][0]}": spec.packages[0][1]}
     assert manifest.revision == expected[manifest.source]
+
+
+def test_the_adapted_encoder_is_made_of_the_base_and_what_the_package_carries(models_dir):
+    """`minilm-taste` loads as any encoder, under a fingerprint of its own, and still knows what texts are about."""
+    folder = models.pull("minilm-taste", models_dir)
+    assert ModelManifest.read(folder).source == "adapter minilm-taste on all-MiniLM-L6-v2"
+    encoder = SentenceEncoder("minilm-taste", folder)
+    base = SentenceEncoder("all-MiniLM-L6-v2", models.find("all-MiniLM-L6-v2", models_dir))
+    assert encoder.fingerprint != base.fingerprint
+    film, book, other = encoder.encode(
+        [
+            "Alien. by Ridley Scott. Science Fiction & Fantasy, Horror.",
+            "Solaris. by Stanislaw Lem. Literature & Fiction, Science Fiction.",
+            "The Joy of Cooking. Cookbooks, Food & Wine.",
+        ]
+    )
+    assert film @ book > film @ other + 0.05

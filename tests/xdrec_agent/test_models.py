@@ -15,6 +15,7 @@ from model_fakes import FILES, packaged, sources_at, spec_of, write_wheel
 
 from retrieval.errors import ModelMissing, SetupError, UsageError
 from xdrec_agent import models
+from xdrec_agent.adapt.adapters import read_manifest
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
 from xdrec_agent.model_manifest import ModelManifest
 from xdrec_agent.model_table import MODELS, ModelSpec, Part
@@ -298,10 +299,15 @@ def test_remove_stays_inside(models_dir, name):
 
 
 def test_the_table_is_pinned():
-    """Every entry has a commit on the hub, and names and SHA-256 sums of full length for what packages carry."""
+    """Every entry has a commit on the hub or an adapter here that fits it, and SHA-256 sums of what is carried."""
     for name, spec in MODELS.items():
         assert isinstance(spec, ModelSpec)
-        assert (name, len(spec.revision)) == (spec.name, 40)
+        assert name == spec.name
+        if spec.on:
+            assert read_manifest(models.ADAPTERS / name).base.name == spec.on in MODELS
+            assert (models.ADAPTERS / name / "README.md").is_file()
+        else:
+            assert len(spec.revision) == 40
         assert all(len(f.sha256) == 64 and f.size > 0 and f.parts for f in spec.files)
 
 

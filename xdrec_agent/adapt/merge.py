@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,25 +30,15 @@ def merge(adapter: Path, base_folder: Path, base_name: str, models_dir: Path) ->
         BackendError: the folder cannot be written; an older one stays.
     """
     manifest = read_manifest(adapter)
-    base = BaseModelId.of(base_name, base_folder)
-    manifest.check(base)
     name = merged_name(base_name, manifest.name)
     target, partial = models_dir / name, models_dir / f".partial-{name}"
     known = ModelManifest.read(base_folder)
-    save = (
-        _merged_encoder(adapter, base_folder)
-        if manifest.section == "encoder"
-        else _merged_llm(adapter, base_folder, base)
-    )
+    spec = ModelSpec(name, manifest.section, (known.licence if known else None) or "", hub_id="")
 
     def write() -> None:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save(partial)
-        spec = ModelSpec(name, manifest.section, (known.licence if known else None) or "", hub_id="")
-        source = f"adapter {manifest.name} on {base.name}"
-        made = ModelManifest.describe(spec, partial, source=source, revision=f"{manifest.created_at:%Y%m%dT%H%M%SZ}")
-        made.model_copy(update={"pulled_at": datetime.now(UTC)}).write(partial)
+        write_merged(spec, adapter, base_folder, base_name, partial).write(partial)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
 
@@ -57,32 +46,43 @@ def merge(adapter: Path, base_folder: Path, base_name: str, models_dir: Path) ->
     return target
 
 
-def _merged_encoder(adapter: Path, base_folder: Path) -> Callable[[Path], None]:
+def write_merged(spec: ModelSpec, adapter: Path, base_folder: Path, base_name: str, folder: Path) -> ModelManifest:
+    """Write a base model with an adapter added into `folder`, which exists; what it says of itself.
+
+    Raises:
+        UsageError: the adapter is for another base model.
+        DataError: its weights cannot be read.
+        OSError: the folder cannot be written.
+    """
+    manifest = read_manifest(adapter)
+    base = BaseModelId.of(base_name, base_folder)
+    manifest.check(base)
+    if manifest.section == "encoder":
+        _save_encoder(adapter, base_folder, folder)
+    else:
+        _save_llm(adapter, base_folder, base, folder)
+    source = f"adapter {manifest.name} on {base.name}"
+    made = ModelManifest.describe(spec, folder, source=source, revision=f"{manifest.created_at:%Y%m%dT%H%M%SZ}")
+    return made.model_copy(update={"pulled_at": datetime.now(UTC)})
+
+
+def _save_encoder(adapter: Path, base_folder: Path, folder: Path) -> None:
     from retrieval.adapt.trained_encoder import merged_encoder
 
-    sentence = merged_encoder(base_folder, adapter)
-
-    def save(folder: Path) -> None:
-        sentence.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
-
-    return save
+    merged_encoder(base_folder, adapter).save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
 
 
-def _merged_llm(adapter: Path, base_folder: Path, base: BaseModelId) -> Callable[[Path], None]:
+def _save_llm(adapter: Path, base_folder: Path, base: BaseModelId, folder: Path) -> None:
     import torch
     from transformers import AutoConfig
 
     # In float32, so that small additions to large weights are rounded once.
     merged = load_adapter(adapter, base_folder, base, device="cpu").whole.merge_and_unload()
     dtype = getattr(AutoConfig.from_pretrained(str(base_folder), local_files_only=True), "dtype", None)
-
-    def save(folder: Path) -> None:
-        merged.to(dtype if isinstance(dtype, torch.dtype) else torch.bfloat16).save_pretrained(str(folder))
-        for file in _beside_weights(base_folder):
-            if not (folder / file.name).exists():
-                shutil.copyfile(file, folder / file.name)
-
-    return save
+    merged.to(dtype if isinstance(dtype, torch.dtype) else torch.bfloat16).save_pretrained(str(folder))
+    for file in _beside_weights(base_folder):
+        if not (folder / file.name).exists():
+            shutil.copyfile(file, folder / file.name)
 
 
 def _beside_weights(folder: Path) -> list[Path]:
