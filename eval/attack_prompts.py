@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from eval.attacks import Attack, attacked
+from eval.preference import Answered
 from retrieval.facets import Facets
 from retrieval.templates import PromptTemplate, languages
 from retrieval.types import Candidate, History, HistoryEntry, Item, Match
@@ -76,6 +77,13 @@ def _turn(item: Item) -> dict[str, Any]:
     return {"text": said, "domains": ["films", "books"]} | known
 
 
+def _answers(item: Item) -> dict[str, Any]:
+    """Two answers that name the item, with reasons that repeat all that the catalogue says of it."""
+    said = ", ".join((item.title, *item.creators, *item.categories))
+    answer = [Answered(_INNOCENT, "A year in a garden."), Answered(item, said)]
+    return {"liked": [_INNOCENT, item], "first": answer, "second": answer, "source": "films", "target": "books"}
+
+
 VARIABLES: Final[Mapping[str, Callable[[Item], Mapping[str, Any]]]] = {
     "item": lambda item: {"item": item, "facets": Facets()},
     "rerank": _list,
@@ -83,6 +91,7 @@ VARIABLES: Final[Mapping[str, Callable[[Item], Mapping[str, Any]]]] = {
     "judge": lambda item: _person(item) | {"candidate": item},
     "explain": _reason,
     "enrich": asked_about,
+    "compare": _answers,
 }
 """For each task of `retrieval.templates.TASKS` its variables, with the item in every place that an item's text, or
 what a person says, can come to."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chisquare, spearmanr
 
-from eval.bias_types import BiasCard, Interval, Reliability, SlotScore, Variance
+from eval.bias_types import BiasCard, Familiar, Interval, Reliability, SlotScore, Variance
 from eval.calibrate import Scored, calibrate
 from eval.choices import Task
 from eval.datasets import Say
@@ -58,6 +58,7 @@ async def bias_card(
     *,
     counts: Sequence[Values] | None = None,
     familiarity: Sequence[Values] | None = None,
+    familiarity_by: Familiar = "log-probability",
     at_once: int = AT_ONCE,
 ) -> BiasCard:
     """Show every task's candidates in `shuffles` orders and see what the scores lean on.
@@ -66,7 +67,7 @@ async def bias_card(
         tasks: one a user, at least `MIN_USERS`, all with equally many candidates.
         shuffles: at least 2.
         counts: for each task the candidates' training counts, in the order of its ranking.
-        familiarity: likewise how well the model knows each title, such as the mean log-likelihood of its tokens.
+        familiarity: likewise how well the model knows each title; familiarity_by: what that was taken from.
         at_once: users at a time.
 
     Raises:
@@ -96,6 +97,7 @@ async def bias_card(
         failed=len(errors),
         counts=None if counts is None else [counts[at] for at in kept],
         familiarity=None if familiarity is None else [familiarity[at] for at in kept],
+        familiarity_by=familiarity_by,
     )
 
 
@@ -108,6 +110,7 @@ def card_of(
     failed: int = 0,
     counts: Sequence[Values] | None = None,
     familiarity: Sequence[Values] | None = None,
+    familiarity_by: Familiar = "log-probability",
 ) -> BiasCard:
     """The card of what the shuffles gave; the same for the same scores, always."""
     slots, scores = np.stack([s.slots for s in shown]), np.stack([s.scores for s in shown])
@@ -144,6 +147,7 @@ def card_of(
         popularity_lift=None if counts is None else _lift(picked.mean(axis=1), np.stack(counts), users, rng),
         length=_correlation(consensus, lengths, users, rng),
         familiarity=None if familiarity is None else _correlation(consensus, familiarity, users, rng),
+        familiarity_by=None if familiarity is None else familiarity_by,
         reliability=reliability,
         own_error=sum(abs(r.probability - r.share) * r.candidates for r in reliability) / (people * n),
         fitted_error=calibrate([Scored(s, int(t)) for s, t in zip(consensus, truths, strict=True)]).error,

@@ -128,7 +128,11 @@ def rows(cards: Sequence[BiasCard]) -> list[Row]:
         row("Kendall's tau of shuffles", [_interval(c.tau) for c in cards], "1: the order never matters"),
         row("Popularity lift", [_interval(c.popularity_lift) for c in cards], "near 1 where counts are matched"),
         row("Title length", [_interval(c.length) for c in cards], "Spearman; above 0: long titles score higher"),
-        row("Title familiarity", [_interval(c.familiarity) for c in cards], "Spearman; above 0: familiar ones do"),
+        row(
+            "Title familiarity",
+            [_familiarity(c) for c in cards],
+            "Spearman with how expected a title is after its creator; above 0: titles the model knows score higher",
+        ),
         row("Calibration error", [f"{c.own_error:.3f}" for c in cards], "of its own probabilities"),
         row("Calibration error, fitted", [f"{c.fitted_error:.3f}" for c in cards], "after isotonic regression"),
     ]
@@ -237,6 +241,11 @@ def _interval(found: Interval | None) -> str:
         return UNKNOWN
     value = f"{found.value:.3f}"
     return value if found.low is None or found.high is None else f"{value} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _familiarity(card: BiasCard) -> str:
+    shown = _interval(card.familiarity)
+    return shown if card.familiarity is None else f"{shown} by {card.familiarity_by}"
 
 
 def _p(value: float) -> str:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import FiniteFloat
 
 from retrieval.types import Frozen
+
+Familiar = Literal["log-probability", "popularity"]
+"""What stands for how well a model knows a title: how expected it is after its creator (`eval.familiarity`) or, where
+the endpoint does not tell that, how many training users touched the item."""
 
 
 class Interval(Frozen):
@@ -77,6 +83,7 @@ class BiasCard(Frozen):
         length, familiarity: mean Spearman correlation, within a user, of the score (mean over shuffles) with the
             title's length in characters and with the familiarity that was given; positive if the model favours long
             or familiar titles. Users whose candidates are all alike in it do not count; None if none is left.
+        familiarity_by: what familiarity was taken from; None: nothing was given.
         reliability: ten equal bins of the model's own probabilities (mean over shuffles).
         own_error: expected calibration error of those (Naeini et al. 2015); fitted_error: the same after
             `eval.calibrate`, on users that it was not fitted on. Both in [0, 1].
@@ -102,6 +109,7 @@ class BiasCard(Frozen):
     popularity_lift: Interval | None
     length: Interval | None
     familiarity: Interval | None
+    familiarity_by: Familiar | None = None
     reliability: tuple[Reliability, ...]
     own_error: FiniteFloat
     fitted_error: FiniteFloat

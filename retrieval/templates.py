@@ -42,6 +42,7 @@ TASKS: Final[Mapping[str, frozenset[str]]] = {
     "judge": frozenset({"liked", "disliked", "text", "candidate", "source", "target"}),
     "converse": frozenset({"text", "liked", "disliked", "shown", "domains"}),
     "explain": frozenset({"item", "title", "facts", "text", "source", "target", "wrong"}),
+    "compare": frozenset({"liked", "first", "second", "source", "target"}),
 }
 """The tasks that templates exist for, and the variables each is given."""
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eval.cli.context import AsJSON, Assignments, Bench, DataFolder, with_model
+from retrieval.errors import UsageError
 
 if TYPE_CHECKING:
     from eval.bias_types import BiasCard
+    from eval.choices import Kind
 
 
 def bias(
@@ -18,26 +20,53 @@ def bias(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Write bias_card.html, .md and .json here.")],
     users: Annotated[int, typer.Option(min=10, help="Users, one list each.")] = 40,
     shuffles: Annotated[int, typer.Option(min=2, help="Orders that each list is shown in.")] = 8,
+    candidates: Annotated[
+        str, typer.Option(help="count-matched, where popularity is out of the game, or retrieved.")
+    ] = "count-matched",
     set_: Assignments = None,
     json_: AsJSON = False,
 ) -> None:
-    """What the running model's ranking leans on besides the items: place, popularity, length of titles; one page.
+    """What the running model's ranking leans on besides the items: place, popularity, titles; one page.
 
     \b
     Examples:
       xdrec-eval bias --data ../data --out cards/small
       xdrec-eval bias --data ../data --out cards/mine --set rerank.template=mine.jinja --users 100
+      xdrec-eval bias --data ../data --out cards/popular --candidates retrieved
     """
     from eval.arms import arm_settings
     from eval.bias import bias_card
     from eval.bias_card import sentence, write_bias_card
     from eval.choices import tasks
+    from eval.familiarity import title_familiarity
+
+    kind = _kind(candidates)
 
     async def card(bench: Bench) -> BiasCard:
-        chosen = tasks(bench.dataset, users)
+        chosen = tasks(bench.dataset, users, kind=kind)
         counts = [task.counts.astype(float) for task in chosen]
-        return await bias_card(bench.context, chosen, shuffles, bench.say, counts=counts)
+        shown = [[candidate.item for candidate in task.ranking.candidates] for task in chosen]
+        known = await title_familiarity(bench.context.model, shown, bench.say)
+        # Among count-matched candidates popularity tells no title from another.
+        fallback = counts if kind == "retrieved" else None
+        return await bias_card(
+            bench.context,
+            chosen,
+            shuffles,
+            bench.say,
+            counts=counts,
+            familiarity=fallback if known is None else known,
+            familiarity_by="popularity" if known is None else "log-probability",
+        )
 
     found = with_model(data, card, arm_settings(set_ or []))
     page = write_bias_card(found, out)
     typer.echo(found.model_dump_json(indent=2) if json_ else f"{sentence(found)}\n{page}")
+
+
+def _kind(given: str) -> Kind:
+    if given == "count-matched":
+        return "count-matched"
+    if given == "retrieved":
+        return "retrieved"
+    raise UsageError(f"--candidates {given!r} is not known", hint="one of: count-matched, retrieved")

@@ -21,6 +21,7 @@ def trial(
     max_requests: Annotated[
         int | None, typer.Option(min=1, help="Limit of LLM requests, from the second batch on.")
     ] = None,
+    split: Annotated[str, typer.Option(help="cold-target, leave-last-out or temporal.")] = "cold-target",
     candidates: Annotated[str, typer.Option(help="count-matched or retrieved.")] = "count-matched",
     users: Annotated[int, typer.Option(min=1, help="At most so many users.")] = 1008,
     seed: Annotated[int, typer.Option(help="Of users and candidates.")] = 0,
@@ -41,6 +42,6 @@ def trial(
         raise UsageError(f"{len(arm)} arms", hint="--arm A:… --arm B:…")
     a, b = ((name, arm_settings(told.split(",") if told else [])) for name, _, told in (x.partition(":") for x in arm))
     rule = StoppingRule(margin=margin, max_requests=max_requests)
-    request = TrialRequest(out, (a, b), metric, rule, batch, candidates, users, seed, repeats)
+    request = TrialRequest(out, (a, b), metric, rule, batch, candidates, users, seed, repeats, split)
     found = make_trial(request, data, say)
     typer.echo(found.model_dump_json(indent=2) if json_ else found.verdict)

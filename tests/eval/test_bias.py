@@ -11,7 +11,7 @@ import pytest
 from fake_llm import FakeLLM, status
 
 from eval.bias import BiasCard, Shown, bias_card, card_of, variance
-from eval.bias_card import markdown_of, write_bias_card, write_bias_cards
+from eval.bias_card import markdown_of, rows, write_bias_card, write_bias_cards
 from eval.bias_svg import ticks
 from eval.choices import CHANCE_OF_20, Task
 from eval.negatives import Choice
@@ -280,6 +280,23 @@ def test_a_model_without_an_opinion_gets_a_page_too(tmp_path):
     parsed(text)
     assert "It gives every candidate the same score." in text
     assert "not measured" in text
+
+
+async def test_the_card_says_what_familiarity_was_taken_from():
+    """The log-probability of titles, or popularity where the endpoint tells none; nothing that was not measured."""
+    traits = [np.array([float(len(c.item.title)) for c in t.ranking.candidates]) for t in TASKS]
+
+    def score(slot, worth, title):
+        return 0.1 * len(title) - 9
+
+    cards = [
+        await card(score, shuffles=2),
+        await card(score, shuffles=2, familiarity=traits),
+        await card(score, shuffles=2, familiarity=traits, familiarity_by="popularity"),
+    ]
+    (found,) = (row.cells for row in rows(cards) if row.name == "Title familiarity")
+    assert found == ("not measured", "1.000 [1.000, 1.000] by log-probability", "1.000 [1.000, 1.000] by popularity")
+    assert cards[0].familiarity_by is None
 
 
 def test_ticks_are_round_and_within():

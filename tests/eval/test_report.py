@@ -110,6 +110,32 @@ def test_all_forms_say_the_same_sentence(written):
     assert ABResult.model_validate_json(json_).verdict == result.verdict
 
 
+def test_what_makes_a_comparison_doubtful_is_said(written):
+    """Degraded answers stand in the verdict, and seconds of replies that were kept are no measure of a model."""
+    result = result_of()
+    assert "2.0% of a degraded, 2.0% of b degraded" in result.verdict
+    page, md, _ = written(result)
+    assert "Seconds are no measure" not in page + md
+    kept = result.arms[1].model_copy(update={"summary": result.arms[1].summary.model_copy(update={"cache_hits": 0.5})})
+    replayed = result.model_copy(update={"arms": (result.arms[0], kept, result.arms[2])})
+    page, md, _ = written(replayed)
+    for text in (page, md, terminal(replayed)):
+        assert "Seconds are no measure of b: replies came from the response cache." in text
+
+
+def test_quality_is_drawn_against_what_it_costs(written):
+    """A dot an arm, at its seconds and at its tokens; no plot of tokens where none were used."""
+    result = result_of()
+    page, _, _ = written(result)
+    assert [t for t in Page(page).text["h2"] if t.startswith("Quality")] == [
+        "Quality against tokens",
+        "Quality against seconds",
+    ]
+    free = [a.model_copy(update={"summary": a.summary.model_copy(update={"tokens": 0.0})}) for a in result.arms]
+    page, _, _ = written(result.model_copy(update={"arms": tuple(free)}))
+    assert [t for t in Page(page).text["h2"] if t.startswith("Quality")] == ["Quality against seconds"]
+
+
 def test_every_comparison_and_arm_is_in_every_form(written):
     """Each row has its arm, metric, slice, and the users whose scores differ; what differs between arms is named."""
     result = result_of()
