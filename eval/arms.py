@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, cast, get_args
 
+from eval.ablation import Shown
 from eval.bench_report import commit
 from eval.run_folder import Manifest, Task
 from retrieval.errors import UsageError
@@ -16,6 +18,29 @@ from xdrec_agent.settings import Settings, load_settings
 _PACKAGES: Final = ("xdrec", "numpy", "scipy", "torch", "sentence-transformers", "openai")
 _SECTIONS: Final = ("encoder", "retriever", "rerank")
 """What of the settings can change a result; the model is named apart."""
+
+
+@dataclass(frozen=True)
+class ArmChoice:
+    """What the command line says of an arm: its settings, and what it is shown of a history (`eval.ablation`)."""
+
+    settings: Settings
+    history: Shown
+
+
+def arm_choice(assignments: Sequence[str]) -> ArmChoice:
+    """Settings as `arm_settings` makes them; `history=KIND` among the assignments says what is shown.
+
+    Raises:
+        UsageError: as `arm_settings`, or there is no such kind.
+    """
+    shown = [a.partition("=")[2] for a in assignments if a.startswith("history=")]
+    kinds = get_args(Shown)
+    unknown = [kind for kind in shown if kind not in kinds]
+    if unknown:
+        raise UsageError(f"history {unknown[0]!r} is not known", hint=f"one of: {', '.join(kinds)}")
+    settings = arm_settings([a for a in assignments if not a.startswith("history=")])
+    return ArmChoice(settings, cast("Shown", shown[-1]) if shown else "own")
 
 
 def arm_settings(assignments: Sequence[str]) -> Settings:

@@ -13,11 +13,12 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.ablation import Shown, ablation
 from eval.datasets import Dataset
-from eval.leakage import guard
+from eval.leakage import guard, guard_training, guarded_cases
 from eval.negatives import Choice, Draw, count_matched, retrieved
 from eval.others import Others
-from eval.protocol import FOLDS, cases, fold, histories, training_popularity
+from eval.protocol import COLD_TARGET, FOLDS, Case, Split, cases, fold, histories, training_popularity
 from eval.slicing import slices_of
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrieverSettings
@@ -35,6 +36,7 @@ class Task:
     """A choice, ready to be reranked.
 
     Attributes:
+        query: what the recommender sees; its history is the case's, or what an ablation shows instead.
         truth: position of the truth in `ranking`.
         ranking: the candidates with the retriever's scores, in its order.
         counts: for each candidate the training users who touched it.
@@ -61,31 +63,46 @@ class Task:
 
 
 def tasks(
-    data: Dataset, users: int, seed: int = 0, leave_out: Collection[int] = (), kind: Kind = "count-matched"
+    data: Dataset,
+    users: int,
+    seed: int = 0,
+    leave_out: Collection[int] = (),
+    kind: Kind = "count-matched",
+    split: Split = COLD_TARGET,
+    shown: Shown = "own",
 ) -> list[Task]:
     """One task a user, for the first `users` users by hash of those who have a case and are in no fold left out.
 
     Args:
         kind: where the other 19 candidates come from: of the truth's training count, or from the retriever's first 100.
+        shown: the history that is shown (`eval.ablation`); the candidates are those of the user's own.
+
+    Raises:
+        DataError: a case leaks.
+        UsageError: there is no other user whose history could be shown.
     """
-    others = Others(data)
     draw: Draw = count_matched if kind == "count-matched" else retrieved(lambda case: others.retriever(case, SETTINGS))
     people = in_hash_order(histories(data.store), seed)
-    popularity = training_popularity(people, FOLDS)
+    training = [split.learnable(person) for person in people]
+    guard_training(training, split)
+    others = Others(data, None if split.moment is None else training)
+    popularity = training_popularity(training, FOLDS)
+    ablate = ablation(shown, (case for person in people for case in cases(person, data.domains, split)), seed)
     ids = {domain: list(data.index.snapshot(domain).positions) for domain in data.domains}
     made: list[Task] = []
     for person in people:
         mine = fold(person.user or "", FOLDS)
-        found = list(cases(person, data.domains)) if mine not in leave_out else []
+        found = list(guarded_cases(person, data.domains, split)) if mine not in leave_out else []
         if not found:
             continue
         rng = np.random.default_rng(_hash(person.user or "", seed))
         case = found[int(rng.integers(len(found)))]
         known = frozenset(e.item.id for e in person.entries if e.item.domain == case.target)
         counts = popularity[mine][case.target]
-        guard(case)
         choice = draw(case, known, counts, ids[case.target], rng)
-        made.append(_task(data, others.retriever(case, SETTINGS), choice, mine, counts))
+        asked = ablate(case)
+        guard(asked)
+        made.append(_task(data, others.retriever(asked, SETTINGS), choice, asked, counts))
         if len(made) == users:
             break
     return made
@@ -96,22 +113,25 @@ def in_hash_order(people: Iterable[History], seed: int) -> list[History]:
     return sorted(people, key=lambda person: _hash(person.user or "", seed))
 
 
-def _task(data: Dataset, retriever: Retriever, choice: Choice, mine: int, counts: Mapping[str, int]) -> Task:
-    query = Query(history=choice.case.history, target=choice.case.target)
-    rows = data.index.snapshot(choice.case.target).rows(choice.candidates)
-    scores = retriever.scores(query)[1][rows].astype(np.float64)
-    items = data.store.items(choice.case.target, choice.candidates)
+def _task(data: Dataset, retriever: Retriever, choice: Choice, asked: Case, counts: Mapping[str, int]) -> Task:
+    query = Query(history=asked.history, target=asked.target)
+    rows = data.index.snapshot(asked.target).rows(choice.candidates)
+    if query.history.entries:
+        scores = retriever.scores(query)[1][rows].astype(np.float64)
+    else:  # what is known of candidates without knowing the person
+        scores = np.array([counts.get(i, 0) for i in choice.candidates], dtype=np.float64)
+    items = data.store.items(asked.target, choice.candidates)
     order = np.argsort(-scores, kind="stable")
     ids: Sequence[str] = [choice.candidates[i] for i in order]
     candidates = tuple(Candidate(item=items[i], score=float(s)) for i, s in zip(ids, scores[order], strict=True))
     return Task(
         choice=choice,
-        fold=mine,
+        fold=fold(choice.case.user, FOLDS),
         query=query,
         ranking=Ranking(candidates=candidates, source="retrieval"),
         truth=ids.index(choice.truth),
         counts=np.array([counts.get(i, 0) for i in ids], dtype=np.int64),
-        slices=slices_of(choice.case, counts.get(choice.truth, 0)),
+        slices=slices_of(choice.case, [items[choice.truth]], counts.get(choice.truth, 0)),
     )
 
 

@@ -42,6 +42,11 @@ class Dataset:
     home: Path
     domains: tuple[str, ...] = DOMAINS
 
+    @property
+    def catalogue(self) -> dict[str, int]:
+        """By domain how many items can be recommended."""
+        return {domain: len(self.index.snapshot(domain).positions) for domain in self.domains}
+
 
 def store_url(home: Path) -> str:
     """The URL of the store in a prepared folder."""

@@ -1,4 +1,4 @@
-"""Ranking metrics as expectations over random tie-breaking. Reads scores, produces Recall@k and nDCG@k.
+"""Ranking metrics as expectations over random tie-breaking. Reads scores, produces Recall@k, nDCG@k, MRR, coverage.
 
 Where candidates share a score their order is chance, and what is reported is the mean over all orders: a scorer that
 knows nothing (all scores equal) has exactly chance, without drawing anything.
@@ -6,7 +6,7 @@ knows nothing (all scores equal) has exactly chance, without drawing anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,6 +54,28 @@ def ndcg(at: Places, k: int) -> float:
     first, behind = np.minimum(at.above, k), np.minimum(at.above + at.level, k)
     expected = (gained[behind] - gained[first]) / at.level
     return float(expected.sum() / gained[min(len(at.above), k)])
+
+
+def coverage(lists: Iterable[tuple[str, Sequence[str]]], sizes: Mapping[str, int], k: int = 10) -> float | None:
+    """Share of the catalogues asked about that stands in anybody's first k, in [0, 1].
+
+    Catalogue coverage (Ge, Delgado-Battenfeld and Jannach 2010), the catalogues of several targets taken together. It
+    belongs to a run, not to a user: it grows with the number of lists, so it is compared between runs over the same
+    cases only, and has no interval, since resampled users repeat and so cover less than as many different ones do.
+
+    Args:
+        lists: target domain and item ids, best first, of each case.
+        sizes: items in each domain's catalogue.
+
+    Returns:
+        None if there are no lists, or the size of a target's catalogue is not known.
+    """
+    shown: dict[str, set[str]] = {}
+    for domain, ids in lists:
+        shown.setdefault(domain, set()).update(ids[:k])
+    if not shown or not shown.keys() <= sizes.keys():
+        return None
+    return sum(map(len, shown.values())) / sum(sizes[domain] for domain in shown)
 
 
 METRICS: Final[Mapping[str, Callable[[Places], float]]] = {

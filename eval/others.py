@@ -1,44 +1,61 @@
 """Retrievers that never met whom they are asked about. Reads prepared data, produces one for each fold of users.
 
-What the crowd says of a case comes from the users of all other folds, and never from the case's own user.
+What the crowd says of a case comes from the users of all other folds, and never from the case's own user, which is
+looked at for every case (`eval.leakage`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval.datasets import Dataset
+from eval.leakage import guard_strangers
 from eval.protocol import FOLDS, Case, fold
+from retrieval.behaviour import Behaviour
 from retrieval.crowd import Crowd
 from retrieval.fusion import FusionFit
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrieverSettings
+from retrieval.types import History
 
 
 class Others:
-    """For the users of each fold what everybody else did."""
+    """For the users of each fold what everybody else did.
 
-    def __init__(self, data: Dataset) -> None:
+    Args:
+        people: everybody's histories, as far as they may be learnt from (`Split.learnable`); None: all that the index
+            knows.
+    """
+
+    def __init__(self, data: Dataset, people: Iterable[History] | None = None) -> None:
         self._data = data
+        self._people = people
 
     @cached_property
     def _crowds(self) -> list[Crowd]:
-        everybody = self._data.index.behaviour()
+        everybody = self._data.index.behaviour() if self._people is None else _behaviour(self._people)
         own: list[list[str]] = [[] for _ in range(FOLDS)]
         for user in everybody.people:
             own[fold(user, FOLDS)].append(user)
         return [Crowd(everybody.without(mine)) for mine in own]
 
     def touched(self, case: Case) -> NDArray[np.int64]:
-        """How many of them touched each row of the case's target."""
+        """How many of them touched each row of the case's target. Raises DataError if one is the case's user."""
         return self._crowd(case).likes(self._data.index.snapshot(case.target)).touched
 
     def retriever(self, case: Case, settings: RetrieverSettings, fusion: FusionFit | None = None) -> Retriever:
-        """The retriever for a case's user."""
+        """The retriever for a case's user. Raises DataError if the crowd holds them."""
         return Retriever(self._data.store, self._data.index, settings, self._crowd(case), fusion)
 
     def _crowd(self, case: Case) -> Crowd:
-        return self._crowds[fold(case.user, FOLDS)]
+        crowd = self._crowds[fold(case.user, FOLDS)]
+        guard_strangers(case, crowd.behaviour.people)
+        return crowd
+
+
+def _behaviour(people: Iterable[History]) -> Behaviour:
+    return Behaviour.of((p.user or "", e.item.domain, e.item.id, e.preference) for p in people for e in p.entries)

@@ -1,19 +1,24 @@
 """A run over the whole target catalogue. Reads cases and a scorer, produces the cases of a run folder.
 
+The scorer gets the case as an ablation shows it (`eval.ablation`), without its truth.
+
 Every metric is given three times: over the whole catalogue and over its *seen* and *unseen* items apart, each with
 candidates and truth limited to its kind (see `eval.protocol`).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.baseline_types import Scorer
+from eval.ablation import Ablate, own
+from eval.baseline_types import Scorer, Scores
 from eval.datasets import Dataset, Say
 from eval.judging import Progress
 from eval.leakage import guard
@@ -30,26 +35,44 @@ LIST: Final = 10
 
 
 def run_catalogue(
-    folder: RunFolder, data: Dataset, cases: Sequence[Case], others: Others, scorer: Scorer, say: Say
+    folder: RunFolder,
+    data: Dataset,
+    cases: Sequence[Case],
+    others: Others,
+    scorer: Scorer,
+    say: Say,
+    ablate: Ablate = own,
 ) -> None:
-    """Score every case that the folder has not got. Raises DataError if a case leaks."""
+    """Score every case that the folder has not got.
+
+    Args:
+        ablate: what of a case the scorer sees.
+
+    Raises:
+        DataError: a case leaks.
+        UsageError: there is no other user whose history could be shown.
+    """
     done = {result.key for result in folder.results()}
     left = [case for case in cases if (case.user, case.source, case.target) not in done]
     progress = Progress(folder.manifest.name, len(left), say)
     for case in left:
-        guard(case)
-        folder.append(catalogue_case(data, case, others.touched(case), scorer))
+        folder.append(catalogue_case(data, case, others.touched(case), scorer, ablate))
         progress.one_more()
 
 
-def catalogue_case(data: Dataset, case: Case, touched: NDArray[np.int64], scorer: Scorer) -> CaseResult:
-    """One case; `touched` are the training users of each row."""
+def catalogue_case(
+    data: Dataset, case: Case, touched: NDArray[np.int64], scorer: Scorer, ablate: Ablate = own
+) -> CaseResult:
+    """One case; `touched` are the training users of each row. Raises as `run_catalogue`."""
     snapshot = data.index.snapshot(case.target)
+    asked = replace(ablate(case), truth=())
+    guard(asked)
     began = perf_counter()
-    scores = scorer(case)
+    scores = scorer(asked)
     seconds = perf_counter() - began
-    best = np.argsort(-scores, kind="stable")[:KEPT]
+    best = _best(scores, case)
     truth = snapshot.rows(case.truth)
+    items = data.store.items(case.target, case.truth)
     found: dict[str, float] = {}
     for kind, kept in by_kind(touched).items():
         at = places_within(scores, truth, kept)
@@ -59,11 +82,18 @@ def catalogue_case(data: Dataset, case: Case, touched: NDArray[np.int64], scorer
         user=case.user,
         source=case.source,
         target=case.target,
-        slices=slices_of(case, int(next(iter(touched[truth]), 0))),
+        slices=slices_of(case, list(items.values()), int(touched[truth].max(initial=0))),
         ranking=tuple(snapshot.ids(best)),
         metrics=found | _of_list(best[:LIST], touched, snapshot.vectors),
         seconds=seconds,
     )
+
+
+def _best(scores: Scores, case: Case) -> NDArray[np.int64]:
+    """The first rows, best first. Of equal scores chance decides, by case: else all ties would show the same items."""
+    named = hashlib.sha256(f"ties {case.user} {case.source} {case.target}".encode()).digest()
+    chance = np.random.default_rng(int.from_bytes(named[:8])).permutation(len(scores))
+    return np.asarray(np.lexsort((chance, -scores))[:KEPT], dtype=np.int64)
 
 
 def _of_list(rows: NDArray[np.int64], touched: NDArray[np.int64], vectors: NDArray[np.float32]) -> dict[str, float]:

@@ -11,11 +11,13 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
 
+from eval.metrics import coverage
 from retrieval.errors import DataError, UsageError
 from retrieval.types import Frozen
 from xdrec_agent.llm import Usage
@@ -37,12 +39,14 @@ class Manifest(Frozen):
         data: hash of the data; runs over different data are not compared.
         settings: what the system was told; free for other people's systems.
         templates: fingerprints by task.
+        catalogue: items by target domain; for coverage.
     """
 
     name: str
     task: Task
     protocol: dict[str, str | int]
     data: str
+    catalogue: dict[str, int] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     model: str | None = None
     server_version: str | None = None
@@ -84,7 +88,10 @@ class CaseResult(Frozen):
 
 
 class Summary(Frozen):
-    """What a run came to: means of the metrics over users, and what it cost a user."""
+    """What a run came to: means of the metrics over users, and what it cost a user.
+
+    `coverage` is that of `eval.metrics`, of the first ten; None where the manifest does not tell the catalogue's size.
+    """
 
     users: int
     cases: int
@@ -95,6 +102,7 @@ class Summary(Frozen):
     cache_hits: float
     seconds: float
     degraded: float
+    coverage: float | None = None
 
 
 class RunFolder:
@@ -163,7 +171,7 @@ class RunFolder:
 
     def finish(self) -> Summary:
         """Write the summary of what is there."""
-        summary = summarise(self.results())
+        summary = summarise(self.results(), self.manifest.catalogue)
         _write(self.path / SUMMARY, summary.model_dump_json(indent=2))
         return summary
 
@@ -181,8 +189,12 @@ class RunFolder:
             _write(self.path / CASES, "".join(lines[:-1]))
 
 
-def summarise(results: Sequence[CaseResult]) -> Summary:
-    """Means over users, each user the mean over their cases; needs at least one."""
+def summarise(results: Sequence[CaseResult], catalogue: Mapping[str, int] = MappingProxyType({})) -> Summary:
+    """Means over users, each user the mean over their cases; needs at least one.
+
+    Args:
+        catalogue: items by target domain; empty: no coverage.
+    """
     if not results:
         raise DataError("the run has no cases", hint="xdrec-eval run goes on with it")
     users = sorted({r.user for r in results})
@@ -204,6 +216,7 @@ def summarise(results: Sequence[CaseResult]) -> Summary:
         cache_hits=mean(lambda r: r.usage.cache_hits),
         seconds=mean(lambda r: r.seconds),
         degraded=mean(lambda r: float(r.degraded)),
+        coverage=coverage(((r.target, r.ranking) for r in results), catalogue),
     )
 
 

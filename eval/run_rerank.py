@@ -10,7 +10,7 @@ import numpy as np
 from eval.choices import Task
 from eval.datasets import Say
 from eval.judging import for_all
-from eval.metrics import ndcg, places, recall, reciprocal_rank
+from eval.metrics import Places, ndcg, places, recall, reciprocal_rank
 from eval.run_folder import CaseResult, RunFolder
 from retrieval.types import Ranking
 from xdrec_agent.errors import LLMError
@@ -67,5 +67,9 @@ async def rerank_case(context: RerankContext, task: Task, repeats: int) -> CaseR
 
 def _metrics(ranking: Ranking, task: Task) -> dict[str, float]:
     scores = -np.arange(len(ranking.ids), dtype=np.float64)
-    at = places(scores, np.array([ranking.ids.index(task.choice.truth)]))
+    return metrics_of(places(scores, np.array([ranking.ids.index(task.choice.truth)])))
+
+
+def metrics_of(at: Places) -> dict[str, float]:
+    """What rankings of given candidates, one of them the truth, are measured by."""
     return {"ndcg@10": ndcg(at, 10), "mrr": reciprocal_rank(at), "hit@1": recall(at, 1), "hit@5": recall(at, 5)}

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final, cast, get_args
 
 import numpy as np
 
+from eval import choices
+from eval.ablation import Shown, ablation
 from eval.arms import manifest_of, settings_again
 from eval.baseline_types import Scorer, Scores
 from eval.baselines import BASELINES, cross_fitted
-from eval.choices import Kind, in_hash_order, tasks
+from eval.choices import Kind, in_hash_order
 from eval.datasets import Dataset, Say, data_hash, open_dataset
+from eval.fit_fusion import fit_by_fold
 from eval.judging import AT_ONCE, patient
+from eval.leakage import Watched, guard_training, guarded_cases
 from eval.others import Others
-from eval.protocol import FOLDS, Case, cases, histories
+from eval.protocol import FOLDS, Case, Split, SplitName, cases, fold, histories, split_of
 from eval.run_catalogue import run_catalogue
 from eval.run_folder import RunFolder, Summary, Task
 from eval.run_rerank import run_rerank
 from eval.sequential import StoppingRule
 from eval.trial import LiveArm, TrialResult, trial
 from retrieval.errors import DataError, UsageError
+from retrieval.fusion import FusionFit
 from retrieval.templates import load_template
 from retrieval.types import History, Query
 from xdrec_agent.assembly import load_templates, open_client, open_encoder
@@ -37,7 +44,7 @@ RETRIEVER: Final = "retriever"
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What `xdrec-eval run` was asked for."""
+    """What `xdrec-eval run` was asked for; `history` is what the system is shown of one (`eval.ablation`)."""
 
     out: Path
     name: str
@@ -47,11 +54,13 @@ class RunRequest:
     users: int
     seed: int
     repeats: int
+    split: str = "cold-target"
+    history: Shown = "own"
 
     @property
     def protocol(self) -> dict[str, str | int]:
         """What must be equal for two runs to be compared."""
-        common: dict[str, str | int] = {"split": "cold target", "users": self.users, "seed": self.seed}
+        common: dict[str, str | int] = {"split": self.split.replace("-", " "), "users": self.users, "seed": self.seed}
         return common | ({"candidates": self.candidates} if self.task == "rerank" else {})
 
 
@@ -59,7 +68,8 @@ def make_run(request: RunRequest, data: Path, settings: Settings, say: Say) -> S
     """Make a run, or go on with one that was stopped.
 
     Raises:
-        UsageError: no such task, system, strategy or kind of candidates, or the folder holds another run.
+        UsageError: no such task, system, strategy, split or kind of candidates, the folder holds another run, or there
+            is no other user whose history could be shown.
         DataError: the data is incomplete, or a case leaks.
         SetupError, LLMError: the model cannot be asked at all.
     """
@@ -92,6 +102,8 @@ def replayed(path: Path, data: Path, say: Say) -> int:
             int(protocol["users"]),
             int(protocol["seed"]),
             int(old.manifest.settings["repeats"]),
+            str(protocol["split"]).replace(" ", "-"),
+            old.manifest.settings.get("history", "own"),
         )
         make_run(request, data, settings, say)
         again = RunFolder.open(request.out).results()
@@ -117,6 +129,7 @@ class TrialRequest:
     users: int
     seed: int
     repeats: int
+    split: str = "cold-target"
 
 
 def make_trial(request: TrialRequest, data: Path, say: Say) -> TrialResult:
@@ -126,14 +139,22 @@ def make_trial(request: TrialRequest, data: Path, say: Say) -> TrialResult:
     """
     runs = [
         RunRequest(
-            request.out / name, name, "rerank", "", request.candidates, request.users, request.seed, request.repeats
+            request.out / name,
+            name,
+            "rerank",
+            "",
+            request.candidates,
+            request.users,
+            request.seed,
+            request.repeats,
+            request.split,
         )
         for name, _ in request.arms
     ]
     settings = [_prepared(run, arm) for run, (_, arm) in zip(runs, request.arms, strict=True)]
 
     async def run(dataset: Dataset) -> TrialResult:
-        chosen = tasks(dataset, request.users, request.seed, kind=cast("Kind", request.candidates))
+        chosen = _tasks(dataset, runs[0], say)
         async with AsyncExitStack() as stack:
             a, b = [
                 await stack.enter_async_context(_live(run, arm, data_hash(data)))
@@ -160,6 +181,7 @@ def _prepared(request: RunRequest, settings: Settings) -> Settings:
         "--task": (request.task, get_args(Task)),
         "--system": (request.system or RETRIEVER, (RETRIEVER, *BASELINES)),
         "--candidates": (request.candidates, get_args(Kind)),
+        "--split": (request.split, get_args(SplitName)),
         "rerank.strategy": (settings.rerank.strategy, tuple(RERANKERS)),
     }
     for option, (given, allowed) in known.items():
@@ -170,7 +192,7 @@ def _prepared(request: RunRequest, settings: Settings) -> Settings:
 
 
 def _rerank(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:
-    chosen = tasks(dataset, request.users, request.seed, kind=cast("Kind", request.candidates))
+    chosen = _tasks(dataset, request, say)
 
     async def run() -> RunFolder:
         async with _live(request, settings, data) as arm:
@@ -180,6 +202,19 @@ def _rerank(dataset: Dataset, request: RunRequest, settings: Settings, data: str
     return asyncio.run(run())
 
 
+def _tasks(dataset: Dataset, request: RunRequest, say: Say) -> list[choices.Task]:
+    split = _split(request, histories(dataset.store), say)
+    kind = cast("Kind", request.candidates)
+    return choices.tasks(dataset, request.users, request.seed, kind=kind, split=split, shown=request.history)
+
+
+def _split(request: RunRequest, people: Iterable[History], say: Say) -> Split:
+    split = split_of(cast("SplitName", request.split), people)
+    if split.moment is not None:
+        say(f"the moment between history and truth is {datetime.fromtimestamp(split.moment, UTC):%Y-%m-%d %H:%M} UTC")
+    return split
+
+
 @asynccontextmanager
 async def _live(request: RunRequest, settings: Settings, data: str) -> AsyncIterator[LiveArm]:
     """The arm with its folder made and its client open; the retriever's order needs none."""
@@ -187,7 +222,7 @@ async def _live(request: RunRequest, settings: Settings, data: str) -> AsyncIter
     async with nullcontext() if settings.rerank.strategy == "identity" else open_client(settings) as client:
         version = (await client.capabilities()).server_version if client else None
         manifest = manifest_of(request.name, "rerank", settings, request.protocol, data, templates)
-        told = manifest.settings | {"repeats": request.repeats}
+        told = manifest.settings | {"repeats": request.repeats, "history": request.history}
         manifest = manifest.model_copy(update={"settings": told, "server_version": version})
         yield LiveArm(RunFolder.create(request.out, manifest), RerankContext(settings.rerank, templates, client))
 
@@ -195,27 +230,36 @@ async def _live(request: RunRequest, settings: Settings, data: str) -> AsyncIter
 def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:
     templates = {"item": load_template("item")}
     manifest = manifest_of(request.name, "catalogue", settings, request.protocol, data, templates)
-    told = manifest.settings | {"system": request.system}
-    folder = RunFolder.create(request.out, manifest.model_copy(update={"settings": told}))
+    told = {
+        "settings": manifest.settings | {"system": request.system, "history": request.history},
+        "catalogue": dataset.catalogue,
+    }
+    folder = RunFolder.create(request.out, manifest.model_copy(update=told))
     say("reading histories")
     people = in_hash_order(histories(dataset.store), request.seed)
-    asked = [found for person in people if (found := list(cases(person, dataset.domains)))][: request.users]
+    split = _split(request, people, say)
+    with_cases = (mine for person in people if (mine := list(guarded_cases(person, dataset.domains, split))))
+    asked = [case for mine in islice(with_cases, request.users) for case in mine]
+    everybody = (case for person in people for case in cases(person, dataset.domains, split))
+    ablate = ablation(request.history, everybody, request.seed)
     say(f"fitting {request.system}")
-    others = Others(dataset)
-    scorer = _scorer(dataset, request, settings, people, others)
-    flat = [case for mine in asked for case in mine]
-    run_catalogue(folder, dataset, flat, others, scorer, say)
+    training = [split.learnable(person) for person in people]
+    guard_training(training, split)
+    others = Others(dataset, None if split.moment is None else training)
+    rng = np.random.default_rng(request.seed)
+    if request.system == RETRIEVER:
+        scorer = _retriever(settings, others, fit_by_fold(dataset, training, others, rng, say))
+    else:
+        scorer = cross_fitted(Watched(BASELINES[request.system](dataset), split), training, FOLDS, rng)
+    run_catalogue(folder, dataset, asked, others, scorer, say, ablate)
     return folder
 
 
-def _scorer(
-    dataset: Dataset, request: RunRequest, settings: Settings, people: Sequence[History], others: Others
-) -> Scorer:
-    if request.system != RETRIEVER:
-        baseline = BASELINES[request.system](dataset)
-        return cross_fitted(baseline, people, FOLDS, np.random.default_rng(request.seed))
-
+def _retriever(settings: Settings, others: Others, weights: Sequence[FusionFit]) -> Scorer:
     def score(case: Case) -> Scores:
-        return others.retriever(case, settings.retriever).scores(Query(history=case.history, target=case.target))[1]
+        if not case.history.entries:  # the retriever refuses to guess: what is liked most is all that is left
+            return others.touched(case).astype(np.float32)
+        retriever = others.retriever(case, settings.retriever, weights[fold(case.user, FOLDS)])
+        return retriever.scores(Query(history=case.history, target=case.target))[1]
 
     return score

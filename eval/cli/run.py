@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from eval.cli.context import Assignments, DataFolder, say
+from eval.cli.context import DataFolder, say
 
 if TYPE_CHECKING:
     from eval.run_folder import Summary
 
+SPLITS: Final = "cold-target, leave-last-out or temporal"
+"""How a user's interactions are parted."""
+HISTORIES: Final = "own, none, one, other or shuffled"
+"""What an arm may be shown of a history."""
 SYSTEMS: Final = (
     "retriever, random, popularity, unseen-first, mean-embedding, bm25, item-knn, matrix-factorisation or emcdr"
 )
@@ -23,7 +27,13 @@ def run(
     name: Annotated[str | None, typer.Option(help="What tables call it; default: the folder's name.")] = None,
     task: Annotated[str, typer.Option(help="rerank: 20 given candidates; catalogue: the whole target.")] = "rerank",
     system: Annotated[str, typer.Option(help=f"catalogue: {SYSTEMS}.")] = "retriever",
-    set_: Assignments = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.NAME=VALUE", help=f"A setting, or history=WHOSE, what is shown: {HISTORIES}."
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help=f"What is history and what truth: {SPLITS}.")] = "cold-target",
     candidates: Annotated[str, typer.Option(help="rerank: count-matched or retrieved.")] = "count-matched",
     users: Annotated[int, typer.Option(min=1, help="Users, by hash; catalogue: all their directions.")] = 1008,
     seed: Annotated[int, typer.Option(help="Of users and candidates.")] = 0,
@@ -38,14 +48,18 @@ def run(
       xdrec-eval run runs/mine --data ../data --set rerank.template=my.jinja --set rerank.strategy=listwise-logprob
       xdrec-eval run runs/retriever --data ../data --task catalogue
       xdrec-eval run runs/popular --data ../data --task catalogue --system popularity
+      xdrec-eval run runs/later --data ../data --task catalogue --split temporal
+      xdrec-eval run runs/strangers --data ../data --task catalogue --set history=other
     """
-    from eval.arms import arm_settings
+    from eval.arms import arm_choice
     from eval.running import RunRequest, make_run
 
-    settings = arm_settings(set_ or [])
-    request = RunRequest(out, name or out.name, task, system, candidates, users, seed, repeats)
-    summary = make_run(request, data, settings, say)
-    typer.echo(summary.model_dump_json(indent=2)) if json_ else _print_summary(request.name, summary)
+    arm = arm_choice(set_ or [])
+    request = RunRequest(
+        out, name or out.name, task, system, candidates, users, seed, repeats, split=split, history=arm.history
+    )
+    summary = make_run(request, data, arm.settings, say)
+    typer.echo(summary.model_dump_json(indent=2)) if json_ else print_summary(request.name, summary)
 
 
 def replay(
@@ -64,9 +78,12 @@ def replay(
     typer.echo(f"{folder}: {cases:,} cases, the same numbers without a server")
 
 
-def _print_summary(name: str, summary: Summary) -> None:
+def print_summary(name: str, summary: Summary) -> None:
+    """What a run came to, on stdout."""
     typer.echo(f"{name}: {summary.users:,} users, {summary.cases:,} cases")
     for metric, value in summary.metrics.items():
         typer.echo(f"  {metric:22} {value:.4f}")
+    if summary.coverage is not None:
+        typer.echo(f"  {'coverage@10':22} {summary.coverage:.4f}")
     cost = f"{summary.requests:.1f} requests, {summary.tokens:.0f} tokens, {summary.seconds:.2f} s a case"
     typer.echo(f"  {cost}; degraded {summary.degraded:.1%}; {summary.cache_hits:.1f} replies from the cache")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 from pathlib import Path
 
 import pytest
+from fake_llm import FakeLLM, answer, status
+from rich.console import Console
+from socket_llm import SocketLLM
 
-from eval.dialogue_report import measured
-from eval.dialogue_test import load_dialogues, run_dialogue
+from eval.dialogue_report import ReaderResult, load_results, measured, merged, print_dialogues, save_results
+from eval.dialogue_test import TurnResult, load_dialogues, run_dialogue
 from retrieval.errors import DataError
 from retrieval.store import Store
 from retrieval.types import Item
 from xdrec_agent.converse.lexicon import Lexicon
 from xdrec_agent.converse.understanding import Understanding
+from xdrec_agent.errors import LLMError
+from xdrec_agent.settings import Settings
 
 PACK = Path(__file__).resolve().parents[2] / "examples" / "films-books"
 
@@ -32,6 +39,85 @@ async def test_the_rules_alone_read_95_percent_right():
     (rules,) = await measured(PACK, None)
     assert rules.tuned[0].share >= 0.95
     assert rules.held_out[0].share >= 0.95
+
+
+def reading(right=(), **changes):
+    """A result in which these of four turns are right."""
+    turns = (
+        TurnResult(
+            dialogue="d", number=n, language="en" if n < 3 else "zh", held_out=n == 4, say="?", kind=f"k{n % 2}",
+            right=n in right,
+        )
+        for n in range(1, 5)
+    )  # fmt: skip
+    return ReaderResult(**({"reader": "rules", "turns": tuple(turns)} | changes))
+
+
+def test_readers_are_shown_side_by_side():
+    """One table by kind of turn with a column a reader, and what a model changes, turn by turn."""
+    with_model = reading({1, 2, 3}, reader="rules+m", failed=1)
+    out = Console(width=120, record=True, file=io.StringIO())
+    print_dialogues([reading({1, 4}), with_model], out, failures=False)
+    lines = [line.split() for line in out.export_text().splitlines()]
+    assert ["all", "4", "2", "(50.0%)", "3", "(75.0%)"] in lines
+    assert ["k0", "2", "1", "(50.0%)", "1", "(50.0%)"] in lines
+    assert ["zh", "2", "1", "(50.0%)", "1", "(50.0%)"] in lines
+    assert ["held", "out", "1", "1", "(100.0%)", "0", "(0.0%)"] in lines
+    (told,) = (" ".join(line) for line in lines if line[:1] == ["rules+m:"])
+    assert "2 turns right that the rules read wrongly, 1 the other way (p = 1); no usable answer to 1" in told
+
+
+def test_results_of_several_models_come_together(tmp_path):
+    """A later run of a model takes the place of an earlier one, and others stay; a file that is none is bad data."""
+    file = tmp_path / "deep" / "chat.json"
+    assert load_results(file) == ()
+    first = merged((), [reading({1}), reading({1}, reader="rules+a")])
+    save_results(file, merged(first, [reading({2}), reading({2}, reader="rules+b")]))
+    found = load_results(file)
+    assert [one.reader for one in found] == ["rules", "rules+a", "rules+b"]
+    assert found[0] == reading({2})
+    file.write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError, match=r"chat\.json"):
+        load_results(file)
+
+
+async def test_a_model_is_asked_about_many_dialogues_at_once_and_once_only(tmp_path):
+    """Slow replies are waited for together; what was answered before a stop is not asked again; progress is told."""
+    fake, most, now = FakeLLM(text=lambda _body: "{}"), 0, 0
+
+    async def slow(fake, body):
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        now -= 1
+        return answer(fake, body)
+
+    fake.then(*[slow] * 500)
+    told = []
+    with SocketLLM(fake) as llm:
+        settings = Settings(home=tmp_path, llm={"base_url": llm.base_url, "model": "fake", "concurrency": 6})
+        rules, both = await measured(PACK, settings, told.append)
+        asked = len(fake.calls)
+        again = await measured(PACK, settings, told.append)
+    assert both.reader == "rules+fake"
+    assert both.failed == 0
+    assert len(both.turns) == len(rules.turns)
+    assert 1 < most <= 6
+    assert again == [rules, both]
+    assert len(fake.calls) == asked
+    assert any("rules+fake" in line for line in told)
+
+
+async def test_an_outage_is_no_wrong_turn(tmp_path):
+    """A server that is away or refuses ends the run with an error, so that nobody takes it for the model's accuracy."""
+    fake = FakeLLM()
+    fake.then(*[status(401)] * 500)
+    with SocketLLM(fake) as llm:
+        settings = Settings(home=tmp_path, llm={"base_url": llm.base_url, "model": "fake", "attempts": 1})
+        with pytest.raises(LLMError):
+            await measured(PACK, settings)
 
 
 async def test_a_reader_that_understands_nothing_fails(tmp_path):

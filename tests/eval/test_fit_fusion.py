@@ -7,9 +7,10 @@ import pytest
 from word_encoder import WordEncoder
 
 from eval.datasets import Dataset
-from eval.fit_fusion import DRAWN, Picks, fit_fusion, fit_shipped, picks_of
+from eval.fit_fusion import DRAWN, Picks, fit_by_fold, fit_fusion, fit_shipped, picks_of
 from eval.others import Others
 from eval.protocol import FOLDS, TEST_FOLD, cases, fold, histories
+from retrieval.errors import DataError
 from retrieval.fusion import BY_HAND, SOURCES
 from retrieval.index import Index
 from retrieval.settings import IndexSettings, RetrieverSettings
@@ -170,3 +171,14 @@ def test_the_shipped_fit_uses_nobody_of_the_test_fold(data):
     assert found.people == len(allowed) < len(people)
     assert found.encoder == WordEncoder().fingerprint
     assert found.weights["text"].of(3) > 0
+
+
+def test_a_folds_weights_come_from_the_people_of_the_others(data):
+    """Each fold's fit counts everybody who has a case but those of the fold; too few people are an error."""
+    training = list(histories(data.store))
+    found = fit_by_fold(data, training, Others(data), np.random.default_rng(0), lambda _: None)
+    folds = [fold(person.user, FOLDS) for person in training if any(cases(person, DOMAINS))]
+    assert [fit.people for fit in found] == [len(folds) - folds.count(own) for own in range(FOLDS)]
+    with pytest.raises(DataError, match="too few people") as refused:
+        fit_by_fold(data, training[:1], Others(data), np.random.default_rng(0), lambda _: None)
+    assert refused.value.hint

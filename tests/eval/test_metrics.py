@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.intervals import mean, ratio_of_means
-from eval.metrics import ndcg, places, recall, reciprocal_rank
+from eval.metrics import coverage, ndcg, places, recall, reciprocal_rank
 
 
 def at(scores, relevant):
@@ -76,3 +76,22 @@ def test_the_reciprocal_rank_is_the_mean_over_the_orders_of_a_tie(n, relevant, a
     at = places(scores, np.arange(above, above + relevant))
     firsts = [min(order.index(i) for i in range(relevant)) for order in permutations(range(n))]
     assert reciprocal_rank(at) == pytest.approx(np.mean([1 / (above + first + 1) for first in firsts]))
+
+
+def test_coverage_counts_what_stands_in_anybodys_first_k():
+    """Twice shown counts once, what comes after k not at all, and the catalogues of all targets are one."""
+    lists = [("books", ["a", "b", "c"]), ("books", ["b", "a"]), ("films", ["a"])]
+    assert coverage(lists, {"books": 6, "films": 4, "music": 100}, k=2) == pytest.approx(3 / 10)
+
+
+def test_coverage_is_none_where_it_cannot_be_told():
+    """No lists, or a catalogue of unknown size: never a number."""
+    assert coverage([], {"books": 6}) is None
+    assert coverage([("books", ["a"]), ("films", ["a"])], {"books": 6}) is None
+
+
+@given(st.lists(st.lists(st.integers(0, 29), unique=True, max_size=12), min_size=1, max_size=8), st.integers(1, 12))
+def test_coverage_is_a_share_that_grows_with_lists_and_k(found, k):
+    """In [0, 1]; another list or a longer one never takes anything away."""
+    lists, sizes = [("books", [str(i) for i in one]) for one in found], {"books": 30}
+    assert 0 <= coverage(lists[:1], sizes, k) <= coverage(lists, sizes, k) <= coverage(lists, sizes, k + 1) <= 1

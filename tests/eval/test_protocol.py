@@ -1,9 +1,20 @@
-"""Promises of the "cold target" protocol."""
+"""Promises of the protocols: three splits, one question."""
 
 from __future__ import annotations
 
-from eval.protocol import cases, fold, training_popularity
+from typing import get_args
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from eval.leakage import guarded_cases
+from eval.protocol import BEFORE, Split, SplitName, cases, fold, split_of, training_popularity
+from retrieval.errors import DataError
 from retrieval.types import History, HistoryEntry, Item
+
+DOMAINS = ["films", "books"]
+LAST = Split("leave-last-out")
 
 
 def entry(domain, item, preference, timestamp):
@@ -61,3 +72,104 @@ def test_popularity_comes_from_other_folds_only():
         assert mine["books"][f"b{n}"] == 0
         others = [m for m in range(30) if fold(f"user {m}", 5) != fold(f"user {n}", 5)]
         assert all(mine["books"][f"b{m}"] == 1 for m in others)
+
+
+def test_the_last_liked_target_is_left_out():
+    """It alone is the truth, and films count up to it; a later book that was not liked is none."""
+    books = [*(entry("books", f"b{t}", 1.0, t) for t in (1, 3, 5)), entry("books", "bad", -1.0, 9)]
+    (case,) = cases(person(*FILMS, *books), DOMAINS, LAST)
+    assert (case.truth, case.cut) == (("b5",), 5)
+    assert [e.item.id for e in case.history.entries] == ["f1", "f2", "f3", "f4"]
+
+
+def test_of_several_last_ones_one_is_drawn_that_hangs_on_nothing_but_the_user_and_the_items():
+    """Whatever the order of the interactions; other users get others."""
+    tied = [entry("books", f"b{n}", 1.0, 9) for n in range(6)]
+    drawn = []
+    for n in range(20):
+        (there,) = cases(person(*FILMS, *tied, user=f"u{n}"), DOMAINS, LAST)
+        (back,) = cases(person(*FILMS, *reversed(tied), user=f"u{n}"), DOMAINS, LAST)
+        assert there.truth == back.truth
+        drawn += there.truth
+    assert len(set(drawn)) > 1
+
+
+def test_the_temporal_split_cuts_everybody_at_one_moment():
+    """Before it lie four fifths of all interactions; whoever has too little on a side of it is left out."""
+    early = person(*FILMS, entry("books", "b", 1.0, 6), user="early")
+    both = person(*FILMS, entry("books", "old", 1.0, 1), entry("books", "new", 1.0, 9), user="both")
+    late = person(*(entry("films", f"f{n}", 1.0, 20) for n in range(3)), entry("books", "b", 1.0, 30), user="late")
+    people = [early, both, late]
+    split = split_of("temporal", people)
+    times = [e.timestamp for p in people for e in p.entries]
+    assert sum(time < split.moment for time in times) <= BEFORE * len(times)
+    assert sum(time <= split.moment for time in times) > BEFORE * len(times)
+    found = [case for p in people for case in cases(p, DOMAINS, Split("temporal", 8))]
+    assert [(case.user, case.cut, case.truth) for case in found] == [("both", 8, ("new",))]
+
+
+def test_a_temporal_split_needs_times():
+    """Without one there is no moment, and the error says so."""
+    with pytest.raises(DataError, match="no interaction has a time"):
+        split_of("temporal", [person(entry("books", "b", 1.0, None))])
+
+
+def test_nothing_is_learnt_from_the_moment_on():
+    """What training users did at the moment, later, or nobody knows when, is no training; other splits keep all."""
+    known = person(*FILMS, entry("books", "undated", 1.0, None))
+    assert [e.item.id for e in Split("temporal", 3).learnable(known).entries] == ["f1", "f2"]
+    assert all(Split(name).learnable(known) == known for name in ("cold-target", "leave-last-out"))
+
+
+def somebody(user):
+    """Any history in two domains: items that come twice, ties, entries without a time."""
+    times = st.none() | st.integers(0, 12)
+    entries = st.builds(
+        entry,
+        st.sampled_from(DOMAINS),
+        st.sampled_from("abcdefgh"),
+        st.sampled_from([1.0, 1.0, 0.5, 0.0, -1.0]),
+        times,
+    )
+    return st.lists(entries, max_size=24).map(lambda found: person(*found, user=user))
+
+
+crowds = st.tuples(*(somebody(f"u{n}") for n in range(6)))
+
+
+@given(crowds, st.sampled_from(get_args(SplitName)))
+def test_no_case_sees_its_truth_or_anything_from_the_cut_on(people, name):
+    """Whatever the interactions: nothing of the target, nothing at or after the cut, at least three liked, a truth
+    that the user liked from the cut on; and the guards, which look at it on their own, find nothing."""
+    assume(any(e.timestamp is not None for p in people for e in p.entries))
+    split = split_of(name, people)
+    for known in people:
+        for case in guarded_cases(known, DOMAINS, split):
+            assert {e.item.domain for e in case.history.entries} == {case.source} != {case.target}
+            assert max(e.timestamp for e in case.history.entries) < case.cut
+            assert len(case.history.liked) >= 3
+            liked = [(e.timestamp, e.item.id) for e in known.liked if e.item.domain == case.target]
+            behind = {item for time, item in liked if time is not None and time >= case.cut}
+            if name == "leave-last-out":
+                assert len(case.truth) == 1
+                assert set(case.truth) <= behind
+            else:
+                assert sorted(case.truth) == sorted(behind) != []
+
+
+@given(crowds, st.integers(1, 12))
+def test_nobody_is_judged_by_themselves_or_by_the_future(people, moment):
+    """Popularity is what can be counted by hand: users of other folds, before the moment."""
+    split = Split("temporal", moment)
+    popularity = training_popularity([split.learnable(p) for p in people], 5)
+    for asked in people:
+        mine = fold(asked.user, 5)
+        expected = [
+            e.item.id
+            for p in people
+            if fold(p.user, 5) != mine
+            for e in p.entries
+            if e.item.domain == "books" and e.timestamp is not None and e.timestamp < moment
+        ]
+        counts = popularity[mine].get("books", {})
+        assert {item: n for item, n in counts.items() if n} == {i: expected.count(i) for i in set(expected)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,15 +14,16 @@ from word_encoder import WordEncoder
 
 from eval import running
 from eval.ab import compare_runs
+from eval.ablation import Shown
 from eval.arms import arm_settings
 from eval.baselines import BASELINES
 from eval.choices import tasks
 from eval.cli import app
-from eval.cli.run import SYSTEMS
-from eval.datasets import Dataset, open_dataset
+from eval.cli.run import HISTORIES, SPLITS, SYSTEMS
+from eval.datasets import Dataset
 from eval.leakage import guard
 from eval.others import Others
-from eval.protocol import Case, cases, histories
+from eval.protocol import Case, SplitName, cases, histories
 from eval.run_catalogue import catalogue_case, run_catalogue
 from eval.run_folder import CaseResult, Manifest, RunFolder
 from eval.run_rerank import run_rerank
@@ -170,34 +172,6 @@ def test_a_leak_fails_the_run():
             guard(case(domain, time))
 
 
-@pytest.fixture(scope="module")
-def amazon(tmp_path_factory):
-    """A small folder in the layout of the benchmark's data: 40 people, 60 items a domain."""
-    folder = tmp_path_factory.mktemp("data") / "amazon-three-domains"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    words = ["space", "love", "crime", "war", "sea", "city"]
-    import gzip
-
-    for domain in ("books", "films", "music"):
-        with gzip.open(folder / f"items_{domain}.csv.gz", "wt") as file:
-            file.write("item_id,title,creator,categories\n")
-            for n in range(60):
-                file.write(f"{domain}{n},{words[n % 6]} {domain} number {n},Somebody {n % 9},{words[n % 6]}\n")
-        with gzip.open(folder / f"interactions_{domain}.csv.gz", "wt") as file:
-            file.write("user_id,item_id,rating,timestamp\n")
-            for user in range(40):
-                for n in rng.choice(60, size=8, replace=False):
-                    file.write(f"u{user},{domain}{n},5,{1000 + int(rng.integers(900))}\n")
-    return folder.parent
-
-
-@pytest.fixture
-def dataset(amazon, tmp_path):
-    with open_dataset(amazon, WordEncoder(), load_template("item"), quiet, cache=tmp_path) as data:
-        yield data
-
-
 async def test_a_reranking_run_measures_every_user_once_and_goes_on(dataset: Dataset, tmp_path):
     """With the model dead the retriever's order counts, marked; a second call has nothing left to do."""
     fake = FakeLLM()
@@ -279,8 +253,11 @@ def test_a_catalogue_run_measures_seen_and_unseen_apart(dataset: Dataset, tmp_pa
     asked = [case for person in people[:6] for case in cases(person, dataset.domains)]
     positions = {d: dataset.index.snapshot(d).positions for d in dataset.domains}
 
+    truth = {(case.user, case.source, case.target): case.truth for case in asked}
+
     def knows(case):
-        return np.array([float(i in case.truth) for i in positions[case.target]], dtype=np.float32)
+        known = truth[case.user, case.source, case.target]
+        return np.array([float(i in known) for i in positions[case.target]], dtype=np.float32)
 
     folder = RunFolder.create(tmp_path / "run", MANIFEST)
     run_catalogue(folder, dataset, asked, Others(dataset), knows, quiet)
@@ -307,6 +284,7 @@ def test_the_command_line_makes_and_compares_runs(amazon, tmp_path, monkeypatch)
     call("run", "runs/order", "--data", amazon, "--set", "rerank.strategy=identity", "--users", 30)
     found = json.loads(call("ab", "runs/random", "runs/retriever", "--metric", "recall@50", "--json"))
     assert found["comparisons"][0]["difference"]["users"] == 30
+    assert found["arms"][0]["summary"]["coverage"] > 0.5
     assert "another protocol" in call("ab", "runs/random", "runs/order", code=UsageError.exit_code)
     assert "can be replayed" in call("replay", "runs/random", "--data", amazon, code=UsageError.exit_code)
 
@@ -318,6 +296,8 @@ def test_a_setting_that_is_none_is_refused(assignment):
         arm_settings([assignment])
 
 
-def test_the_help_names_every_system_there_is():
+def test_the_help_names_every_system_split_and_history_there_is():
     """The list is written out where the heavy modules are not imported, and does not drift."""
-    assert set(SYSTEMS.replace(" or ", ", ").split(", ")) == {"retriever", *BASELINES}
+    named = {SYSTEMS: ("retriever", *BASELINES), SPLITS: get_args(SplitName), HISTORIES: get_args(Shown)}
+    for told, known in named.items():
+        assert set(told.replace(" or ", ", ").split(", ")) == set(known)
