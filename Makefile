@@ -7,7 +7,7 @@ BIN := .venv/bin
 BENCH_DATA ?= ../shared/data
 NOT_PINNED := torch|torchvision|torchaudio|torchcodec|triton|nvidia-[^=]*
 
-.PHONY: help setup demo test lint types contracts unit bench-retrieval bench-rerank bench-service screenshots bench-replicas constraints clean
+.PHONY: help setup demo test lint types contracts unit bench-retrieval bench-rerank bench-service bench-scale bench-cold-start bench-popularity screenshots bench-encoder bench-chinese bench-replicas baselines adapt constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -54,12 +54,43 @@ bench-service: ## the service under load, without a model (a quarter of an hour)
 	@mkdir -p build/bench
 	$(BIN)/xdrec-eval bench service --data $(BENCH_DATA) --json build/bench/service.json
 
+bench-cold-start: ## what is recommended where little is known, and how soon a new item is (some minutes)
+	@mkdir -p build/bench
+	$(BIN)/xdrec-eval bench cold-start --data $(BENCH_DATA) --json build/bench/cold-start.json
+
+bench-popularity: ## what popularity's say costs and brings (some minutes)
+	@mkdir -p build/bench
+	$(BIN)/xdrec-eval bench popularity --data $(BENCH_DATA) --json build/bench/popularity.json
+
+bench-encoder: ## the encoder in 8 bits: speed and quality (the first run embeds everything: half an hour)
+	@mkdir -p build/bench
+	$(BIN)/xdrec-eval bench encoder --data $(BENCH_DATA) --json build/bench/encoder.json
+
+bench-chinese: ## Chinese questions to the demo pack, by each encoder (a minute)
+	@mkdir -p build/bench
+	$(BIN)/xdrec-eval bench chinese --json build/bench/chinese.json
+
 bench-replicas: ## throughput of 1, 2 and 4 simulated LLM servers (a minute)
 	@mkdir -p build/bench
 	$(BIN)/xdrec-eval bench replicas --json build/bench/replicas.json
 
+bench-scale: ## what 10 thousand to a million items cost (hours and 15 GB; goes on if stopped)
+	@mkdir -p build/bench
+	$(BIN)/xdrec-eval bench scale --data $(BENCH_DATA) --json build/bench/scale.json
+
+baselines: ## LightFM, Surprise and TensorFlow Recommenders, each in an environment of its own, as run folders
+	$(BIN)/python scripts/baselines/run.py --data $(BENCH_DATA)
+
 screenshots: ## pictures of the page for the docs (needs a Chromium)
 	$(BIN)/python scripts/page_screenshots.py
+
+adapt: ## train the shipped encoder again (a minute on a GPU, long on two cores; goes on if stopped)
+	@mkdir -p build/adapt
+	@export XDREC_HOME=build/adapt XDREC_ENCODER__MODEL=all-MiniLM-L6-v2; \
+	  $(BIN)/xdrec models pull all-MiniLM-L6-v2; \
+	  for domain in books films music; do for kind in items interactions; do \
+	    $(BIN)/xdrec ingest $$domain $(BENCH_DATA)/amazon-three-domains/$${kind}_$$domain.csv.gz; done; done; \
+	  $(BIN)/xdrec adapt encoder minilm-taste --minutes 240
 
 constraints: ## pin what is installed now
 	@{ \

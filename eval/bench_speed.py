@@ -129,7 +129,7 @@ def _measure(home: Path, model: Path) -> Measured:
         plain_ms=plain,
         filtered_ms=filtered,
         kept=kept,
-        peak_mib=_peak_mib(),
+        peak_mib=peak_mib(),
         heavy=tuple(name for name in _HEAVY if name in sys.modules),
     )
 
@@ -168,7 +168,7 @@ def _half(snapshot: Snapshot) -> Filter:
     return Filter(categories=tuple(sorted(chosen)))
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
     """Peak resident memory of this process. The kernel's counter for children begins with the parent's peak."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

@@ -60,9 +60,10 @@ class Scripted(Frozen):
 
 
 class TurnResult(Frozen):
-    """Whether a turn's state was right, and if not, in what it was not."""
+    """Whether a turn's state was right, and if not, in what it was not; `number` counts a dialogue's turns, from 1."""
 
     dialogue: str
+    number: int
     language: Language
     held_out: bool
     say: str
@@ -83,13 +84,14 @@ async def run_dialogue(script: Scripted, lexicon: Lexicon, understand: Understan
     """Play one dialogue. Raises StoreError, and UsageError for an id that the catalogues do not have."""
     state = DialogueState(language=script.language, sources=(script.source,) if script.source else (), target=script.to)
     out = []
-    for turn in script.turns:
+    for number, turn in enumerate(script.turns, 1):
         step = merged(state, await understand(turn.say, state), lexicon.names())
         expected = _expected(state, turn, lexicon)
         wrong = tuple(_differences(step, expected, turn, state))
         out.append(
             TurnResult(
                 dialogue=script.id,
+                number=number,
                 language=script.language,
                 held_out=script.held_out,
                 say=turn.say,

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Final
 
 import numpy as np
+from pydantic import Field
 
 from retrieval.errors import UsageError
 from retrieval.store import Store
@@ -36,6 +37,7 @@ class Explained(Frozen):
 
     id: str
     user: str
+    rank: int = Field(ge=1)
     item: Item
     liked: tuple[Item, ...]
     relations: tuple[str, ...]
@@ -160,6 +162,7 @@ def _row(context: ExplainContext, query: Query, one: Recommendation, seconds: fl
     return Explained(
         id=f"{user}/{one.item.id}",
         user=user,
+        rank=one.rank,
         item=one.item,
         liked=tuple(known.item for known in evidence.known),
         relations=tuple(f"{r.subject.name} {r.predicate} {r.object.name}" for r in relations),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -19,9 +20,10 @@ from scipy.special import logsumexp
 from eval.datasets import Dataset, Say
 from eval.others import Others
 from eval.protocol import FOLDS, TEST_FOLD, Case, cases, fold, histories
+from retrieval.errors import DataError
 from retrieval.fusion import BY_HAND, SOURCES, FusionFit, Source, Weight
 from retrieval.settings import RetrieverSettings
-from retrieval.types import Query
+from retrieval.types import History, Query
 
 DRAWN: Final = 200
 """Items that a truth is compared with."""
@@ -29,6 +31,8 @@ _TRUTHS: Final = 5
 """Most truths of a case that count: prolific people must not decide alone."""
 _PENALTY: Final = 1e-3
 """Of the squared weights, in nats a case; it only keeps them finite."""
+_SAMPLE: Final = 1_500
+"""Most cases that weights of a run are fitted on; asking every source about one takes as long as scoring it."""
 _TOLD_EVERY: Final = 500
 _NAMES: Final[tuple[Source, ...]] = tuple(source for source in SOURCES if source not in BY_HAND)
 
@@ -89,6 +93,24 @@ def fit_shipped(data: Dataset, made_by: str, hash_of_data: str, rng: np.random.G
     asked = [case for person in people for case in cases(person, data.domains) if fold(case.user, FOLDS) != TEST_FOLD]
     picks = picks_of(data, asked, Others(data), rng, say)
     return fit_fusion(picks, made_by, hash_of_data, data.index.encoder.fingerprint)
+
+
+def fit_by_fold(
+    data: Dataset, training: Sequence[History], others: Others, rng: np.random.Generator, say: Say
+) -> list[FusionFit]:
+    """For the users of each fold the weights that the picks of all others give.
+
+    Args:
+        training: histories that may be learnt from; what is fitted on are their first `_SAMPLE` "cold target" cases.
+
+    Raises:
+        DataError: there are no cases in two folds.
+    """
+    asked = list(islice((case for person in training for case in cases(person, data.domains)), _SAMPLE))
+    if len({fold(case.user, FOLDS) for case in asked}) < 2:
+        raise DataError("too few people to fit the retriever's weights on", hint="--system bm25 learns from nobody")
+    picks = picks_of(data, asked, others, rng, say)
+    return [fit_fusion(picks.of_others({own}), "xdrec-eval run", "", "") for own in range(FOLDS)]
 
 
 def fit_fusion(picks: Picks, made_by: str, hash_of_data: str, encoder: str) -> FusionFit:

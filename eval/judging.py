@@ -40,10 +40,16 @@ def patient(settings: Settings) -> Settings:
 
 
 async def for_all(
-    things: Sequence[T], work: Callable[[T], Awaitable[R]], what: str, say: Say, at_once: int = AT_ONCE
+    things: Sequence[T],
+    work: Callable[[T], Awaitable[R]],
+    what: str,
+    say: Say,
+    at_once: int = AT_ONCE,
+    *,
+    unit: str = "users",
 ) -> list[R]:
     """Do the work for all, `at_once` at a time, and say how far it is; what came of it, in order."""
-    turn, progress = asyncio.Semaphore(at_once), Progress(what, len(things), say)
+    turn, progress = asyncio.Semaphore(at_once), Progress(what, len(things), say, unit=unit)
 
     async def one(thing: T) -> R:
         async with turn:
@@ -102,8 +108,10 @@ async def _judge(context: RerankContext, judge: str, task: Task, say: Say) -> Ju
 class Progress:
     """Says now and then how far it is and how long it will take."""
 
-    def __init__(self, what: str, total: int, say: Say, clock: Callable[[], float] = perf_counter) -> None:
-        self._what, self._total, self._say, self._clock = what, total, say, clock
+    def __init__(
+        self, what: str, total: int, say: Say, clock: Callable[[], float] = perf_counter, *, unit: str = "users"
+    ) -> None:
+        self._what, self._total, self._say, self._clock, self._unit = what, total, say, clock, unit
         self._began = self._said = clock()
         self._done = 0
 
@@ -115,4 +123,4 @@ class Progress:
             return
         self._said = now
         left = (now - self._began) / self._done * (self._total - self._done)
-        self._say(f"{self._what}: {self._done:,} of {self._total:,} users, {left:,.0f} s left")
+        self._say(f"{self._what}: {self._done:,} of {self._total:,} {self._unit}, {left:,.0f} s left")

@@ -1,4 +1,4 @@
-"""A language model of set latency, in a process of its own. Reads requests, produces label log-probabilities.
+"""A language model of set latency, in a process of its own. Reads requests, produces log-probabilities and a reason.
 
 It answers as an endpoint with OpenAI's own options does; what only vLLM knows is refused. So many requests at a time
 are worked for, each for so long; the others wait their turn, as at a real server. Nothing else costs time.
@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
 MODEL: Final = "simulated"
 _START_S: Final = 60.0
-_KNOWN: Final = {"model", "messages", "max_tokens", "temperature", "logprobs", "top_logprobs", "seed"}
+_KNOWN: Final = {
+    "model",
+    "messages",
+    "max_tokens",
+    "temperature",
+    "logprobs",
+    "top_logprobs",
+    "seed",
+    "response_format",
+}
+_REASON: Final = '{"facts": ["F1"], "text": "It is like something that you liked."}'
 
 
 @contextmanager
@@ -68,7 +78,7 @@ def _serve(told: Connection, latency_s: float, at_once: int) -> None:
         async with turn:
             await asyncio.sleep(latency_s)
         prompt = sum(len(message["content"]) for message in body["messages"]) // 4
-        return JSONResponse(_reply(body.get("top_logprobs", 0), prompt))
+        return JSONResponse(_reply(body.get("top_logprobs", 0), prompt, "response_format" in body))
 
     async def models(_request: Request) -> Response:
         return JSONResponse({"data": [{"id": MODEL}]})
@@ -83,11 +93,11 @@ def _serve(told: Connection, latency_s: float, at_once: int) -> None:
     uvicorn.Server(config).run([listener])
 
 
-def _reply(top: int, prompt: int) -> dict[str, object]:
+def _reply(top: int, prompt: int, reason: bool) -> dict[str, object]:
     likely = [{"token": label, "logprob": -0.1 * n - 2.0} for n, label in enumerate(string.ascii_uppercase[:top])]
     choice = {
         "index": 0,
-        "message": {"role": "assistant", "content": "A"},
+        "message": {"role": "assistant", "content": _REASON if reason else "A"},
         "finish_reason": "stop",
         "logprobs": {"content": [{"token": "A", "logprob": -2.0, "top_logprobs": likely}]},
     }

@@ -60,6 +60,11 @@ class Likes:
         return sparse.csr_array(self.liked @ sparse.diags_array(1 / np.maximum(lengths, 1)), dtype=np.float32)
 
     @cached_property
+    def unit_by_item(self) -> sparse.csc_array:
+        """`unit`, stored by item: a few columns of it cost nothing."""
+        return self.unit.tocsc()
+
+    @cached_property
     def by_person(self) -> sparse.csr_array:
         """`liked` with each person's row divided by the root of its length: many likes each say less."""
         lengths = np.sqrt(self.liked.sum(axis=1))

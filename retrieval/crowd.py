@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from retrieval.behaviour import Behaviour, Likes
 from retrieval.encoder import Vectors
@@ -39,6 +40,7 @@ class Crowd:
         """What the crowd's word is worth, in [0, 1)."""
         self._sample = np.sort(np.random.default_rng(0).permutation(everybody)[:_COMPARED])
         self._likes: dict[str, tuple[Snapshot, Likes]] = {}
+        self._compared_likes: dict[str, tuple[Snapshot, sparse.csr_array]] = {}
         self._tastes: dict[tuple[str, ...], tuple[tuple[Snapshot, ...], Vectors, NDArray[np.bool_]]] = {}
 
     def popularity(self, target: Snapshot) -> Scores:
@@ -49,10 +51,11 @@ class Crowd:
         """Logarithm of 1 + 100 times the sum of cosines with the liked rows; shape (items,), at least 0."""
         people = np.zeros(len(self.behaviour.people), dtype=np.float32)
         for source, rows in liked.items():
-            unit = self.likes(source).unit
-            people += unit @ np.bincount(rows, minlength=unit.shape[1]).astype(np.float32)
-        total = self.likes(target).unit.T @ people
-        return np.asarray(self.reliability * np.log1p(100 * total), dtype=np.float32)
+            known, times = np.unique(rows, return_counts=True)
+            people += self.likes(source).unit_by_item[:, known] @ times.astype(np.float32)
+        some = np.flatnonzero(people)  # of all people few share a like
+        total = self.likes(target).unit[some].T @ people[some]
+        return self._logarithm(100 * total)
 
     def neighbours(self, liked: Mapping[Snapshot, Positions], target: Snapshot, user: str | None) -> Scores:
         """Logarithm of the share of similar people's likes, in multiples of `_FAINT`; shape (items,), at least 0."""
@@ -70,10 +73,8 @@ class Crowd:
             near[self._sample == own] = -np.inf
         weights = np.exp((near - near.max()) / _SHARPNESS) if np.isfinite(near.max()) else np.zeros_like(near)
         weights /= max(float(weights.sum()), 1e-12)
-        everybody = np.zeros(len(self.behaviour.people), dtype=np.float32)
-        everybody[self._sample] = weights
-        share = self.likes(target).by_person.T @ everybody
-        return np.asarray(self.reliability * np.log1p(share / _FAINT), dtype=np.float32)
+        share = self._likes_compared(target).T @ weights.astype(np.float32)
+        return self._logarithm(share / _FAINT)
 
     def above(self, target: Snapshot, rows: Positions) -> float:
         """Share of the catalogue that fewer people touched than the median of these rows, in [0, 1); 0 without rows."""
@@ -87,6 +88,21 @@ class Crowd:
         if known is None or known[0] is not snapshot:
             known = self._likes[domain] = (snapshot, self.behaviour.likes(domain, snapshot.positions))
         return known[1]
+
+    def _likes_compared(self, target: Snapshot) -> sparse.csr_array:
+        """`Likes.by_person` of the people compared alone."""
+        domain = target.manifest.domain
+        known = self._compared_likes.get(domain)
+        if known is None or known[0] is not target:
+            known = self._compared_likes[domain] = (target, self.likes(target).by_person[self._sample])
+        return known[1]
+
+    def _logarithm(self, said: Scores) -> Scores:
+        """log(1 + what is said), as far as the crowd can be relied upon; of most items nothing is said."""
+        out = np.zeros(len(said), dtype=np.float32)
+        some = np.flatnonzero(said)
+        out[some] = self.reliability * np.log1p(said[some])
+        return out
 
     def _compared(self, sources: Sequence[Snapshot]) -> tuple[Vectors, NDArray[np.bool_]]:
         """Unit tastes of the people compared, in these domains, and who has one there."""

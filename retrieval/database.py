@@ -14,9 +14,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from retrieval.errors import StoreError
+from retrieval.sqlite_file import guard
 
 BUSY_TIMEOUT_MS = 30_000
-"""How long SQLite waits for another writer before it gives up."""
+"""How long SQLite waits for another writer before it gives up, unless the URL says so (`?timeout=SECONDS`)."""
+_CONNECT_S = 5
+"""How long Postgres may take to accept a connection, unless the URL says so (`?connect_timeout=SECONDS`)."""
 _T = TypeVar("_T")
 _CHUNK = 200  # keys in one statement: with four columns each, below the 999 variables of older SQLite
 _SCHEMA_VERSION = 1
@@ -71,14 +74,14 @@ meta = sa.Table(
 )
 
 
-def _configure_sqlite(engine: sa.Engine) -> None:
+def _configure_sqlite(engine: sa.Engine, busy_timeout_ms: int) -> None:
     @sa.event.listens_for(engine, "connect")
     def _connected(connection: sqlite3.Connection, _record: object) -> None:
         # The driver opens transactions only before the first write, so that a read and the write that
         # depends on it could be torn apart; SQLAlchemy's "begin" event below opens them instead.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA foreign_keys = ON")
@@ -88,6 +91,21 @@ def _configure_sqlite(engine: sa.Engine) -> None:
     def _begun(connection: sa.Connection) -> None:
         writing = connection.get_execution_options().get("writing", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url)
+    waits = url.query.get("timeout")
+    _configure_sqlite(engine, round(1000 * float(waits)) if isinstance(waits, str) else BUSY_TIMEOUT_MS)
+    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+        guard(engine, Path(url.database))
+    return engine
+
+
+def _postgres(url: sa.URL) -> sa.Engine:
+    """Each connection is tried before it is used: the server may have been started anew since."""
+    waits = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_S}
+    return sa.create_engine(url, pool_pre_ping=True, connect_args=waits)
 
 
 class Database:
@@ -101,10 +119,8 @@ class Database:
             if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
                 msg = f"{self._shown_url}: the store can be SQLite or Postgres"
                 raise StoreError(msg, hint="set [store] url to sqlite:///FILE or postgresql+psycopg://…")
-            self._engine = sa.create_engine(parsed)
+            self._engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgres(parsed)
         self._sqlite_file = parsed.database if parsed.get_backend_name() == "sqlite" else None
-        if parsed.get_backend_name() == "sqlite":
-            _configure_sqlite(self._engine)
 
     def create(self, more: sa.MetaData | None = None) -> None:
         """Make the folder of a SQLite file and the tables that are not there yet: the store's, and `more`.
@@ -223,6 +239,10 @@ def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
 
 
 def _hint(reason: str) -> str:
+    if "was replaced" in reason:
+        return (
+            "stop what uses the store, delete the old -wal and -shm beside it, start again; files are put in place so"
+        )
     if "locked" in reason:
         return "another process is writing; run the command again when it has ended"
     if "no such table" in reason or "does not exist" in reason:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 """A matrix of row vectors, float32."""
+
+DERIVED: Final = "onnx-int8"
+"""Folder in a model's folder for what was made from it (`retrieval.int8_export`): no part of its identity."""
 
 
 class Encoder(Protocol):
@@ -58,7 +62,8 @@ class SentenceEncoder:
             ModelMissing: the folder holds no weights.
         """
         digest = hashlib.sha256()
-        files = sorted(p for p in self.folder.rglob("*") if p.suffix in {".safetensors", ".json"} and p.is_file())
+        inside = [p for p in self.folder.rglob("*") if DERIVED not in p.relative_to(self.folder).parts]
+        files = sorted(p for p in inside if p.suffix in {".safetensors", ".json"} and p.is_file())
         if not any(p.suffix == ".safetensors" for p in files):
             raise ModelMissing(f"{self.folder} holds no model", hint=f"xdrec models pull {self.name}")
         for path in files:
@@ -75,6 +80,8 @@ class SentenceEncoder:
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
+        # It would tell of every model with a default prompt that it has one.
+        logging.getLogger("sentence_transformers.base.model").setLevel(logging.ERROR)
         options: dict[str, Any] = {
             "device": self.device,
             "trust_remote_code": False,

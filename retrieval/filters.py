@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.snapshot import Snapshot, attribute_key
+from retrieval.facts import attribute_key
+from retrieval.snapshot import Snapshot
 from retrieval.types import Filter
 
 if TYPE_CHECKING:

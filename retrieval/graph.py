@@ -15,7 +15,8 @@ stepping stone at all: that bounds the work.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from threading import Lock
 from typing import Final
 
@@ -60,7 +61,9 @@ class RelationGraph:
 
     def paths(self, starts: Sequence[Key], end: Key, limit: int = 3) -> tuple[Path, ...]:
         """The `limit` best paths from any of the items `starts` to the item `end`, best first."""
-        graph = self._graph()
+        return self._paths(self._graph(), starts, end, limit)
+
+    def _paths(self, graph: Arrays | None, starts: Sequence[Key], end: Key, limit: int = 3) -> tuple[Path, ...]:
         if graph is None:
             return ()
         numbers = self.store.numbers([*starts, end])
@@ -73,6 +76,15 @@ class RelationGraph:
     def between(self, starts: Sequence[Item], end: Item) -> tuple[Path, ...]:
         """As `paths`, for items."""
         return self.paths([(item.domain, item.id) for item in starts], (end.domain, end.id))
+
+    def between_now(self) -> Callable[[Sequence[Item], Item], tuple[Path, ...]]:
+        """`between`, for one answer: whether the relations have changed is asked once, at the first use."""
+        look = cache(self._graph)
+
+        def between(starts: Sequence[Item], end: Item) -> tuple[Path, ...]:
+            return self._paths(look(), [(item.domain, item.id) for item in starts], (end.domain, end.id))
+
+        return between
 
     def candidates(self, starts: Sequence[Key], target: str, k: int) -> list[tuple[Key, float, Path]]:
         """The `k` items of the domain `target` that the items `starts` lead to, best first: item, score, best path.

@@ -59,14 +59,16 @@ class Profile:
         return sum(map(len, self.rows.values()))
 
 
-def soft_maximum(candidates: Vectors, profile: Profile, temperature: float) -> Scores:
-    """The module's formula for each row of `candidates`; shape (rows,), values in [-1, 1]."""
-    out = np.empty(len(candidates), dtype=np.float32)
+def soft_maximum(candidates: Vectors, profile: Profile, temperature: float, rows: Positions | None = None) -> Scores:
+    """The module's formula for each row of `candidates`, or for these rows; shape (rows,), values in [-1, 1]."""
+    candidates = np.asarray(candidates)  # each slice of a mapped array would be one, too, which takes longer to make
+    out = np.empty(len(candidates) if rows is None else len(rows), dtype=np.float32)
     right = np.ascontiguousarray(profile.vectors.T / np.float32(temperature))
-    for start in range(0, len(candidates), _BLOCK):
-        block = candidates[start : start + _BLOCK] @ right
+    for start in range(0, len(out), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        block = candidates[part if rows is None else rows[part]] @ right
         np.exp(block, out=block)
-        out[start : start + _BLOCK] = block @ profile.weights
+        out[part] = block @ profile.weights
     np.log(out, out=out)
     out *= np.float32(temperature)
     return out
@@ -95,7 +97,7 @@ def _profile(
     entries: Sequence[HistoryEntry], said: str | None, target: Snapshot, index: Index, settings: RetrieverSettings
 ) -> Profile:
     names: list[tuple[str, str]] = []
-    blocks: list[Vectors] = []
+    vectors: list[Vectors] = []
     weights: list[float] = []
     texts: list[str] = []
     liked: list[bool] = []
@@ -111,7 +113,7 @@ def _profile(
     for entry, snapshot in found:
         row = snapshot.positions[entry.item.id]
         names.append((entry.item.domain, entry.item.id))
-        blocks.append(snapshot.vectors[row : row + 1])
+        vectors.append(np.asarray(snapshot.vectors)[row])
         clear = entry.liked or entry.disliked
         weight = abs(entry.preference) if clear else settings.middling_weight
         weights.append(weight * _recency(entry.timestamp, newest, settings.half_life_days))
@@ -121,7 +123,7 @@ def _profile(
             rows.setdefault(snapshot, []).append(row)
     if said:
         names.append(_SAID)
-        blocks.append(centred(index.encoder.encode([said]), target.mean))
+        vectors.append(centred(index.encoder.encode([said]), target.mean)[0])
         # Beside a history of any length the words said now count as much as all of it.
         weights.append(settings.text_weight * (sum(weights) or 1.0))
         texts.append(said)
@@ -129,7 +131,7 @@ def _profile(
     w = np.asarray(weights, dtype=np.float32)
     return Profile(
         entries=tuple(names),
-        vectors=np.concatenate(blocks) if blocks else np.empty((0, 0), dtype=np.float32),
+        vectors=np.array(vectors, dtype=np.float32) if vectors else np.empty((0, 0), dtype=np.float32),
         weights=w / max(float(w.sum()), 1e-12),
         liked=np.asarray(liked, dtype=np.bool_),
         rows={snapshot: np.asarray(some, dtype=np.int64) for snapshot, some in rows.items()},

@@ -30,6 +30,8 @@ from retrieval.types import Candidate, Match, Query, Ranking
 
 _POOL: Final = 5
 """How many times k rows are looked at, so that editions, series and diversity have what to choose from."""
+_SHORT: Final = 4
+"""A history of fewer items has each of them propose as much more."""
 _MATCHES: Final = 5
 _TEXT: Final = "text"
 _RELATED: Final = 100
@@ -184,12 +186,12 @@ class Retriever:
     def _text(self, asked: _Asked, rows: Positions) -> Scores:
         """What the text says for these rows, minus infinity elsewhere; shape (items,)."""
         vectors = asked.target.vectors
-        # A copy of most rows costs more than scoring a few in vain.
+        # Gathering most rows costs more than scoring a few in vain.
         everything = 2 * len(rows) > len(vectors)
-        some = vectors if everything else vectors[rows]
-        said = soft_maximum(some, asked.liked, self.settings.temperature)
+        some = None if everything else rows
+        said = soft_maximum(vectors, asked.liked, self.settings.temperature, some)
         if asked.disliked and self.settings.dislike_weight:
-            away = soft_maximum(some, asked.disliked, self.settings.temperature)
+            away = soft_maximum(vectors, asked.disliked, self.settings.temperature, some)
             said -= np.float32(self.settings.dislike_weight) * np.maximum(away, 0)
         said *= np.float32(asked.weights.get(_TEXT, 0))  # fitted weights may leave it out
         if everything:
@@ -199,20 +201,18 @@ class Retriever:
         return out
 
     def _rows(self, asked: _Asked, others: Voices) -> Positions:
-        """Eligible rows: all, or in a large catalogue enough that contain about the best ones."""
-        rows = np.flatnonzero(asked.mask)
-        enough = asked.query.k * _POOL
-        if len(rows) <= max(self.index.settings.exact_limit, enough):
+        """Eligible rows: all, or of a large catalogue those near the history and the best by the other sources."""
+        rows, codes, enough = np.flatnonzero(asked.mask), asked.target.codes, asked.query.k * _POOL
+        if codes is None or len(rows) <= max(self.index.settings.exact_limit, enough):
             return rows
-        # Chroma does not know the mask: it is asked for so much more that enough is left.
-        wanted = 2 * enough * len(asked.mask) // len(rows)
-        near = self.index.vectors.nearest(asked.target.manifest.domain, asked.liked.vectors, wanted)
-        found = asked.target.rows(near)
-        if others:
-            found = np.concatenate([found, _top(rows, _total(others)[rows], enough)[0]])
-        found = np.unique(found)
-        found = found[asked.mask[found]]
-        return found if len(found) >= enough else rows
+        # Codes do not know the mask: they are asked for so much more that enough is left, of a short history, too.
+        wanted = enough * max(1, _SHORT // len(asked.liked.vectors))
+        near = codes.near(asked.liked.vectors, wanted * len(asked.mask) // len(rows))
+        near = np.concatenate([near, np.arange(codes.rows, len(asked.mask))])
+        near = near[asked.mask[near]]
+        if len(near) < enough:
+            return rows
+        return np.union1d(near, _top(rows, _total(others)[rows], enough)[0]) if others else near
 
     def _choose(self, target: Snapshot, rows: Positions, scores: Scores, mask: Mask, k: int) -> list[_Chosen]:
         """One edition a work, one volume a series (its first unread one), then diversity; at most k."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -16,19 +18,25 @@ class EncoderSettings(Section):
 
     model: str = "all-MiniLM-L6-v2"
     batch_size: int = Field(default=64, ge=1)
+    backend: Literal["torch", "onnx-int8"] = "torch"
+    """What computes: "onnx-int8" is ONNX Runtime with weights and activations of 8 bits, on the CPU (docs/encoder.md);
+    changing it needs `xdrec index --rebuild`."""
     facets: bool = False
     """Whether what `xdrec enrich` generated is part of an item's text; changing it needs `xdrec index --rebuild`."""
 
 
 class IndexSettings(Section):
-    """Where vectors live and when the exact product gives way to the approximate index."""
+    """Where vectors live and how many of them a search looks at."""
 
     chroma_url: str | None = None
     """None: embedded in the home folder; else http(s)://host:port of a Chroma server."""
-    exact_limit: int = Field(default=200_000, ge=1)
-    """Up to this many eligible items are scored exactly; above it Chroma's HNSW proposes what is scored."""
+    exact_limit: int = Field(default=50_000, ge=1)
+    """Up to so many eligible items all are scored exactly; of more, codes of the vectors propose which ones. A change
+    needs `xdrec index`."""
     template: str = "item"
     """Template of the text that stands for an item: a shipped one's name or a file."""
+    at_once: int = Field(default=256, ge=0)
+    """So many new items at most join their domain's index as they are ingested; 0: `xdrec index` alone does it."""
 
 
 class RetrieverSettings(Section):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,8 +19,11 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.codes import Codes, open_codes, write_codes
 from retrieval.encoder import Vectors
 from retrieval.errors import IndexMissing
+from retrieval.facts import open_facts, write_facts
+from retrieval.mapped import new_array
 from retrieval.types import Frozen, Item
 from retrieval.words import Words, open_words, write_words
 
@@ -33,8 +37,18 @@ Scores = NDArray[np.float32]
 """A number for each row of a snapshot, shape (items,)."""
 
 POINTER: Final = "CURRENT"
+MANIFEST: Final = "manifest.json"
+VECTORS: Final = "vectors.npy"
+MEAN: Final = "mean.npy"
+FACTS: Final = "facts.arrow"
+WORDS: Final = "words"
+CODES: Final = "codes.faiss"
+ADDED: Final = "added"
+"""What a snapshot's folder holds; in `ADDED` lie facts and words of what was added after the last run."""
 FORMAT: Final = 2
 """1 had no words."""
+_BLOCK: Final = 16_384
+"""Vectors in memory at a time."""
 
 
 class Manifest(Frozen):
@@ -50,6 +64,10 @@ class Manifest(Frozen):
     """The store's generation of the domain at the time."""
     format: int = 1
     """Of the folder: `FORMAT` when this version wrote it."""
+    added: int = 0
+    """How many of the items, the last ones, came after the last run of the index (`retrieval.additions`)."""
+    coded: bool = False
+    """Whether there are codes: too many items for all of them to be scored."""
 
 
 def centred(vectors: Vectors, mean: Vectors) -> Vectors:
@@ -70,8 +88,9 @@ class Snapshot:
     Attributes:
         vectors: centred unit vectors, shape (items, dims), memory-mapped.
         mean: mean of the raw vectors, shape (dims,).
-        facts: one row an item, the columns of `_facts`.
+        facts: one row an item, the columns of `retrieval.facts`.
         folder: where it lies.
+        codes: short ones of the vectors, but of those added; None in a catalogue that is scored whole.
     """
 
     manifest: Manifest
@@ -79,6 +98,7 @@ class Snapshot:
     mean: Vectors
     facts: pa.Table
     folder: Path
+    codes: Codes | None = None
 
     @cached_property
     def words(self) -> Words:
@@ -87,8 +107,12 @@ class Snapshot:
         Raises:
             IndexMissing: it cannot be read.
         """
+        made = self.manifest
         try:
-            return open_words(self.folder / "words", self.manifest.items)
+            words = open_words(self.folder / WORDS, made.items - made.added)
+            if not made.added:
+                return words
+            return replace(words, added=open_words(self.folder / ADDED / WORDS, made.added))
         except (OSError, ValueError, KeyError) as exc:
             # A run writes an older format anew by itself, but takes one of its own for whole.
             rebuild = " --rebuild" if self.manifest.format == FORMAT else ""
@@ -130,32 +154,50 @@ class Snapshot:
 def write_snapshot(
     folder: Path, manifest: Manifest, items: Iterator[Item], vectors: Vectors, text: Callable[[Item], str]
 ) -> None:
-    """Write a snapshot and make it the current one.
+    """Write a snapshot, a block of rows at a time, and make it the current one.
 
     Args:
         folder: the domain's index folder.
         items: in the order of `vectors`, which are raw unit vectors of shape (items, dims).
         text: what an item's words are found by.
     """
-    import pyarrow as pa
+    with new_snapshot(folder) as target:
+        mean = _mean(vectors)
+        rows = new_array(target / VECTORS, np.dtype(np.float32), vectors.shape)
+        for part in _parts(vectors):
+            rows[part] = centred(vectors[part], mean)
+        rows.flush()
+        np.save(target / MEAN, mean)
+        if manifest.coded:
+            write_codes(target / CODES, rows)
+        write_words(target / WORDS, write_facts(target / FACTS, items, text))
+        (target / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
 
+
+def _mean(vectors: Vectors) -> Vectors:
+    total = np.zeros(vectors.shape[1], dtype=np.float64)
+    for part in _parts(vectors):
+        total += vectors[part].sum(axis=0, dtype=np.float64)
+    return np.asarray(total / max(len(vectors), 1), dtype=np.float32)
+
+
+def _parts(vectors: Vectors) -> Iterator[slice]:
+    return (slice(start, start + _BLOCK) for start in range(0, len(vectors), _BLOCK))
+
+
+@contextmanager
+def new_snapshot(folder: Path, before: str = "") -> Iterator[Path]:
+    """A folder to write a snapshot into, which becomes the domain's current one at the end.
+
+    Args:
+        before: name of a snapshot that stays until the next one comes: who has just opened it opens parts of it yet.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"snapshot-{uuid4().hex[:12]}"
     target = folder / name
     target.mkdir()
     try:
-        mean = vectors.mean(axis=0) if len(vectors) else np.zeros(manifest.dims, dtype=np.float32)
-        np.save(target / "vectors.npy", centred(vectors, mean))
-        np.save(target / "mean.npy", mean)
-        texts: list[str] = []
-        table = _facts(_noting(items, text, texts))
-        write_words(target / "words", texts)
-        with (
-            pa.OSFile(str(target / "facts.arrow"), "wb") as sink,
-            pa.ipc.new_file(sink, table.schema) as writer,
-        ):
-            writer.write_table(table)
-        (target / "manifest.json").write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+        yield target
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
@@ -163,7 +205,7 @@ def write_snapshot(
     pointer.write_text(name, encoding="utf-8")
     os.replace(pointer, folder / POINTER)
     for old in folder.glob("snapshot-*"):
-        if old.name != name:
+        if old.name not in {name, before}:
             shutil.rmtree(old, ignore_errors=True)  # whoever has it mapped keeps it until they close it
 
 
@@ -186,16 +228,31 @@ def open_snapshot(folder: Path, domain: str) -> Snapshot:
 
 
 def _read(current: Path) -> Snapshot:
-    import pyarrow as pa
+    manifest = Manifest.model_validate_json((current / MANIFEST).read_bytes())
+    vectors = np.load(current / VECTORS, mmap_mode="r")
+    mean = np.load(current / MEAN)
+    facts = open_facts(current / FACTS)
+    if manifest.added:
+        import pyarrow as pa
 
-    manifest = Manifest.model_validate_json((current / "manifest.json").read_bytes())
-    vectors = np.load(current / "vectors.npy", mmap_mode="r")
-    mean = np.load(current / "mean.npy")
-    facts = pa.ipc.open_file(pa.memory_map(str(current / "facts.arrow"))).read_all()
+        vectors = with_added(vectors, current / VECTORS, manifest.items)
+        facts = pa.concat_tables([facts, open_facts(current / ADDED / FACTS)])
     if vectors.shape != (manifest.items, manifest.dims) or len(facts) != manifest.items:
         msg = f"{manifest.items} items, {len(facts)} facts and vectors of shape {vectors.shape}"
         raise ValueError(msg)
-    return Snapshot(manifest, vectors, mean, facts, current)
+    codes = open_codes(current / CODES, manifest.items - manifest.added) if manifest.coded else None
+    return Snapshot(manifest, vectors, mean, facts, current, codes)
+
+
+def with_added(vectors: np.memmap, path: Path, rows: int) -> Vectors:
+    """The same file with the rows that were added to its end, `rows` together.
+
+    Raises:
+        ValueError: it does not hold so many.
+    """
+    # The file's head goes on saying how many rows it was made with: readers of older snapshots see those alone.
+    shape = (rows, vectors.shape[1])
+    return np.memmap(path, vectors.dtype, "r", offset=vectors.offset, shape=shape)
 
 
 def current_name(folder: Path) -> str | None:
@@ -204,59 +261,3 @@ def current_name(folder: Path) -> str | None:
         return (folder / POINTER).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-
-
-def _noting(items: Iterator[Item], text: Callable[[Item], str], texts: list[str]) -> Iterator[Item]:
-    for item in items:
-        texts.append(text(item))
-        yield item
-
-
-def _facts(items: Iterator[Item]) -> pa.Table:
-    """What filters and rules ask of an item, texts folded to lower case."""
-    import pyarrow as pa
-
-    texts = pa.list_(pa.string())
-    schema = pa.schema(
-        {
-            "id": pa.string(),
-            "work": pa.string(),
-            "series": pa.string(),
-            "volume": pa.float64(),
-            "year": pa.int64(),
-            "language": pa.string(),
-            "categories": texts,
-            "creators": texts,
-            "attributes": texts,
-            "available": pa.bool_(),
-        }
-    )
-    rows = [
-        {
-            "id": item.id,
-            "work": item.edition_of or item.id,
-            "series": item.series,
-            "volume": item.volume,
-            "year": item.year,
-            "language": item.language.casefold() if item.language else None,
-            "categories": [c.casefold() for c in item.categories],
-            "creators": [c.casefold() for c in item.creators],
-            "attributes": [attribute_key(k, v) for k, v in _tags(item)],
-            "available": item.available,
-        }
-        for item in items
-    ]
-    return pa.Table.from_pylist(rows, schema=schema)
-
-
-def _tags(item: Item) -> Iterator[tuple[str, object]]:
-    for name, value in item.attributes.items():
-        if isinstance(value, tuple):
-            yield from ((name, v) for v in value)
-        else:
-            yield name, value
-
-
-def attribute_key(name: str, value: object) -> str:
-    """How an attribute's value is written in the facts and compared by filters."""
-    return f"{name}={value}".casefold()

@@ -22,6 +22,11 @@ from retrieval.upsert import UpsertReport
 __all__ = ["DomainSummary", "Store", "UpsertReport"]
 
 _PAGE = 1000
+_IDS = 100
+_BY_IDS = sa.select(db.items.c.id, db.items.c.payload).where(
+    db.items.c.domain == sa.bindparam("domain"), db.items.c.id.in_([sa.bindparam(f"id{n}") for n in range(_IDS)])
+)
+"""One statement, whose text is made once: of hundreds of values that takes longer than to look them up."""
 
 
 class DomainSummary(Frozen):
@@ -54,11 +59,14 @@ class Store(db.Tables):
     def items(self, domain: str, ids: Iterable[str]) -> dict[str, Item]:
         """The items with these ids, in their order; unknown ids are left out."""
         wanted = list(dict.fromkeys(ids))
-        table, found = db.items.c, {}
+        found = {}
         with self.database.reading() as connection:
-            for chunk in db.chunks(wanted):
-                query = sa.select(table.id, table.payload).where(table.domain == domain, table.id.in_(chunk))
-                found.update({id_: Item.model_validate_json(payload) for id_, payload in connection.execute(query)})
+            for start in range(0, len(wanted), _IDS):
+                chunk = wanted[start : start + _IDS]
+                chunk += chunk[-1:] * (_IDS - len(chunk))
+                values = {"domain": domain, **{f"id{n}": id_ for n, id_ in enumerate(chunk)}}
+                rows = connection.execute(_BY_IDS, values)
+                found.update({id_: Item.model_validate_json(payload) for id_, payload in rows})
         return {id_: found[id_] for id_ in wanted if id_ in found}
 
     def iter_items(self, domain: str, batch: int = _PAGE) -> Iterator[Item]:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
 _PAGE: Final = 5_000
+_CONNECT_S: Final = 5.0
+_ANSWER_S: Final = 30.0
+"""How long a Chroma server may take over one call."""
 
 
 @contextmanager
@@ -54,6 +57,7 @@ class VectorStore:
 
     def _connect(self, folder: Path, url: str | None) -> ClientAPI:
         import chromadb
+        import httpx
 
         settings = chromadb.Settings(anonymized_telemetry=False)
         with _translated(self.where):
@@ -65,7 +69,10 @@ class VectorStore:
                 raise UsageError(f"index.chroma_url {url!r} is not http(s)://host:port", hint="set [index] chroma_url")
             ssl = parts.scheme == "https"
             port = parts.port or (443 if ssl else 8000)
-            return chromadb.HttpClient(host=parts.hostname, port=port, ssl=ssl, settings=settings)
+            httpx.get(f"{url.rstrip('/')}/api/v2/heartbeat", timeout=_CONNECT_S).raise_for_status()
+            client = chromadb.HttpClient(host=parts.hostname, port=port, ssl=ssl, settings=settings)
+            client._server._session.timeout = httpx.Timeout(_ANSWER_S, connect=_CONNECT_S)  # its own: for ever
+            return client
 
     def close(self) -> None:
         """Close the connection."""
@@ -121,19 +128,14 @@ class VectorStore:
 
     def all(self, domain: str) -> tuple[list[str], Vectors]:
         """Every id and vector of the domain, in one order."""
-        ids: list[str] = []
-        blocks: list[Vectors] = []
+        pages = list(self.pages(domain))
+        return [item_id for ids, _ in pages for item_id in ids], np.concatenate([vectors for _, vectors in pages])
+
+    def pages(self, domain: str) -> Iterator[tuple[list[str], Vectors]]:
+        """As `all`, some thousand at a time."""
         with _translated(self.where):
             for page in self._pages(domain, ["embeddings"]):
-                ids.extend(page["ids"])
-                blocks.append(np.asarray(page["embeddings"], dtype=np.float32))
-        return ids, np.concatenate(blocks)
-
-    def nearest(self, domain: str, queries: Vectors, k: int) -> set[str]:
-        """Ids of about the `k` largest inner products with each query (HNSW: a few may be missed)."""
-        with _translated(self.where):
-            found = self._collection(domain).query(query_embeddings=queries, n_results=k, include=[])
-        return {item_id for ids in found["ids"] for item_id in ids}
+                yield page["ids"], np.asarray(page["embeddings"], dtype=np.float32)
 
     def _collection(self, domain: str) -> Collection:
         return self._client.get_collection(_name(domain), embedding_function=None)

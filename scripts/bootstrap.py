@@ -72,7 +72,7 @@ def setup(venv: Path, *, want_vllm: bool) -> None:
     if on_cpu:
         say(f"installing {TORCH} for the CPU")
         pip_install(python, [TORCH, *index])
-    extras = ",".join(e for e in (extra, "postgres", "service", "tracing", "adapt", "batch", "eval") if e)
+    extras = ",".join(e for e in (extra, "postgres", "service", "tracing", "batch", "int8", "eval") if e)
     say(f"installing xdrec[{extras}] and the development tools: this takes some minutes")
     pip_install(python, ["--editable", f"{ROOT}[{extras}]", *development_requirements(), *index])
     if on_cpu:

@@ -1,6 +1,7 @@
-"""Pictures of the page for the docs. Reads the demo pack, produces docs/images/page-{light,dark,phone}.png.
+"""Pictures of the page for the docs. Reads the demo pack, produces docs/images/page-*.png.
 
-A service of its own runs for it, in a temporary folder and without a language model.
+A service of its own runs for it, in a temporary folder and without a language model. Needs a Chromium and a font with
+Chinese: apt-get install chromium-headless-shell fonts-noto-cjk
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ IMAGES = ROOT / "docs" / "images"
 XDREC = str(Path(sys.executable).with_name("xdrec"))
 BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
 MOST_BYTES = 300_000
+PATIENCE_MS = 300_000
 SHOTS: dict[str, dict[str, Any]] = {
     "page-light": {"viewport": {"width": 1180, "height": 860}, "color_scheme": "light"},
     "page-dark": {"viewport": {"width": 1180, "height": 860}, "color_scheme": "dark"},
     "page-phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+    "page-chinese": {"viewport": {"width": 1180, "height": 860}, "color_scheme": "light", "locale": "zh-CN"},
+    "page-talk": {"viewport": {"width": 1180, "height": 860}, "color_scheme": "light"},
 }
+SAID = ("I loved Blade Runner and Alien. What should I read?", "Nothing after 1985, please.")
 
 
 @contextmanager
@@ -69,15 +74,27 @@ def ask(page: Page) -> None:
     page.locator("body").click(position={"x": 2, "y": 2})
 
 
+def talk(page: Page) -> None:
+    """Two turns of a conversation."""
+    page.locator("input[value=write]").check()
+    for number, text in enumerate(SAID, 1):
+        page.locator("#said").fill(text)
+        page.keyboard.press("Enter")
+        page.locator("#thread .theirs").nth(number - 1).wait_for()
+        page.locator("#results[aria-busy=false]").wait_for()
+    page.locator(".card").first.wait_for()
+
+
 def shoot(browser: Browser, url: str) -> None:
     """Take all pictures."""
     IMAGES.mkdir(exist_ok=True)
     for name, options in SHOTS.items():
-        with browser.new_context(locale="en-GB", reduced_motion="reduce", **options) as context:
+        with browser.new_context(**{"locale": "en-GB", "reduced_motion": "reduce", **options}) as context:
             page = context.new_page()
+            page.set_default_timeout(PATIENCE_MS)
             page.goto(url)
             page.locator("#source option").first.wait_for(state="attached")
-            ask(page)
+            (talk if name == "page-talk" else ask)(page)
             page.evaluate("document.activeElement.blur(), scrollTo(0, 0)")
             if name == "page-phone":
                 page.locator("#results").evaluate("place => place.scrollIntoView()")
@@ -93,6 +110,8 @@ def main() -> None:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         raise SystemExit("no browser: apt-get install chromium-headless-shell")
+    if not subprocess.run(["fc-list", ":lang=zh"], capture_output=True, text=True, check=True).stdout:
+        raise SystemExit("no font with Chinese: apt-get install fonts-noto-cjk")
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=flags)

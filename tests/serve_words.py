@@ -13,33 +13,34 @@ import uvicorn
 from word_encoder import WordEncoder
 
 from retrieval.index import Index
-from retrieval.settings import IndexSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
 from xdrec_agent.service.app import create_app
-from xdrec_agent.service.engine import Parts
-from xdrec_agent.service.running import listening
+from xdrec_agent.service.engine import connected
+from xdrec_agent.service.logs import log_to_stderr
+from xdrec_agent.service.running import configured, listening
 from xdrec_agent.settings import Settings
 
 
 @asynccontextmanager
 async def opened(settings):
-    """Store and index, without a model: answers are degraded and say so."""
-    encoder = WordEncoder()
+    """Store and index, and a model only where one is configured: without, answers are degraded and say so."""
     with (
         Store(settings.store_url) as store,
-        Index(settings.index_dir, encoder, load_template("item"), IndexSettings()) as index,
+        Index(settings.index_dir, WordEncoder(), load_template("item"), settings.index) as index,
     ):
-        yield Parts(store, index, None, "the model does not run")
+        async with connected(settings, store, index) as parts:
+            yield parts
 
 
 def main() -> None:
     settings = Settings(home=Path(sys.argv[1]))
+    log_to_stderr(log_text=settings.service.log_text)
     with listening(settings.service) as listener:
         host, port = listener.getsockname()[:2]
         sys.stdout.write(f"http://{host}:{port}\n")
         sys.stdout.flush()
-        uvicorn.Server(uvicorn.Config(create_app(settings, opened), log_config=None)).run([listener])
+        uvicorn.Server(configured(create_app(settings, opened), settings.service)).run([listener])
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
+from little_encoder import save_encoder
 from typer.testing import CliRunner
 
 from xdrec_agent.cli import app
@@ -22,22 +22,7 @@ WORD = re.compile(r"[a-z]{5,}")  # shorter ones say little
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """An empty folder, and in the models' folder a real little encoder, of shared words, under the usual name."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.normalizers import Lowercase
-    from tokenizers.pre_tokenizers import Whitespace
-
-    words = sorted(set(WORD.findall(PAGE.casefold())))
-    tokenizer = Tokenizer(WordLevel({"[UNK]": 0} | {word: n for n, word in enumerate(words, 1)}, unk_token="[UNK]"))
-    tokenizer.normalizer = Lowercase()
-    tokenizer.pre_tokenizer = Whitespace()
-    weights = np.random.default_rng(0).standard_normal((len(words) + 1, 64), dtype=np.float32)
-    weights[0] = 0
-    model = tmp_path / "models" / "all-MiniLM-L6-v2"
-    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)], device="cpu").save(str(model))
-    (model / "config.json").write_text("{}", encoding="utf-8")
+    save_encoder(tmp_path / "models" / "all-MiniLM-L6-v2", WORD.findall(PAGE.casefold()))
     monkeypatch.setenv("XDREC_MODELS_DIR", str(tmp_path / "models"))
     monkeypatch.setenv("XDREC_DEVICE", "cpu")
     folder = tmp_path / "mine"

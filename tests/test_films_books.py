@@ -125,3 +125,23 @@ def test_no_work_twice(domain: str) -> None:
     """No two works of a domain share a title and year, or a title and creators."""
     for other in ("year", "creators"):
         assert repeated((row["title"].casefold(), row[other]) for row in PACK.rows(domain)) == []
+
+
+CHINESE = table(PACK.folder / "zh.csv")
+
+
+def test_chinese_rows_are_items() -> None:
+    """Every row of the Chinese slice is an item, once, films first, and its title is one of the item's aliases."""
+    ids = [row["id"] for row in CHINESE]
+    films = [id_ for id_ in ids if id_ in {row["id"] for row in PACK.rows("films")}]
+    assert repeated(ids) == []
+    assert ids == sorted(films) + sorted(set(ids) - set(films))
+    assert [row["id"] for row in CHINESE if row["title"] not in parts(ITEMS[row["id"]], "aliases")] == []
+
+
+def test_chinese_sentences_give_nothing_away() -> None:
+    """A description is one Chinese sentence, unlike the others, that names no title of its item."""
+    assert repeated(row["description"] for row in CHINESE) == []
+    assert [row["id"] for row in CHINESE if not re.fullmatch(r"[^a-zA-Z。]{15,80}。", row["description"])] == []
+    aliases = [(row, alias) for row in CHINESE for alias in parts(ITEMS[row["id"]], "aliases")]
+    assert [row["id"] for row, alias in aliases if alias in row["description"]] == []

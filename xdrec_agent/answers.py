@@ -1,7 +1,7 @@
 """What was recommended. Reads answers and what people did with them, keeps both in the store's database.
 
 An answer is kept with the query that it answers, so that it can be explained, asked about and evaluated later. Its id
-is short enough to type and too long to guess.
+is short enough to type and too long to guess. The log is bounded in age and number by whoever calls `forget_old`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, get_args
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from retrieval.database import Tables
+from retrieval.database import Tables, chunks
 from retrieval.errors import StoreError, UsageError
 from retrieval.types import Frozen, Query
 from xdrec_agent.recommendation import Recommendations
@@ -26,6 +26,9 @@ EventKind = Literal["click", "rating", "conversion", "known"]
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # without those that look alike
 _LENGTH: Final = 16  # of 31 letters: 79 bits
 _PAGE: Final = 200
+_FORGOTTEN_AT_ONCE: Final = 500
+"""A short transaction: whoever gives an answer meanwhile hardly waits."""
+_DAY_S: Final = 86_400
 
 _tables = sa.MetaData()
 _Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -146,6 +149,21 @@ class Answers(Tables):
         """Delete a user's answers with their events; how many answers there were."""
         with self.database.writing() as connection:
             return connection.execute(sa.delete(_answers).where(_answers.c.user == user)).rowcount
+
+    def forget_old(self, days: int, most: int) -> int:
+        """Delete the oldest answers, with their events: those older than `days` and all but the latest `most`.
+
+        One call deletes a few hundred; how many it did. Call it again until it is 0.
+        """
+        oldest = sa.select(_answers.c.number, _answers.c.created_at).order_by(_answers.c.number)
+        with self.database.writing() as connection:
+            newest = connection.scalar(sa.select(sa.func.max(_answers.c.number))) or 0
+            rows = connection.execute(oldest.limit(_FORGOTTEN_AT_ONCE)).all()
+            since = time.time() - days * _DAY_S
+            gone = [row.number for row in rows if row.created_at < since or row.number <= newest - most]
+            for part in chunks(gone):
+                connection.execute(sa.delete(_answers).where(_answers.c.number.in_(part)))
+        return len(gone)
 
     def add_event(
         self,

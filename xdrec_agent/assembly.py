@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 from retrieval.encoder import SentenceEncoder
-from retrieval.errors import SetupError, TemplateError
+from retrieval.errors import SetupError, TemplateError, UsageError
 from retrieval.graph import RelationGraph
 from retrieval.index import Index
+from retrieval.int8_encoder import Int8Encoder
 from retrieval.relation_store import RelationStore
 from retrieval.retriever import Retriever
 from retrieval.store import Store
@@ -46,15 +47,23 @@ def open_store(settings: Settings, *, create: bool = True) -> Store:
 
 
 def open_answers(settings: Settings, *, create: bool = True) -> Answers:
-    """The kept answers, in the store's database. Arguments and errors: as `open_store`."""
+    """The kept answers, in the store's database, without those that are too old. Arguments, errors: as `open_store`."""
     open_store(settings, create=create).close()
-    return Answers.open(settings.store_url) if create else Answers(settings.store_url)
+    if not create:
+        return Answers(settings.store_url)
+    answers = Answers.open(settings.store_url)
+    answers.forget_old(settings.answers.days, settings.answers.most)
+    return answers
 
 
 def open_dialogues(settings: Settings, *, create: bool = True) -> Dialogues:
-    """The kept dialogues, in the store's database. Arguments and errors: as `open_store`."""
+    """The kept dialogues, in the store's database, without the long forgotten. Arguments, errors: as `open_store`."""
     open_store(settings, create=create).close()
-    return Dialogues.open(settings.store_url) if create else Dialogues(settings.store_url)
+    if not create:
+        return Dialogues(settings.store_url)
+    dialogues = Dialogues.open(settings.store_url)
+    dialogues.forget_old(settings.chat.days, settings.chat.most)
+    return dialogues
 
 
 def open_relations(settings: Settings, *, create: bool = True) -> RelationStore:
@@ -74,11 +83,23 @@ def open_facets(settings: Settings) -> FacetStore:
     return FacetStore.open(settings.store_url)
 
 
-def open_encoder(settings: Settings) -> SentenceEncoder:
-    """The configured encoder; its weights load at first use. Raises ModelMissing."""
+def open_encoder(settings: Settings, *, threads: int = 0) -> SentenceEncoder:
+    """The configured encoder; its weights load at first use.
+
+    Args:
+        threads: how many compute in 8 bits; 0: one for each core.
+
+    Raises:
+        ModelMissing: it is not on this machine.
+        UsageError: 8 bits on a GPU.
+    """
     folder: Path = models.find(settings.encoder.model, settings.models_dir)
-    device = None if settings.device == "auto" else settings.device
-    return SentenceEncoder(settings.encoder.model, folder, batch_size=settings.encoder.batch_size, device=device)
+    name, size = settings.encoder.model, settings.encoder.batch_size
+    if settings.encoder.backend == "onnx-int8":
+        if settings.device == "cuda":
+            raise UsageError("encoder.backend = onnx-int8 is for the CPU", hint='set device to "auto" or "cpu"')
+        return Int8Encoder(name, folder, batch_size=size, threads=threads)
+    return SentenceEncoder(name, folder, batch_size=size, device=None if settings.device == "auto" else settings.device)
 
 
 def open_index(settings: Settings) -> Index:

@@ -15,8 +15,9 @@ XDRecError
 │   ├── ServerNotRunning         `xdrec llm up` has not been run
 │   ├── PortTaken                something else listens on the configured port
 │   └── ServerDied               vLLM ended before it was ready; the message ends with its log
-└── UsageError (retrieval)    2
-    └── RemoteNotAllowed         a remote base_url without opt-in or without HTTPS
+├── UsageError (retrieval)    2
+│   └── RemoteNotAllowed         a remote base_url without opt-in or without HTTPS
+└── DialogueBusy              1  another turn of the dialogue runs, or has changed it meanwhile (retryable)
 """
 
 from __future__ import annotations
@@ -94,3 +95,10 @@ class ServerDied(SetupError):
 
 class RemoteNotAllowed(UsageError):
     """People's histories go to another machine only after an explicit opt-in, and over HTTPS."""
+
+
+class DialogueBusy(XDRecError):
+    """Another turn of the dialogue runs, or has changed it meanwhile; this one has changed nothing since."""
+
+    http_status = 409
+    retryable = True

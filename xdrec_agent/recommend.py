@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from retrieval.errors import UsageError
@@ -18,7 +18,7 @@ from retrieval.types import Query, Ranking
 from xdrec_agent.errors import LLMError
 from xdrec_agent.evidence import PathFinder
 from xdrec_agent.exclusions import excluding
-from xdrec_agent.explain import ExplainContext, explain_one
+from xdrec_agent.explain import ExplainContext, explain_one, unasked
 from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.phrases import Voice
 from xdrec_agent.recommendation import Recommendation, Recommendations
@@ -74,7 +74,8 @@ class Recommender:
         self.exclusions = tuple(exclusions)
         self.templates = templates
         self.reranking = RerankContext(rerank, templates, client)
-        self.explaining = ExplainContext(explain, templates["explain"], client, _paths(retriever))
+        paths = retriever.graph.between if retriever.graph else None
+        self.explaining = ExplainContext(explain, templates["explain"], client, paths)
 
     async def recommend(
         self,
@@ -153,7 +154,16 @@ class Recommender:
             UsageError: there are no templates for the language or the style.
         """
         voice = self.explaining.voice(language, style)
-        tasks = [asyncio.create_task(self._explained(query, one, voice)) for one in answer.items]
+        context = replace(self.explaining, paths=_paths(self.retriever))
+        if context.client is None:
+            # In one thread: some milliseconds each of searching and checking, in which a service goes on listening.
+            reasons = await asyncio.to_thread(
+                lambda: [unasked(context, query, o.candidate, voice) for o in answer.items]
+            )
+            for one, reason in zip(answer.items, reasons, strict=True):
+                yield one.model_copy(update={"explanation": reason})
+            return
+        tasks = [asyncio.create_task(self._explained(context, query, one, voice)) for one in answer.items]
         try:
             for ready in asyncio.as_completed(tasks):
                 yield await ready
@@ -162,8 +172,10 @@ class Recommender:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _explained(self, query: Query, one: Recommendation, voice: Voice) -> Recommendation:
-        explanation = await explain_one(self.explaining, query, one.candidate, voice)
+    async def _explained(
+        self, context: ExplainContext, query: Query, one: Recommendation, voice: Voice
+    ) -> Recommendation:
+        explanation = await explain_one(context, query, one.candidate, voice)
         return one.model_copy(update={"explanation": explanation})
 
     async def _rerank(self, query: Query, retrieved: Ranking, trace: _Trace) -> Reranked:
@@ -213,8 +225,8 @@ class Recommender:
 
 
 def _paths(retriever: Retriever) -> PathFinder | None:
-    """How items hang together, for the reasons, where there is a graph."""
-    return retriever.graph.between if retriever.graph else None
+    """How items hang together, for the reasons of one answer, where there is a graph."""
+    return retriever.graph.between_now() if retriever.graph else None
 
 
 def _popular(retriever: Retriever, target: str, items: Sequence[Recommendation]) -> list[str]:

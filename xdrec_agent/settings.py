@@ -122,6 +122,10 @@ class ChatSettings(Section):
     """Whether the language model reads turns too; "auto": those of which the rules make nothing or ask about."""
     deadline_s: float = Field(default=10, gt=0)
     """How long the model may take over a turn; after that the rules' reading stands."""
+    days: int = Field(default=365, ge=1)
+    """For how long a dialogue is kept in which nobody speaks."""
+    most: int = Field(default=100_000, ge=1)
+    """Dialogues that are kept; those that were spoken in last stay."""
 
 
 class AnswerSettings(Section):
@@ -129,6 +133,10 @@ class AnswerSettings(Section):
 
     keep: bool = True
     """Whether what was recommended is kept with its query, for `xdrec explain` and evaluation."""
+    days: int = Field(default=365, ge=1)
+    """For how long."""
+    most: int = Field(default=200_000, ge=1)
+    """How many, the latest; 10 items with plain reasons take about 20 kB."""
 
 
 class ExclusionSettings(Section):

@@ -75,6 +75,7 @@ def bench_service_(
     """Latency, memory and behaviour beyond saturation of a real `xdrec serve`, under open-loop load, without a model.
 
     \b
+    Then its own overhead with a model, a simulated one of set latency.
     Example:
       xdrec-eval bench service --data ../data/amazon-three-domains --json build/bench/service.json
     """
@@ -86,6 +87,102 @@ def bench_service_(
     with prepared(data, settings) as dataset:
         found = make_report("service", measure_service(dataset, settings.models_dir, minutes, say))
     _show(found, json_)
+
+
+@app.command("cold-start")
+def bench_cold_start_(
+    data: DataFolder,
+    users: Annotated[int, typer.Option(min=10, help="Of the fold that nothing was fitted on.")] = 300,
+    json_: ReportFile = None,
+) -> None:
+    """What is recommended where little is known: of a person, an item, a domain; and how soon a new item is.
+
+    \b
+    Example:
+      xdrec-eval bench cold-start --data ../data/amazon-three-domains --json build/bench/cold-start.json
+    """
+    import numpy as np
+
+    from eval.bench_at_once import bench_at_once
+    from eval.bench_cold_start import measure_cold_start
+    from eval.bench_report import make_report
+    from xdrec_agent.settings import load_settings
+
+    with prepared(data, load_settings()) as dataset:
+        figures = [*measure_cold_start(dataset, users, np.random.default_rng(0), say), *bench_at_once(dataset, say)]
+    _show(make_report("cold-start", figures), json_)
+
+
+@app.command("popularity")
+def bench_popularity_(
+    data: DataFolder,
+    users: Annotated[int, typer.Option(min=10, help="For validation, and as many of the test fold.")] = 400,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the curve of the former (SVG).")] = None,
+    json_: ReportFile = None,
+) -> None:
+    """What popularity's say costs and brings, for shares of its fitted weight (retriever.popularity).
+
+    \b
+    Example:
+      xdrec-eval bench popularity --data ../data/amazon-three-domains --picture popularity.svg
+    """
+    import numpy as np
+
+    from eval.bench_popularity import measure_popularity
+    from eval.bench_report import make_report
+    from eval.popularity_svg import write_picture
+    from xdrec_agent.settings import load_settings
+
+    with prepared(data, load_settings()) as dataset:
+        found = make_report("popularity", measure_popularity(dataset, users, np.random.default_rng(0), say))
+    _show(found, json_)
+    if picture is not None:
+        write_picture(picture, found.figures)
+
+
+@app.command("encoder")
+def bench_encoder_(data: DataFolder, json_: ReportFile = None) -> None:
+    """The configured encoder in 8 bits (encoder.backend = onnx-int8) beside itself: speed, quality of the text alone.
+
+    \b
+    The first run embeds 86,000 items with either form (half an hour); build/bench keeps them.
+    Example:
+      xdrec-eval bench encoder --data ../data/amazon-three-domains --json build/bench/encoder.json
+    """
+    from eval.bench_encoder import measure_encoder
+    from eval.bench_report import make_report
+    from retrieval.encoder import SentenceEncoder
+    from retrieval.int8_encoder import Int8Encoder
+    from xdrec_agent.settings import load_settings
+
+    made = pulled_encoder(load_settings(device="cpu"))
+    plain = SentenceEncoder(made.name, made.folder, batch_size=made.batch_size, device="cpu")
+    small = Int8Encoder(made.name, made.folder, batch_size=made.batch_size)
+    _show(make_report("encoder", measure_encoder(data, plain, small, say)), json_)
+
+
+@app.command("chinese")
+def bench_chinese_(
+    pack: Annotated[str, typer.Argument(help="A demo pack with a Chinese slice (zh.csv).")] = "films-books",
+    encoders: Annotated[
+        list[str] | None, typer.Option("--encoder", help="Models, as `encoder.model` names them.")
+    ] = None,
+    json_: ReportFile = None,
+) -> None:
+    """Chinese titles and sentences asked of an English catalogue, by each encoder, by words and by titles.
+
+    \b
+    Example:
+      xdrec-eval bench chinese films-books --encoder all-MiniLM-L6-v2 --encoder multilingual-e5-small
+    """
+    from eval.bench_chinese import measure_chinese
+    from eval.bench_report import make_report
+    from xdrec_agent.demo import find_pack
+    from xdrec_agent.settings import load_settings
+
+    names = encoders or ["all-MiniLM-L6-v2", "multilingual-e5-small"]
+    made = [pulled_encoder(load_settings(encoder={"model": name})) for name in names]
+    _show(make_report("chinese", measure_chinese(find_pack(pack), made, say)), json_)
 
 
 @app.command("replicas")
@@ -108,6 +205,31 @@ def bench_replicas_(
 
     found = make_report("replicas", asyncio.run(bench_replicas(Load(latency, at_once, rounds), say)))
     _show(found, json_)
+
+
+@app.command("scale")
+def bench_scale_(
+    data: DataFolder,
+    items: Annotated[int, typer.Option(min=10_000, help="The largest catalogue.")] = 1_000_000,
+    json_: ReportFile = None,
+) -> None:
+    """Ingest, index and search of made-up catalogues from ten thousand items on; with --json a plot beside the file.
+
+    \b
+    A million items take hours and 15 GB in build/bench, which keeps them: a stopped run goes on where it was.
+    Example:
+      xdrec-eval bench scale --data ../data/amazon-three-domains --json build/bench/scale.json
+    """
+    from eval.bench_report import make_report
+    from eval.bench_scale import SIZES, measure_scale
+    from eval.scale_figures import scale_figures, write_plot
+    from xdrec_agent.settings import load_settings
+
+    with prepared(data, load_settings()) as dataset:
+        found = measure_scale(dataset, [size for size in SIZES if size <= items], say)
+    _show(make_report("scale", scale_figures(found)), json_)
+    if json_ is not None:
+        write_plot(found, json_.with_suffix(".svg"))
 
 
 def _show(found: Report, file: Path | None) -> None:

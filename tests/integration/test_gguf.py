@@ -10,8 +10,8 @@ import gguf as gguf_format
 import numpy as np
 import pytest
 
+from xdrec_agent.conversion import convert_apart
 from xdrec_agent.errors import ModelCorrupt
-from xdrec_agent.gguf import convert_apart
 
 pytestmark = pytest.mark.integration
 

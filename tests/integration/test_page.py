@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from fake_llm import FakeLLM
 from playwright.sync_api import expect, sync_playwright
+from socket_llm import SocketLLM
 from word_encoder import WordEncoder
+from words_service import running
 
 from retrieval.index import Index
 from retrieval.ingest import ingest
@@ -77,24 +75,10 @@ def home(tmp_path_factory):
     return settings.home
 
 
-@contextmanager
-def running(home, **changes):
-    """The URL of a service process; it must end well when it is told to."""
-    here = {"XDREC_SERVICE__PORT": "0", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    command = [sys.executable, str(ROOT / "tests" / "serve_words.py"), str(home)]
-    with subprocess.Popen(command, env=os.environ | here | changes, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-    assert process.returncode in {0, -signal.SIGTERM}
-
-
 @pytest.fixture(scope="module")
 def url(home):
-    with running(home) as url:
-        yield url
+    with running(home) as service:
+        yield service.url
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +172,7 @@ def test_films_in_explained_books_out_and_thumbs_change_the_next_round(visit):
     expect(card.locator(".made")).to_have_text(re.compile(r".+ · \d{4}"))
     expect(card.locator(".reason > p").first).to_have_text(re.compile("Blade Runner|Alien"))
     expect(card.locator(".facts")).to_contain_text(re.compile(r"(Blade Runner|Alien) \d+%"))
-    expect(page.locator("#degraded")).to_contain_text("the model does not run")
+    expect(page.locator("#degraded")).to_contain_text("the LLM server does not run")
     card.locator("summary").click()
     picture = card.locator(".picture img")
     expect(picture).to_be_visible()
@@ -415,7 +399,7 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_only(visit, home):
     with Keys.open(Settings(home=home).store_url) as keys:
         _, secret = keys.create("browser", user="somebody")
     with running(home, XDREC_SERVICE__KEYS="required") as guarded:
-        page = visit(guarded, expected=["401"], opens=False)
+        page = visit(guarded.url, expected=["401"], opens=False)
         expect(page.get_by_role("alert")).to_contain_text("needs a key")
         expect(page.locator("#key")).to_be_focused()
         page.keyboard.type(secret)
@@ -426,3 +410,34 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_only(visit, home):
         expect(page.locator(".picture img")).to_be_visible()
         kept = page.evaluate("JSON.stringify({...localStorage}) + document.cookie + location.href")
         assert secret not in kept
+
+
+def test_stopping_and_asking_anew_stop_the_models_work(visit, home, tmp_path):
+    """The Stop button, another question and another turn each close the connection, and the model is let go at once."""
+    llm_settings = {"XDREC_LLM__MODEL": "fake", "XDREC_LLM__ATTEMPTS": "1", "XDREC_LLM__CACHE": "off"}
+    llm_settings["XDREC_RERANK__STRATEGY"] = "identity"
+    with SocketLLM(FakeLLM()) as llm, running(home, XDREC_LLM__BASE_URL=llm.base_url, **llm_settings) as service:
+        page = visit(service.url)
+        like(page, "alien", "Alien")
+        llm.hold()
+        page.get_by_role("button", name="Recommend", exact=True).click()
+        llm.wait(begun=5)
+        expect(page.locator(".card")).to_have_count(5)
+        page.get_by_role("button", name="Stop").click()
+        llm.wait(gone=5)
+        expect(page.locator("#status")).to_have_text("Stopped.")
+        expect(page.locator(".card .reason").first).to_contain_text("No reason was written")
+        page.get_by_role("button", name="Recommend", exact=True).click()
+        llm.wait(begun=10)
+        page.get_by_role("button", name="Recommend", exact=True).click()
+        llm.wait(begun=15, gone=10)
+        page.get_by_role("radio", name="Write freely").check()
+        send(page, "I loved Blade Runner. What should I read?")
+        llm.wait(begun=20, gone=15)
+        send(page, "nothing after 1970")
+        llm.wait(begun=25, gone=20)
+        llm.release()
+        finished(page)
+        expect(page.locator("#thread .mine")).to_have_count(2)
+        expect(page.locator("#thread")).to_contain_text("Blade Runner")
+        assert max(int(text[-4:]) for text in page.locator(".card .made").all_inner_texts()) <= 1970

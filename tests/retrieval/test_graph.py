@@ -169,3 +169,26 @@ def test_the_graph_follows_its_store(store, tmp_path):
         assert [key[1] for key, _, _ in graph.candidates(start, "books", 5)] == ["books-2"]
         store.delete_items("films", ["films-0"])
         assert graph.candidates(start, "books", 5) == []
+
+
+def test_the_reasons_of_one_answer_look_once_whether_relations_have_changed():
+    """Ten candidates cost one question about changes, and the paths are those that are found one by one."""
+
+    class Counted(Relations):
+        asked = 0
+
+        def generation(self):
+            self.asked += 1
+            return super().generation()
+
+    relations = Counted({(0, "p", 4), (0, "q", 5)})
+    graph = RelationGraph(relations)
+    starts = [Item(domain="films", id="0", title="0")]
+    ends = [Item(domain="books", id=str(n), title=str(n)) for n in range(8)]
+    singly = [graph.between(starts, end) for end in ends]
+    before = relations.asked
+    between = graph.between_now()
+    assert relations.asked == before
+    assert [between(starts, end) for end in ends] == singly
+    assert relations.asked == before + 1
+    assert any(singly)

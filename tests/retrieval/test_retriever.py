@@ -390,7 +390,7 @@ def test_scores_of_all_rows_are_those_of_the_ranking(world):
 
 @pytest.mark.parametrize("wanted", [Filter(), Filter(categories=("even",))])
 def test_approximate_search_finds_nearly_the_same(world, wanted):
-    """Above the exact limit Chroma's HNSW proposes the candidates: the top 10 is nearly the exact one."""
+    """Above the exact limit codes propose the candidates: the top 10 is nearly the exact one."""
     rng = np.random.default_rng(0)
     words = [f"w{n}" for n in range(40)]
     many = [
@@ -415,7 +415,7 @@ def test_approximate_search_finds_nearly_the_same(world, wanted):
 
 
 def test_approximate_search_fills_k_under_a_narrow_filter(world):
-    """Where the filter leaves too few of Chroma's proposals, everything eligible is scored."""
+    """Where the filter leaves too few of what the codes propose, everything eligible is scored."""
     many = [
         item("books", f"b{n}", description=TOPICS["war"], categories=("war",) if n < 60 else ("rest",))
         for n in range(300)
@@ -453,7 +453,7 @@ def in_another_process(code, *arguments):
 
 @pytest.mark.parametrize("how", ["update", "rebuild"])
 def test_approximate_search_follows_another_process(world, tmp_path, how):
-    """A searcher with Chroma open finds what another process indexed meanwhile, and can build afterwards itself."""
+    """A searcher finds what another process indexed meanwhile, and can build afterwards itself."""
     retriever = world(exact_limit=10)
     asked = query(*liked("space-0"), k=10)
     retriever.rank(asked)

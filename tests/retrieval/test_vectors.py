@@ -84,25 +84,12 @@ def test_hostile_domain_names_are_kept_apart(vectors):
     assert {vectors.origin(name)["name"] for name in HOSTILE} == {f"<{name}>" for name in HOSTILE}
 
 
-def test_nearest_by_inner_product(vectors):
-    """The nearest of several queries are found together; asking for more than there are gives all."""
-    rows = unit(50)
-    ids = [str(n) for n in range(50)]
-    vectors.create("books", ORIGIN)
-    vectors.put("books", ids, ids, rows)
-    queries = unit(3, seed=1)
-    best = {str(n) for n in np.argsort(-(queries @ rows.T), axis=1)[:, :5].ravel()}
-    assert vectors.nearest("books", queries, 5) == best
-    assert vectors.nearest("books", queries, 500) == set(ids)
-
-
 def test_a_domain_that_is_not_there(vectors):
     """Chroma's own errors come out as VectorStoreError with a hint."""
     for call in (
         lambda: vectors.hashes("books"),
         lambda: vectors.all("books"),
         lambda: vectors.put("books", ["a"], ["1"], unit(1)),
-        lambda: vectors.nearest("books", unit(1), 1),
     ):
         with pytest.raises(VectorStoreError) as caught:
             call()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bm25s import BM25
@@ -127,3 +129,22 @@ def test_missing_words_name_the_command(store, open_index):
     with pytest.raises(IndexMissing, match="words of 'films'") as caught:
         _ = snapshot.words
     assert caught.value.hint == "xdrec index films --rebuild"
+
+
+def test_many_texts_are_weighed_as_by_the_library(words):
+    """Texts of several pages, counted one after the other, score as those that bm25s weighs together."""
+    rng = np.random.default_rng(0)
+    texts = [" ".join(f"word{n}" for n in row) for row in rng.integers(0, 300, (9_000, 5)) ** 2 // 300]
+    library = BM25()
+    library.index([["", *words_of(text)] for text in texts], show_progress=False)
+    asked = ["word0", "word7", "word299"]
+    np.testing.assert_allclose(words(texts).scores([" ".join(asked)]), library.get_scores(asked), atol=1e-5)
+
+
+def test_the_most_common_words_are_left_out_where_there_are_too_many(words):
+    """A query adds up a limited number of entries, those of its rarest words; up to the limit nothing changes."""
+    texts = ["common rare", "common", "common", "common scarce", "scarce"]
+    found, asked = words(texts), ["common rare scarce"]
+    np.testing.assert_array_equal(replace(found, most=7).scores(asked), found.scores(asked))
+    np.testing.assert_array_equal(replace(found, most=6).scores(asked), found.scores(["rare scarce"]))
+    np.testing.assert_array_equal(replace(found, most=0).scores(asked), np.zeros(5))

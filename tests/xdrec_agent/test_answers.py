@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 
 import pytest
 
@@ -10,6 +11,8 @@ from retrieval.errors import StoreError, UsageError
 from retrieval.store import Store
 from retrieval.types import Filter, History, HistoryEntry, Item, Match, Query
 from xdrec_agent.answers import Answers
+from xdrec_agent.assembly import open_answers, open_dialogues
+from xdrec_agent.converse.state import DialogueState
 from xdrec_agent.personal_data import delete_user, export_user
 from xdrec_agent.recommendation import Recommendation, Recommendations
 from xdrec_agent.settings import Settings
@@ -151,3 +154,38 @@ def test_an_answer_of_another_version_is_an_error_with_a_hint(answers, tmp_path)
     with pytest.raises(StoreError) as caught:
         answers.get(id_)
     assert caught.value.hint == "recommend again"
+
+
+def test_the_log_is_bounded_in_age(answers):
+    """What is older than the bound goes with its events, a few hundred at a time; what is younger stays."""
+    day, now = 86_400, int(time.time())
+    old = [answers.keep(asked(), given(asked()), at=now - 40 * day) for _ in range(3)]
+    young = answers.keep(asked(), given(asked()), at=now - 20 * day)
+    answers.add_event(old[0], "books", "b", "click")
+    answers.add_event(young, "books", "b", "click")
+    assert answers.forget_old(days=30, most=100) == 3
+    assert answers.forget_old(days=30, most=100) == 0
+    assert [kept.id for kept in answers.iter_answers()] == [young]
+    assert [event.answer for event in answers.iter_events()] == [young]
+
+
+def test_the_log_is_bounded_in_number(answers):
+    """The latest stay, never more than the bound."""
+    ids = [answers.keep(asked(), given(asked())) for _ in range(12)]
+    while answers.forget_old(days=365, most=5):
+        pass
+    assert [kept.id for kept in answers.iter_answers()] == ids[-5:]
+    answers.keep(asked(), given(asked()))
+    assert answers.forget_old(days=365, most=5) == 1
+
+
+def test_opening_the_log_on_the_command_line_tidies_it(tmp_path):
+    """`xdrec recommend` and `xdrec chat` keep to the bounds of the settings without a service that runs."""
+    settings = Settings(home=tmp_path, answers={"most": 2}, chat={"most": 1})
+    for _ in range(5):
+        with open_answers(settings) as answers:
+            answers.keep(asked(), given(asked()))
+        with open_dialogues(settings) as dialogues:
+            dialogues.start(DialogueState())
+    with open_answers(settings) as answers, open_dialogues(settings) as dialogues:
+        assert (len(list(answers.iter_answers())), len(dialogues.list())) == (2, 1)

@@ -26,7 +26,8 @@ class _Worker:
     """An encoder on some machine."""
 
     def __init__(self, settings: Settings) -> None:
-        self._encoder = open_encoder(settings)
+        # An actor has one core; ONNX Runtime would take them all.
+        self._encoder = open_encoder(settings, threads=1)
 
     def fingerprint(self) -> str:
         """Of the weights that lie on that machine."""

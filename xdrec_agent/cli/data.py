@@ -56,6 +56,8 @@ def ingest(
 ) -> None:
     """Read items or interactions from a file into the store; safe to run again.
 
+    A few new items (index.at_once) join the index of a domain that has one, so that they can be recommended at once.
+
     \b
     Examples:
       xdrec ingest films films.csv
@@ -69,7 +71,7 @@ def ingest(
     from retrieval.ingest import Wanted, ingest_format
     from retrieval.ingest import ingest as run
     from xdrec_agent.assembly import open_store
-    from xdrec_agent.cli.ingesting import known_format, print_report, show_reports, since_seconds
+    from xdrec_agent.cli.ingesting import known_format, print_report, show_reports, since_seconds, take_in
     from xdrec_agent.cli.progress import counting_bar
 
     if relations is not None and domain is None:
@@ -106,6 +108,7 @@ def ingest(
                 rejects=refused,
                 progress=lambda done: bar.update(task, completed=done),
             )
+            take_in(configured, store, domain, reports)
             show_reports(reports, json_=json_)
             return
         report = run(
@@ -123,6 +126,7 @@ def ingest(
             rejects=refused,
             progress=lambda done: bar.update(task, completed=done),
         )
+        take_in(configured, store, domain, [report])
     if json_:
         typer.echo(report.model_dump_json(indent=2))
     else:

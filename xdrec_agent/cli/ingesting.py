@@ -9,12 +9,15 @@ from pathlib import Path
 
 import typer
 
-from retrieval.errors import UsageError
+from retrieval.errors import BackendError, SetupError, UsageError
 from retrieval.formats import guess_reader
 from retrieval.formats.files import Files
+from retrieval.index import indexed
 from retrieval.ingest import IngestReport
 from retrieval.readers import ROWS
+from retrieval.store import Store
 from retrieval.templates import visible
+from xdrec_agent.settings import Settings
 
 
 def known_format(file: Path, named: str | None, *, plain: bool) -> str | None:
@@ -61,6 +64,28 @@ def print_report(report: IngestReport, file: str = "") -> None:
         typer.echo(f"    line {problem.line}: {visible(problem.reason)}", err=True)
     if report.rejects_file and not file:
         typer.echo(f"  all of them: {report.rejects_file}", err=True)
+
+
+def take_in(configured: Settings, store: Store, domain: str, reports: Sequence[IngestReport]) -> None:
+    """Let new items join the domain's index where it has one; what became of them goes to stderr.
+
+    The items are in the store already, so whatever keeps them from the index is said and is no failure.
+    """
+    from xdrec_agent.assembly import open_index
+
+    new = any(r.new_items or (r.kind != "interactions" and r.added) for r in reports)
+    if not (new and configured.index.at_once and indexed(configured.index_dir, domain)):
+        return
+    try:
+        with open_index(configured) as index:
+            done = index.add(store, domain, configured.index.at_once)
+    except (SetupError, BackendError) as exc:
+        typer.echo(f"{domain}: the index is as it was: {exc} → {exc.hint}", err=True)
+        return
+    if done.added:
+        typer.echo(f"{domain}: new in the index: {done.added:,} ({done.total_s:.1f} s)", err=True)
+    if done.waiting:
+        typer.echo(f"{domain}: new and not in the index: {done.waiting:,} → xdrec index {domain}", err=True)
 
 
 def since_seconds(text: str | None) -> int | None:

@@ -86,15 +86,18 @@ class Conversation:
 
         Raises:
             UsageError, SetupError, BackendError: from the recommender; never an LLMError.
+            DialogueBusy: another turn has changed the dialogue meanwhile, in this process or another.
         """
         said, reason, reader = await self._understood(dialogue, text)
         domains = self.lexicon.names()
         step = merged(dialogue.state, said, domains)
         if step.state.target and step.state.target not in domains:  # its catalogue has gone
             step = Step(step.state.model_copy(update={"target": None, "question": Question(kind="target")}), "ask")
-        turn = Turn(said=text[:MOST_TEXT], at=int(time.time()))
-        dialogue = await self._kept(dialogue.model_copy(update={"state": step.state, "turns": (*dialogue.turns, turn)}))
+        turn = Turn(said=text[:MOST_TEXT], replied=self._replied(step)[:MOST_TEXT], at=int(time.time()))
+        changes = {"state": step.state, "turns": (*dialogue.turns, turn)}
+        dialogue = await self._kept(dialogue.model_copy(update=changes), dialogue.turns)
         yield Understood(
+            dialogue=dialogue.id if self.dialogues else None,
             state=step.state,
             act=step.act,
             remarks=step.remarks,
@@ -158,7 +161,8 @@ class Conversation:
         answer = await self.recommender.rank(query)
         shown = tuple(ItemRef.of(item.item) for item in answer.items)
         state = dialogue.state.model_copy(update={"shown": shown, "focus": ()})
-        dialogue = await self._kept(dialogue.model_copy(update={"state": state, "query": query, "answer": answer}))
+        changes = {"state": state, "query": query, "answer": answer}
+        dialogue = await self._kept(dialogue.model_copy(update=changes), dialogue.turns)
         yield Ranked(answer=answer)
         if not answer.items:
             yield Said(text=sentences(state.language).notes["nothing_left"])
@@ -206,8 +210,18 @@ class Conversation:
         count = save_likes(dialogue, self.recommender.store)
         return words.saved.format(count=count) if count else words.nothing_to_save
 
-    async def _kept(self, dialogue: Dialogue) -> Dialogue:
-        return await asyncio.to_thread(self.dialogues.keep, dialogue) if self.dialogues else dialogue
+    def _replied(self, step: Step) -> str:
+        """What is said at once, for those who take the dialogue up again."""
+        state = step.state
+        said = [summary(state), *noted(step.remarks, state.language)]
+        if step.act == "ask" and state.question is not None:
+            said.append(asked(state.question, state.language, self.lexicon.names()))
+        return "\n".join(filter(None, said))
+
+    async def _kept(self, dialogue: Dialogue, before: Sequence[Turn]) -> Dialogue:
+        if self.dialogues is None:
+            return dialogue
+        return await asyncio.to_thread(self.dialogues.keep, dialogue, after=before)
 
 
 def _recommended(answer: Recommendations | None, ref: ItemRef) -> tuple[Recommendations, Recommendation] | None:

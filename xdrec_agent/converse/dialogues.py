@@ -1,6 +1,7 @@
 """Kept dialogues. Reads dialogues, keeps them in the store's database; each is bounded, and found by an id only.
 
-The id cannot be guessed: whoever has it and, where the dialogue belongs to a user, is that user, can go on with it.
+Their number and age are bounded by whoever calls `forget_old`. The id cannot be guessed: whoever has it and, where the
+dialogue belongs to a user, is that user, can go on with it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 from pydantic import Field, TypeAdapter, ValidationError
 
-from retrieval.database import Tables
+from retrieval.database import Tables, chunks
 from retrieval.errors import StoreError, UsageError
 from retrieval.store import Store
 from retrieval.types import Frozen, Interaction, Query
 from xdrec_agent.converse.state import DialogueState
+from xdrec_agent.errors import DialogueBusy
 from xdrec_agent.recommendation import Recommendations
 
 MOST_TURNS: Final = 200
@@ -27,6 +29,8 @@ MOST_BYTES: Final = 512 * 1024
 """Size of the kept turns as JSON; the oldest go first."""
 MOST_TEXT: Final = 2_000
 """Characters kept of one thing said."""
+_FORGOTTEN_AT_ONCE: Final = 500
+_DAY_S: Final = 86_400
 
 _tables = sa.MetaData()
 _Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -45,7 +49,7 @@ _dialogues = sa.Table(
 
 
 class Turn(Frozen):
-    """What was said and what was said back, `at` a time in Unix seconds."""
+    """What was said, `replied` how it was understood and what was asked back, `at` a time in Unix seconds."""
 
     said: str = Field(max_length=MOST_TEXT)
     replied: str = Field(default="", max_length=MOST_TEXT)
@@ -83,15 +87,26 @@ class Dialogues(Tables):
 
     metadata = _tables
 
-    def keep(self, dialogue: Dialogue) -> Dialogue:
+    def keep(self, dialogue: Dialogue, *, after: Sequence[Turn]) -> Dialogue:
         """Write a started dialogue and return it as it was kept: with the latest turns only, if there are many.
 
         A dialogue that was deleted in the meantime stays deleted.
+
+        Args:
+            after: the turns that it had when it was read or kept last.
+
+        Raises:
+            DialogueBusy: it has others by now: writing would undo what another process has understood.
         """
         kept = dialogue.model_copy(update={"turns": _bounded(dialogue.turns), "updated_at": int(time.time())})
-        changed = sa.update(_dialogues).where(_dialogues.c.id == dialogue.id, _same_user(dialogue.user))
+        mine = (_dialogues.c.id == dialogue.id, _same_user(dialogue.user))
         with self.database.writing() as connection:
-            connection.execute(changed.values(_row(kept)))
+            row = connection.execute(sa.select(_dialogues.c.turns).where(*mine)).first()
+            if row is None:
+                return kept
+            if _TURNS.validate_json(row.turns) != tuple(after):
+                raise DialogueBusy("another turn has changed the dialogue meanwhile", hint="say it once more")
+            connection.execute(sa.update(_dialogues).where(*mine).values(_row(kept)))
         return kept
 
     def start(self, state: DialogueState, user: str | None = None) -> Dialogue:
@@ -141,6 +156,22 @@ class Dialogues(Tables):
         self.get(id_, user)
         with self.database.writing() as connection:
             connection.execute(sa.delete(_dialogues).where(_dialogues.c.id == id_))
+
+    def forget_old(self, days: int, most: int) -> int:
+        """Delete dialogues in which nobody has spoken for `days`, and all but the `most` that were spoken in last.
+
+        One call deletes a few hundred; how many it did. Call it again until it is 0.
+        """
+        table = _dialogues.c
+        oldest = sa.select(table.id, table.updated_at).order_by(table.updated_at, table.id).limit(_FORGOTTEN_AT_ONCE)
+        with self.database.writing() as connection:
+            too_many = (connection.scalar(sa.select(sa.func.count()).select_from(_dialogues)) or 0) - most
+            since = time.time() - days * _DAY_S
+            rows = connection.execute(oldest).all()
+            gone = [row.id for n, row in enumerate(rows) if row.updated_at < since or n < too_many]
+            for part in chunks(gone):
+                connection.execute(sa.delete(_dialogues).where(table.id.in_(part)))
+        return len(gone)
 
     def delete_user(self, user: str) -> int:
         """Delete a user's dialogues; how many there were."""

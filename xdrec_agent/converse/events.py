@@ -16,9 +16,11 @@ class Understood(Frozen):
     """What the dialogue has come to after the turn; `text` says it in one line.
 
     `reader` names who read the turn; `degraded` that a model should have and could not, and `reason` says how.
+    `dialogue` is the id under which the dialogue is kept by now, None if it is not.
     """
 
     type: Literal["understood"] = "understood"
+    dialogue: str | None = None
     state: DialogueState
     act: Act
     remarks: tuple[Remark, ...] = ()

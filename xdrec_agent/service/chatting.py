@@ -1,4 +1,4 @@
-"""One turn of a conversation, from text to kept answer. Reads a dialogue and what is said, produces events."""
+"""One turn of a conversation, from text to kept answer. Reads a dialogue's id and what is said, produces events."""
 
 from __future__ import annotations
 
@@ -26,20 +26,24 @@ def dialogue_of(engine: Engine, id_: str, user: str | None) -> Dialogue:
         raise no_such("dialogue", id_) from exc
 
 
-async def said(engine: Engine, dialogue: Dialogue, text: str) -> AsyncGenerator[Event, None]:
+async def said(engine: Engine, id_: str, user: str | None, text: str) -> AsyncGenerator[Event, None]:
     """The events of the reply; what is recommended in it goes into the log like any other answer.
 
-    Closing or cancelling it gives up what the model still works on.
+    It begins when the dialogue's other turns have ended. Closing or cancelling it gives up what the model still works
+    on; what was understood by then is kept.
 
     Raises:
+        NotHere: there is no such dialogue of this user (None: nobody's).
+        DialogueBusy: others wait for a turn of the dialogue already, or another process has changed it.
         TooMuch: too many wait already.
         UsageError, SetupError, BackendError: from the recommender.
     """
-    arm = engine.arm(dialogue.user)
+    arm = engine.arm(user)
     shown: Recommendations | None = None
     items: list[Recommendation] = []
-    async with engine.gate.turn():
+    async with engine.turns.of(id_), engine.gate.turn():
         began = perf_counter()
+        dialogue = await run_in_threadpool(dialogue_of, engine, id_, user)
         async with aclosing(engine.conversation(arm).reply(dialogue, text)) as events:
             async for event in events:
                 if isinstance(event, Ranked):

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from threadpoolctl import threadpool_limits
 
-from retrieval.errors import SetupError, XDRecError
+from retrieval.errors import SetupError, StoreError, XDRecError
 from retrieval.graph import RelationGraph
 from retrieval.index import Index
 from retrieval.relation_store import RelationStore
@@ -30,6 +31,7 @@ from xdrec_agent.errors import ServerNotRunning
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.recommend import Recommender
 from xdrec_agent.service.arms import arm_of, settings_by_arm
+from xdrec_agent.service.dialogue_turns import DialogueTurns
 from xdrec_agent.service.keys import Keys
 from xdrec_agent.service.limits import Gate, Rate
 from xdrec_agent.service.title_search import TitleSearch
@@ -38,6 +40,8 @@ from xdrec_agent.settings import Settings
 
 _LOOK_S: Final = 5.0
 """How often it is looked whether the model's server has come, gone or been started anew."""
+_TIDY_S: Final = 60.0
+"""How often what was kept for too long is deleted."""
 _logger = logging.getLogger("xdrec.service")
 
 
@@ -66,6 +70,7 @@ class Engine:
         self.gate = gate
         self.metrics = gate.metrics
         self.rate = Rate(settings.service.rate)
+        self.turns = DialogueTurns()
         self.titles = TitleSearch(parts.store)
         self._parts = parts
         self._settings = settings_by_arm(settings)
@@ -121,6 +126,11 @@ class Engine:
                 usable.append(domain)
         return tuple(usable)
 
+    def forget_old(self) -> int:
+        """Delete some of the answers and dialogues that are too old or too many; how many. Raises StoreError."""
+        answers, chat = self.settings.answers, self.settings.chat
+        return self.answers.forget_old(answers.days, answers.most) + self.dialogues.forget_old(chat.days, chat.most)
+
     def _make(self) -> None:
         parts = self._parts
         for arm, chosen in self._settings.items():
@@ -145,9 +155,16 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         StoreError: the store cannot be opened.
         RemoteNotAllowed, UsageError: the configured endpoint must not be used.
     """
+    with open_store(settings, create=False) as store, open_index(settings) as index:
+        async with connected(settings, store, index) as parts:
+            yield parts
+
+
+@asynccontextmanager
+async def connected(settings: Settings, store: Store, index: Index) -> AsyncIterator[Parts]:
+    """An open store and index as parts, with the client of the model that runs. Raises RemoteNotAllowed, UsageError."""
     async with AsyncExitStack() as stack:
-        store = stack.enter_context(open_store(settings, create=False))
-        parts = Parts(store, stack.enter_context(open_index(settings)))
+        parts = Parts(store, index)
         await _connect(settings, parts, stack)
         watching = asyncio.create_task(_watch(settings, parts, stack))
         try:
@@ -192,8 +209,21 @@ async def open_engine(
     with threadpool_limits(1, user_api="blas"):
         async with opened(settings) as parts:
             engine = Engine(settings, parts, gate, keys_required=keys_required)
+            tidying = asyncio.create_task(_tidied(engine))
             try:
                 await asyncio.to_thread(engine.usable_domains)
                 yield engine
             finally:
+                tidying.cancel()
+                await asyncio.gather(tidying, return_exceptions=True)
                 engine.close()
+
+
+async def _tidied(engine: Engine) -> None:
+    while True:
+        try:
+            while await run_in_threadpool(engine.forget_old):
+                pass
+        except StoreError as exc:  # the next round may find the database again
+            _logger.warning("nothing could be tidied up", extra={"fields": {"error": type(exc).__name__}})
+        await asyncio.sleep(_TIDY_S)

@@ -13,7 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from retrieval.errors import XDRecError
 from xdrec_agent.service.engine import Engine
-from xdrec_agent.service.problems import problem_of
+from xdrec_agent.service.problems import note, problem_of
 
 T = TypeVar("T")
 _PING_S: Final = 15
@@ -79,6 +79,7 @@ async def _sent(first: Typed, events: AsyncGenerator[Typed, None]) -> AsyncItera
             async for event in events:
                 yield _event(event)
         except XDRecError as exc:
+            note(exc)
             yield ServerSentEvent(problem_of(exc).model_dump_json(), event="error", sep=_SEPARATOR)
 
 

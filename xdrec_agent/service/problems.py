@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from retrieval.errors import TitleError, XDRecError
 from retrieval.types import Frozen
+from xdrec_agent.errors import DialogueBusy
 
 MEDIA_TYPE: Final = "application/problem+json"
 _TOO_MANY: Final = 5  # validation problems named in one answer
@@ -89,12 +90,20 @@ def problem_of(error: XDRecError) -> Problem:
     )
 
 
+def note(error: XDRecError) -> None:
+    """Have the log say of an error what whoever runs the service should know; errors of callers are not noted."""
+    if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _logger.error("a request failed", extra={"fields": {"hint": error.hint}}, exc_info=error)
+
+
 def headers_of(error: XDRecError) -> dict[str, str]:
     """What else the answer to an error carries."""
     if isinstance(error, TooMuch):
         return {"retry-after": str(error.after_s)}
     if isinstance(error, Unauthorised):
         return {"www-authenticate": "Bearer"}
+    if isinstance(error, DialogueBusy):
+        return {"retry-after": "1"}
     return {"retry-after": "5"} if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
@@ -103,6 +112,7 @@ def install(app: FastAPI) -> None:
 
     async def translated(_request: Request, error: Exception) -> Response:
         if isinstance(error, XDRecError):
+            note(error)
             return problem_of(error).response(headers_of(error))
         if isinstance(error, RequestValidationError):
             return _refused(error).response()
@@ -121,7 +131,7 @@ def _http(error: HTTPException) -> Problem:
 
 
 def _unforeseen(error: Exception) -> Problem:
-    # What it says may name files or people: it goes to the log, not to the caller.
+    # What it says may name files or people: the caller is not told.
     _logger.error("a request failed", exc_info=error)
     detail = "the service failed; its log says why"
     return Problem(type="urn:xdrec:internal", title="Internal error", status=500, detail=detail)

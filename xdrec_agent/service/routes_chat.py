@@ -25,14 +25,19 @@ DialogueId = Annotated[Name, Path(examples=["Jx0yO3rN3m0eV1p3vGk2Aw"])]
 User = Annotated[Name | None, Query(description="Whose; with a key that is bound to a user it is that user.")]
 
 
-@router.post("/chat", response_class=EventSourceResponse, responses=documented(404) | documented_stream(*EVENTS))
+@router.post("/chat", response_class=EventSourceResponse, responses=documented(404, 409) | documented_stream(*EVENTS))
 async def chat(
     request: Request, turn: ChatRequest, caller: Called, engine: Annotated[Engine, Depends(engine_of)]
 ) -> EventSourceResponse:
-    """Say something; the reply comes as events, and `done` names the dialogue to go on with."""
+    """Say something; the reply comes as events, and `done` names the dialogue to go on with.
+
+    A second turn of a dialogue waits for the first one; where several wait already it is a 409.
+    """
     user = caller.acts_for(turn.user)
-    dialogue = await run_in_threadpool(_dialogue, engine, turn, user)
-    return await stream(request, said(engine, dialogue, turn.text))
+    id_ = turn.dialogue
+    if id_ is None:
+        id_ = await run_in_threadpool(_started, engine, turn, user)
+    return await stream(request, said(engine, id_, user, turn.text))
 
 
 @router.get("/dialogues", responses=documented())
@@ -57,8 +62,6 @@ def delete(id_: DialogueId, caller: Called, engine: Annotated[Engine, Depends(en
     engine.dialogues.delete(found.id, found.user)
 
 
-def _dialogue(engine: Engine, turn: ChatRequest, user: str | None) -> Dialogue:
-    if turn.dialogue is not None:
-        return dialogue_of(engine, turn.dialogue, user)
+def _started(engine: Engine, turn: ChatRequest, user: str | None) -> str:
     conversation = engine.conversation(engine.arm(user))
-    return conversation.start(sources=turn.sources, target=turn.target, user=user, language=turn.language)
+    return conversation.start(sources=turn.sources, target=turn.target, user=user, language=turn.language).id

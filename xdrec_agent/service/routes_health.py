@@ -25,10 +25,10 @@ async def live() -> Health:
 @router.get("/health/ready", responses={503: documented()[503]})
 def ready(engine: Annotated[Engine, Depends(engine_of)]) -> Health:
     """Whether recommendations can be had; if not (503), send requests elsewhere until they can."""
-    indexed = engine.usable_domains()
-    if len(indexed) < 2:
+    indexed = len(engine.usable_domains())
+    if indexed < 2:
         raise SetupError(
-            f"{len(indexed)} domains are indexed, and it takes two", hint="xdrec ingest, then xdrec index DOMAIN"
+            f"{indexed} domains are indexed, and it takes two", hint="xdrec ingest, then xdrec index DOMAIN"
         )
     if engine.model is None:
         return Health(status="degraded", detail="no language model runs")

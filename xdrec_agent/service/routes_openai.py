@@ -24,7 +24,7 @@ from xdrec_agent.service.access import Called
 from xdrec_agent.service.chatting import said
 from xdrec_agent.service.engine import Engine, engine_of
 from xdrec_agent.service.events import respond, unless_gone
-from xdrec_agent.service.problems import documented, no_such, problem_of
+from xdrec_agent.service.problems import documented, no_such, note, problem_of
 from xdrec_agent.service.requests import ChatMessage, CompletionRequest
 from xdrec_agent.service.spoken import spoken
 from xdrec_agent.service.threads import Threads
@@ -117,7 +117,7 @@ async def models(_caller: Called) -> Models:
     return Models()
 
 
-@router.post("/chat/completions", response_model=Completion, responses=documented(404))
+@router.post("/chat/completions", response_model=Completion, responses=documented(404, 409))
 async def completions(
     request: Request, ask: CompletionRequest, caller: Called, engine: Annotated[Engine, Depends(engine_of)]
 ) -> Response:
@@ -153,7 +153,7 @@ class _Turn:
     async def pieces(self, engine: Engine) -> AsyncGenerator[str, None]:
         """The reply's text, piece by piece; at the end the conversation is known by it."""
         whole = ""
-        async with aclosing(said(engine, self._dialogue, self._text)) as events:
+        async with aclosing(said(engine, self._dialogue.id, self._dialogue.user, self._text)) as events:
             async for event in events:
                 if isinstance(event, Ranked):
                     self._usage = sum(event.answer.usage.values(), self._usage)
@@ -187,6 +187,7 @@ async def _chunks(
             async for piece in pieces:
                 yield chunk(Delta(content=piece))
         except XDRecError as exc:
+            note(exc)
             yield _data(_Failed(error=_Failure(message=str(exc), type=problem_of(exc).type)))
             return
         yield chunk(Delta(), "stop")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 from contextlib import ExitStack
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from retrieval.errors import XDRecError
 from xdrec_agent.errors import PortTaken
@@ -27,23 +29,27 @@ def run(settings: Settings) -> None:
         SetupError, StoreError: the parts cannot be opened.
     """
     service = settings.service
-    log_to_stderr()
+    log_to_stderr(log_text=service.log_text)
     app = create_app(settings)
     with ExitStack() as stack:
         if service.tracing:
             app.add_middleware(Traced, tracer=stack.enter_context(exported()))
         listener = stack.enter_context(listening(service))
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=int(service.shutdown_s) or 1,
-        )
-        uvicorn.Server(config).run([listener])
+        uvicorn.Server(configured(app, service)).run([listener])
     failure: XDRecError | None = getattr(app.state, "failure", None)
     if failure is not None:
         raise failure
+
+
+def configured(app: ASGIApp, service: ServiceSettings) -> uvicorn.Config:
+    """How an application is served: our own logs, and time for what runs when the process is told to end."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(service.shutdown_s),
+    )
 
 
 def listening(service: ServiceSettings) -> socket.socket:

@@ -13,7 +13,7 @@ from xdrec_agent.service.engine import open_engine, open_parts
 from xdrec_agent.service.limits import BodyLimit, Gate
 from xdrec_agent.service.logs import Frame, log_to_stderr
 from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.running import listening
+from xdrec_agent.service.running import configured, listening
 from xdrec_agent.settings import Settings
 
 
@@ -24,7 +24,7 @@ def gate_of(settings: Settings) -> Gate:
 
 def run_stdio(settings: Settings) -> None:
     """Serve the process that started this one, until it closes stdin. Raises: as `open_parts`."""
-    log_to_stderr(logging.WARNING)
+    log_to_stderr(logging.WARNING, log_text=settings.service.log_text)
 
     async def serve() -> None:
         async with open_engine(settings, open_parts, gate_of(settings), keys_required=False) as engine:
@@ -42,7 +42,7 @@ def run_http(settings: Settings) -> None:
     """
     service, gate = settings.service, gate_of(settings)
     needed = keys_required(service)
-    log_to_stderr()
+    log_to_stderr(log_text=service.log_text)
 
     async def serve() -> None:
         async with open_engine(settings, open_parts, gate, keys_required=needed) as engine:
@@ -52,7 +52,6 @@ def run_http(settings: Settings) -> None:
             app.add_middleware(BodyLimit, most=1024 * service.body_kib)
             app.add_middleware(Frame, metrics=gate.metrics, local=not needed, log_text=service.log_text)
             with listening(service) as listener:
-                config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
-                await uvicorn.Server(config).serve([listener])
+                await uvicorn.Server(configured(app, service)).serve([listener])
 
     asyncio.run(serve())

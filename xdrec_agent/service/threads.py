@@ -1,7 +1,8 @@
 """Conversations of clients that send the whole history every time. Reads messages, produces the dialogue they go on.
 
 OpenAI's protocol has no dialogue id: what was said before is all there is to know a conversation by. Its hash leads to
-the dialogue in this process; where that is not known any more, what the person said is read again.
+the dialogue in this process, once: a client that goes back and says something else, or asks for another reply, has left
+a dialogue that went on. There, and where the hash is not known any more, what the person said is read again.
 """
 
 from __future__ import annotations
@@ -36,11 +37,13 @@ class Threads:
 
     async def find(self, messages: Sequence[ChatMessage], user: str | None) -> Dialogue:
         """The dialogue in which these messages were said; a new one if there are none. Raises StoreError."""
-        id_ = self._known.get(_mark(messages, user))
+        mark = _mark(messages, user)
+        id_ = self._known.pop(mark, None)
         if id_ is not None:
             try:
                 return await run_in_threadpool(dialogue_of, self._engine, id_, user)
-            except NotHere:  # deleted by its owner: what it held must not come back
+            except NotHere:  # deleted by its owner: what it held must not come back, whenever it is asked for
+                self._known[mark] = id_
                 return await self._start(user)
         dialogue = await self._start(user)
         for message in [m for m in messages if m.role == "user" and m.text.strip()][-_REPLAYED:]:

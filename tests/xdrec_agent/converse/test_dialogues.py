@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from retrieval.errors import StoreError, UsageError
@@ -9,6 +12,7 @@ from retrieval.store import Store
 from retrieval.types import Item
 from xdrec_agent.converse.dialogues import MOST_BYTES, MOST_TEXT, MOST_TURNS, Dialogues, Turn, save_likes
 from xdrec_agent.converse.state import DialogueState, ItemRef, Opinion
+from xdrec_agent.errors import DialogueBusy
 from xdrec_agent.personal_data import delete_user, export_user
 from xdrec_agent.settings import Settings
 
@@ -38,7 +42,7 @@ def dialogues(url):
 def test_a_dialogue_comes_back_as_it_was_kept(dialogues):
     """State and turns are the same again; ids are long, and none is another's."""
     dialogue = dialogues.start(STATE, "ada")
-    kept = dialogues.keep(dialogue.model_copy(update={"turns": (Turn(said="hi 你好", at=1),)}))
+    kept = dialogues.keep(dialogue.model_copy(update={"turns": (Turn(said="hi 你好", at=1),)}), after=())
     assert dialogues.get(dialogue.id, "ada") == kept
     ids = {dialogues.start(STATE).id for _ in range(20)}
     assert len(ids) == 20
@@ -60,9 +64,10 @@ def test_it_is_bounded(dialogues):
     """The latest turns stay, in number and in bytes."""
     dialogue = dialogues.start(STATE)
     many = tuple(Turn(said=f"turn {n}", at=n) for n in range(MOST_TURNS + 10))
-    assert [t.at for t in dialogues.keep(dialogue.model_copy(update={"turns": many})).turns][:1] == [10]
+    kept = dialogues.keep(dialogue.model_copy(update={"turns": many}), after=()).turns
+    assert kept[0].at == 10
     long = tuple(Turn(said="说" * MOST_TEXT, at=n) for n in range(150))
-    kept = dialogues.keep(dialogue.model_copy(update={"turns": long})).turns
+    kept = dialogues.keep(dialogue.model_copy(update={"turns": long}), after=kept).turns
     assert sum(len(t.model_dump_json().encode()) for t in kept) <= MOST_BYTES
     assert kept[-1].at == 149
 
@@ -71,9 +76,46 @@ def test_a_deleted_one_stays_deleted(dialogues):
     """A reply that still runs does not bring it back."""
     dialogue = dialogues.start(STATE)
     dialogues.delete(dialogue.id)
-    dialogues.keep(dialogue)
+    dialogues.keep(dialogue, after=())
     with pytest.raises(UsageError):
         dialogues.get(dialogue.id)
+
+
+def test_two_turns_at_once_cannot_undo_each_other(dialogues, url):
+    """Of many processes that read the same state and write at once one succeeds; the others are told to try again."""
+    dialogue, together, done = dialogues.start(STATE), threading.Barrier(6), []
+
+    def speak(name):
+        with Dialogues.open(url) as mine:
+            read = mine.get(dialogue.id)
+            together.wait()
+            try:
+                mine.keep(read.model_copy(update={"turns": (*read.turns, Turn(said=name, at=1))}), after=read.turns)
+                done.append(name)
+            except DialogueBusy as exc:
+                done.append(exc)
+
+    threads = [threading.Thread(target=speak, args=(f"turn {n}",)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = [one for one in done if isinstance(one, str)]
+    assert [turn.said for turn in dialogues.get(dialogue.id).turns] == [winner]
+    assert all(one.retryable and one.http_status == 409 for one in done if one is not winner)
+
+
+def test_those_in_which_nobody_speaks_any_more_go(dialogues, monkeypatch):
+    """First the old ones, then the oldest of too many; the latest stay, whoever's they are."""
+    now = time.time()
+    ids = []
+    for age in (400, 30, 20, 10, 0):
+        monkeypatch.setattr(time, "time", lambda age=age: now - age * 86_400)
+        ids.append(dialogues.start(STATE, "ada" if age % 20 else None).id)
+    assert dialogues.forget_old(days=365, most=100) == 1
+    assert dialogues.forget_old(days=365, most=2) == 2
+    assert dialogues.forget_old(days=365, most=2) == 0
+    assert {one.id for user in ("ada", None) for one in dialogues.list(user)} == set(ids[3:])
 
 
 def test_likes_become_ratings_only_when_asked(dialogues, url):

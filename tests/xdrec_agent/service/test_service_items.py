@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
-from service_kit import ASK, serving, settings_at
+from service_kit import ASK, opener, serving, settings_at
+from starlette.testclient import TestClient
 
-from retrieval.errors import UsageError
+from retrieval.errors import StoreError, UsageError
 from retrieval.store import Store
 from retrieval.types import Interaction, Item
+from xdrec_agent.service.app import create_app
 from xdrec_agent.service.logs import JsonLines
 from xdrec_agent.service.title_search import TitleSearch
 
@@ -95,6 +99,48 @@ def test_logs_hold_nobodys_words(home, log_text, caplog):
     text = json.dumps(lines)
     assert ("secret" in text) is log_text
     assert "ada" not in text
+
+
+class Broken(Store):
+    """Fails at reading items, with an error that tells what was asked for, and so does what led to it."""
+
+    def __init__(self, url, error):
+        super().__init__(url)
+        self._error = error
+
+    def items(self, domain, ids):
+        try:
+            return {}[f"secret {ids}"]
+        except KeyError as exc:
+            raise self._error(f"secret {ids}") from exc
+
+
+@pytest.mark.parametrize("log_text", [False, True])
+@pytest.mark.parametrize(("error", "status"), [(StoreError, 503), (RuntimeError, 500)])
+def test_failures_are_logged_without_anybodys_words(home, log_text, error, status, caplog):
+    """Where it failed and how, in every link of the chain; what the exceptions say only if that is asked for."""
+
+    @asynccontextmanager
+    async def opened(settings):
+        async with opener()(settings) as parts:
+            with Broken(settings.store_url, error) as store:
+                yield replace(parts, store=store)
+
+    app = create_app(settings_at(home, log_text=log_text), opened)
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as http:
+        reply = http.post("/v1/recommend", json=ASK | {"likes": [{"domain": "films", "id": "space-1"}]})
+    assert (reply.status_code, reply.headers["content-type"]) == (status, "application/problem+json")
+    text = "\n".join(JsonLines(log_text=log_text).format(record) for record in caplog.records)
+    assert ("secret" in text) is log_text
+    for part in ("a request failed", "test_service_items.py", "KeyError"):
+        assert part in text
+
+
+def test_a_lost_task_is_logged_without_anybodys_words():
+    """asyncio's messages show whole exceptions: only the first line of them is kept."""
+    record = logging.LogRecord("asyncio", logging.ERROR, "", 1, "Task exception was never retrieved\nsecret", (), None)
+    assert json.loads(JsonLines().format(record))["message"] == "Task exception was never retrieved"
+    assert "secret" in JsonLines(log_text=True).format(record)
 
 
 def test_cors_is_off_unless_asked_for(home):

@@ -39,7 +39,7 @@ export function reason(made, explanation, waiting) {
   place.replaceChildren(el("p", { lang: explanation.language }, plain(explanation.text, 2000)));
   if (explanation.source === "llm") return;
   const mark = t(explanation.source === "repaired" ? "reason_repaired" : "reason_plain");
-  place.append(el("p", { class: "mark" }, explanation.reason ? `${mark} (${plain(explanation.reason, 160)})` : mark));
+  place.append(el("p", { class: "mark", title: explanation.reason ? plain(explanation.reason, 300) : null }, mark));
 }
 
 function facts(one, { titleFor }) {

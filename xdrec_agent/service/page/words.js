@@ -34,8 +34,9 @@ export function speak(wanted, { chosen = false } = {}) {
   for (const node of document.querySelectorAll("[data-t-placeholder]")) node.placeholder = t(node.dataset.tPlaceholder);
 }
 
-/** An item's title as it is known to those who speak the language: in Chinese an alias in Chinese. */
+/** An item's title as it is known to those who speak the language: in Chinese its last alias in Chinese, as in reasons. */
 export function titleOf(item) {
-  const alias = now === "zh" && (item.aliases || []).find((name) => /\p{Script=Han}/u.test(name));
+  const chinese = (name) => /\p{Script=Han}/u.test(name) && !/[\p{Script=Hiragana}\p{Script=Katakana}]/u.test(name);
+  const alias = now === "zh" && (item.aliases || []).filter(chinese).at(-1);
   return plain(alias || item.title);
 }
