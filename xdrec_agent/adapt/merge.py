@@ -30,6 +30,7 @@ def merge(adapter: Path, base_folder: Path, base_name: str, models_dir: Path) ->
         BackendError: the folder cannot be written; an older one stays.
     """
     manifest = read_manifest(adapter)
+    manifest.check(BaseModelId.of(base_name, base_folder))  # before anything is written
     name = merged_name(base_name, manifest.name)
     target, partial = models_dir / name, models_dir / f".partial-{name}"
     known = ModelManifest.read(base_folder)
