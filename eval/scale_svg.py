@@ -68,7 +68,7 @@ class _Axis:
 def _panel(title: str, lines: Sequence[Line]) -> list[str]:
     across = _Axis.around([x for line in lines for x, _ in line.points], _LEFT, _WIDTH - _RIGHT)
     up = _Axis.around([y for line in lines for _, y in line.points], _HEIGHT - _BOTTOM, _TOP)
-    parts = [element("text", title, class_="title", x=0, y=16)]
+    parts: list[str] = [element("text", title, class_="title", x=0, y=16)]
     for tick in up.ticks():
         parts.append(element("line", class_="grid", x1=across.start, x2=across.end, y1=up(tick), y2=up(tick)))
         parts.append(element("text", f"{tick:,g}", x=_LEFT - 8, y=up(tick) + 4, text_anchor="end"))
