@@ -144,6 +144,8 @@ def test_a_leak_is_told_from_a_jump_and_from_warming_up():
     assert found.low < found.slope < found.high
     assert [f.met for f in memory_figures(list(seconds), list(leak + noise)) if f.target] == [False]
     assert [f.met for f in memory_figures(list(seconds), list(warm + noise)) if f.target] == [True]
+    few = slice(0, 7)
+    assert [f.met for f in memory_figures(list(seconds[few]), list((leak + noise)[few])) if f.target] == [False]
 
 
 def test_recovery_means_that_all_are_answered_again():
