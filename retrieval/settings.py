@@ -30,7 +30,7 @@ class IndexSettings(Section):
 
     chroma_url: str | None = None
     """None: embedded in the home folder; else http(s)://host:port of a Chroma server."""
-    exact_limit: int = Field(default=50_000, ge=1)
+    exact_limit: int = Field(default=10_000, ge=1)
     """Up to so many eligible items all are scored exactly; of more, codes of the vectors propose which ones. A change
     needs `xdrec index`."""
     template: str = "item"

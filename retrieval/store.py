@@ -22,11 +22,17 @@ from retrieval.upsert import UpsertReport
 __all__ = ["DomainSummary", "Store", "UpsertReport"]
 
 _PAGE = 1000
-_IDS = 100
-_BY_IDS = sa.select(db.items.c.id, db.items.c.payload).where(
-    db.items.c.domain == sa.bindparam("domain"), db.items.c.id.in_([sa.bindparam(f"id{n}") for n in range(_IDS)])
-)
-"""One statement, whose text is made once: of hundreds of values that takes longer than to look them up."""
+_IDS = (12, 100)
+"""Ids that one statement asks for. Its text is made once: that takes longer than to look up what it asks for."""
+
+
+def _by_ids(count: int) -> sa.Select[tuple[str, str]]:
+    ids = [sa.bindparam(f"id{n}") for n in range(count)]
+    found = sa.select(db.items.c.id, db.items.c.payload)
+    return found.where(db.items.c.domain == sa.bindparam("domain"), db.items.c.id.in_(ids))
+
+
+_BY_IDS = {count: _by_ids(count) for count in _IDS}
 
 
 class DomainSummary(Frozen):
@@ -60,13 +66,14 @@ class Store(db.Tables):
         """The items with these ids, in their order; unknown ids are left out."""
         wanted = list(dict.fromkeys(ids))
         found = {}
+        size = next((size for size in _IDS if size >= len(wanted)), _IDS[-1])
         with self.database.reading() as connection:
-            for start in range(0, len(wanted), _IDS):
-                chunk = wanted[start : start + _IDS]
-                chunk += chunk[-1:] * (_IDS - len(chunk))
+            for start in range(0, len(wanted), size):
+                chunk = wanted[start : start + size]
+                chunk += chunk[-1:] * (size - len(chunk))
                 values = {"domain": domain, **{f"id{n}": id_ for n, id_ in enumerate(chunk)}}
-                rows = connection.execute(_BY_IDS, values)
-                found.update({id_: Item.model_validate_json(payload) for id_, payload in rows})
+                for id_, payload in connection.execute(_BY_IDS[size], values).all():
+                    found[id_] = Item.model_validate_json(payload)
         return {id_: found[id_] for id_ in wanted if id_ in found}
 
     def iter_items(self, domain: str, batch: int = _PAGE) -> Iterator[Item]:

@@ -82,8 +82,8 @@ def _sentences(evidence: Evidence, voice: Voice) -> Iterator[str]:
                 yield _filled(closed.traits, liked=_named(group, voice), item=item, values=_values(values, voice))
     if told:
         return
-    for known in evidence.known:
-        yield _filled(closed.nearest, liked=_named([known], voice), item=item)
+    if evidence.closest:
+        yield _filled(closed.nearest, liked=_named([evidence.closest], voice), item=item)
     if not evidence.known:
         asked = [value for fact in evidence.facts if fact.kind == "asked" for value in fact.values]
         if asked:

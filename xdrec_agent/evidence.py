@@ -69,6 +69,12 @@ class Evidence:
         return tuple(dict.fromkeys(v for fact in facts for v in fact.values))
 
     @property
+    def closest(self) -> Known | None:
+        """Of all liked items the most similar one, if it is among the known."""
+        labels = {fact.label for fact in self.facts if fact.kind == "similar"}
+        return next((known for known in self.known if known.label in labels), None)
+
+    @property
     def paths(self) -> tuple[Path, ...]:
         """The paths among the facts."""
         return tuple(fact.path for fact in self.facts if fact.path)
@@ -82,9 +88,9 @@ class Evidence:
 def gather(
     candidate: Candidate, history: History, text: str | None, limit: int, paths: PathFinder | None = None
 ) -> Evidence:
-    """The `limit` history items with the largest share of the score, and what each has in common with the candidate.
+    """The `limit` history items that say most for the candidate, and what each has in common with it.
 
-    Items that a path of the graph leads from come before others, then items that share a trait.
+    Items that a path of the graph leads from come before others, then items that share a trait, then the most similar.
     """
     wanted = {(m.domain, m.item) for m in candidate.matches}
     known_as = (((e.item.domain, e.item.id), e) for e in history.entries)
@@ -95,10 +101,11 @@ def gather(
     for path in paths([mine for mine, _ in matched], item) if paths and matched else ():
         ways.setdefault((path.start.domain, path.start.id), path)
     found = [(mine, m, ways.get((mine.domain, mine.id)), shared_traits(item, mine)) for mine, m in matched]
-    found.sort(key=lambda row: (row[2] is None, not row[3]))
+    found.sort(key=lambda row: (row[2] is None, not row[3], -row[1].similarity))
+    closest = max((m for _, m in matched), key=lambda m: m.similarity, default=None)
     known = tuple(Known(f"L{n}", mine, m, shared) for n, (mine, m, _, shared) in enumerate(found[:limit], 1))
     ids = (f"F{n}" for n in count(1))
-    facts = [fact for k, row in zip(known, found, strict=False) for fact in _facts(item, k, row[2], ids)]
+    facts = [fact for k, row in zip(known, found, strict=False) for fact in _facts(item, k, row[2], ids, closest)]
     if asked := _asked(item, text):
         facts.append(Fact(next(ids), "asked", None, asked))
     return Evidence(item, known, text, tuple(facts))
@@ -116,7 +123,9 @@ def people(item: Item) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else (str(value),)
 
 
-def _facts(item: Item, known: Known, path: Path | None, ids: Iterator[str]) -> Iterator[Fact]:
+def _facts(
+    item: Item, known: Known, path: Path | None, ids: Iterator[str], closest: Match | None
+) -> Iterator[Fact]:
     other = known.item
     made = _common(item.creators, other.creators)
     shared: dict[FactKind, tuple[str, ...]] = {
@@ -132,7 +141,8 @@ def _facts(item: Item, known: Known, path: Path | None, ids: Iterator[str]) -> I
     for kind in _SPECIFIC[1:]:
         if shared[kind]:
             yield Fact(next(ids), kind, known.label, shared[kind])
-    yield Fact(next(ids), "similar", known.label, (str(round(100 * known.match.share)),))
+    if known.match is closest:
+        yield Fact(next(ids), "similar", known.label, (str(round(100 * known.match.share)),))
 
 
 def _cast(item: Item) -> tuple[str, ...]:

@@ -35,9 +35,9 @@ def plain_text(evidence: Evidence, voice: Voice) -> tuple[str, frozenset[str], t
         parts.append(say.shares.format(shared=say.also.join(told_with)))
         labels |= {known.label for known in leading}
     traits = tuple(dict.fromkeys(t for known in leading for t in shared[known.label]))
-    if not parts and evidence.known:
-        parts.append(say.nearest.format(liked=voice.quoted(evidence.known[0].item, _shown)))
-        labels.add(evidence.known[0].label)
+    if not parts and evidence.closest:
+        parts.append(say.nearest.format(liked=voice.quoted(evidence.closest.item, _shown)))
+        labels.add(evidence.closest.label)
     if not parts:
         parts.append(say.text.format(text=visible(evidence.text or "")))
     return (" " if voice.words.spaced else "").join(parts), frozenset(labels), traits

@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "judge": "eval.cli.judge:judge",
     "facets": "eval.cli.facets:facets",
     "explain": "eval.cli.explain:explain",
+    "labels": "eval.cli.labels:labels",
     "bench": "eval.cli.bench:app",
     "fit": "eval.cli.fit:app",
 }

@@ -48,7 +48,7 @@ SOLARIS = Item(
 
 
 def match(item, share):
-    return Match(domain="films", item=item.id, similarity=0.5, share=share)
+    return Match(domain="films", item=item.id, similarity=share, share=share)
 
 
 HISTORY = History(user="u", entries=tuple(HistoryEntry(item=i) for i in (HEAT, ALIEN)))
@@ -110,13 +110,13 @@ def test_items_that_a_path_leads_from_come_first():
 
 
 def test_facts_have_ids_and_say_what_is_shared_with_whom():
-    """Each kind is a fact of its own: themes, categories, decade, creators and people, the share of the score."""
+    """Each kind is a fact of its own: themes, categories, decade, creators and people; one says which is closest."""
     sequel = ALIEN.model_copy(update={"id": "book", "domain": "books", "year": 1975, "creators": ("Sigourney Weaver",)})
     evidence = gather(CANDIDATE.model_copy(update={"item": sequel}), HISTORY, "survival in space", 2)
     alien = {f.kind: f.values for f in evidence.facts if f.label == "L1"}
     assert alien["person"] == ("Sigourney Weaver",)
     assert alien["period"] == ("1970",)
-    assert alien["similar"] == ("40",)
+    assert [(f.label, f.values) for f in evidence.facts if f.kind == "similar"] == [("L2", ("60",))]
     assert alien["theme"] == ("alien life", "survival")
     assert [f.id for f in evidence.facts] == [f"F{n}" for n in range(1, len(evidence.facts) + 1)]
     assert evidence.facts[-1].kind == "asked"

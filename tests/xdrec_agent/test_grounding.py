@@ -44,6 +44,36 @@ def test_unsupported_sentences_are_found(language, held_out):
     assert len(wrong & found) / len(wrong) >= 0.95, [one.text for one in missed]
 
 
+SLIPS = [
+    ("You liked the film “Blade Runner” because it shares dystopia with it.", "why something was liked"),
+    ("The person liked Blade Runner, and this is science fiction too.", "nothing in the evidence"),
+    ("Blade Runner is closest to it, so I like it.", "nothing in the evidence"),
+    ("Do Androids Dream of Electric Sheep? is a science fiction film like Blade Runner.", "none of the films"),
+    ("It is science fiction like Alien. Of what you liked, Aliens is closest to it.", "figures do not say so"),
+    ("It is science fiction, and Alien is close to Aliens.", "figures do not say so"),
+]
+"""Of the kinds that labellers found in what a model of 1.5 billion parameters wrote and the check let pass."""
+
+
+@pytest.mark.parametrize(("text", "why"), SLIPS)
+def test_what_a_labeller_once_found_is_found(text, why):
+    """Motives nobody told, third persons, a book that is called a film, and closeness that the figures do not show."""
+    assert any(why in claim.support for claim in objections(text, evidence_of("androids"), "en")), text
+
+
+CLEAN = [
+    "Because you liked “Blade Runner” and “Alien”, you may like it for its science fiction, which both have.",
+    "You liked Blade Runner, a 1982 film. It is a science fiction novel that is close to Blade Runner.",
+    "Of what you liked, Alien is closest to it.",
+]
+
+
+@pytest.mark.parametrize("text", CLEAN)
+def test_what_looks_like_those_slips_and_is_true_passes(text):
+    """A reason for the recommendation, the right noun, the closest item."""
+    assert objections(text, evidence_of("androids"), "en") == []
+
+
 # Mutation: true sentences, made from intact evidence, against evidence in which one thing was changed.
 
 
@@ -57,7 +87,7 @@ def truths(evidence, language):
             "zh": (f"{title}出自{item.creators[0]}。", f"{title}是{item.year}年的作品。"),
         }[language]
         yield from ((kind, item, text) for kind, text in zip(("creators", "year"), said, strict=True))
-        yield "title", item, title + {"en": " is a book or film.", "zh": "是作品。"}[language]
+        yield "title", item, title + {"en": " is a story.", "zh": "是作品。"}[language]
     for path in evidence.paths[:1]:
         for relation in path.relations:
             one = Path(start=path.start, end=path.end, relations=(relation,))

@@ -7,7 +7,7 @@ evidence or by the fields of the item that it is said of.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from xdrec_agent.evidence import Evidence
@@ -15,10 +15,12 @@ from xdrec_agent.grounding.attribution import Refs, Sentence
 from xdrec_agent.grounding.claims import Claim, ClaimKind
 from xdrec_agent.grounding.persons import works_of
 from xdrec_agent.grounding.relations import relation_claims
-from xdrec_agent.grounding.scope import Scope
-from xdrec_agent.grounding.tokens import Token, folded, tokenize
+from xdrec_agent.grounding.scope import Scope, key_of
+from xdrec_agent.grounding.tokens import Token, TokenKind, folded, tokenize
 
 _END: Final = re.compile(r"[.!?…]+[\"'”’)]*(?:\s+|$)|[。！？]+[”’）]*\s*|\n+")
+_ARTICLES: Final = frozenset({"a", "an", "another"})
+_BESIDE_A_TITLE: Final = frozenset({"item", "link", "open", "close", "year", "noun", "determiner"})
 _ABBREVIATED: Final = re.compile(r"(?:\b[A-Z]|\b(?:Mr|Mrs|Ms|Dr|St|vol|Vol|No))\.$")
 
 
@@ -59,27 +61,21 @@ def _read(text: str, scope: Scope) -> Iterator[Sentence]:
 def _claims(s: Sentence) -> Iterator[Claim]:
     yield from relation_claims(s)
     for at, token in enumerate(s.tokens):
-        if token.kind == "item":
-            yield _claim(token, "title", s, s.refs(at), "", "")
-        elif token.kind == "unknown-title":
-            yield _claim(token, "title", s, frozenset(), None, "no item of the evidence is called that")
-        elif token.kind == "person":
-            yield from _person(s, at)
-        elif token.kind in {"year", "decade"}:
-            yield from _year(s, at)
-        elif token.kind == "trait":
-            yield from _trait(s, at)
-        elif token.kind == "volume":
-            yield from _volume(s, at)
-        elif token.kind == "number":
-            yield from _number(s, at)
-        elif token.kind == "series":
-            yield _series(s, at, at)
-        elif token.kind == "same":
-            yield _same(s, at)
+        if token.kind in _OF_KIND:
+            yield from _OF_KIND[token.kind](s, at)
         if token.of("liked") or token.of("liked_before"):
             yield from _liked(s, at)
+        if token.of("liked"):
+            yield from _why_liked(s, at)
     yield from _statements(s)
+
+
+def _title(s: Sentence, at: int) -> Iterator[Claim]:
+    yield _claim(s.tokens[at], "title", s, s.refs(at), "", "")
+
+
+def _unknown_title(s: Sentence, at: int) -> Iterator[Claim]:
+    yield _claim(s.tokens[at], "title", s, frozenset(), None, "no item of the evidence is called that")
 
 
 def _person(s: Sentence, at: int) -> Iterator[Claim]:
@@ -123,7 +119,7 @@ def _volume(s: Sentence, at: int) -> Iterator[Claim]:
     while s.kind(k) in {"of", "determiner", "neutral"}:
         k += 1
     if s.kind(k) == "item" and s.tokens[k].of("series"):
-        yield _series(s, k, at)
+        yield _of_series(s, k, at)
 
 
 def _number(s: Sentence, at: int) -> Iterator[Claim]:
@@ -143,7 +139,11 @@ def _number(s: Sentence, at: int) -> Iterator[Claim]:
     yield _claim(token, "number", s, refs, support, "no such number in the evidence")
 
 
-def _series(s: Sentence, at: int, of: int) -> Claim:
+def _series(s: Sentence, at: int) -> Iterator[Claim]:
+    yield _of_series(s, at, at)
+
+
+def _of_series(s: Sentence, at: int, of: int) -> Claim:
     meaning = s.tokens[at].of("series")
     name = meaning.values[0] if meaning else ""
     refs = s.attribute(of)[0]
@@ -151,7 +151,7 @@ def _series(s: Sentence, at: int, of: int) -> Claim:
     return _claim(s.tokens[at], "relation", s, refs, f"series {name}" if held else None, "it is not of that series")
 
 
-def _same(s: Sentence, at: int) -> Claim:
+def _same(s: Sentence, at: int) -> Iterator[Claim]:
     token = s.tokens[at]
     named = {key for k in s.mentions for key in s.refs(k)} | {s.scope.candidate}
     items = [s.scope.items[key] for key in named if key in s.scope.items]
@@ -164,7 +164,7 @@ def _same(s: Sentence, at: int) -> Claim:
     else:
         held = len(items) > 1 and len({(item.year or -n) // 10 for n, item in enumerate(items, 1)}) == 1
     kind: ClaimKind = "year" if what == "decade" else "relation"
-    return _claim(token, kind, s, frozenset(named), "their fields" if held else None, "their fields differ")
+    yield _claim(token, kind, s, frozenset(named), "their fields" if held else None, "their fields differ")
 
 
 def _liked(s: Sentence, at: int) -> Iterator[Claim]:
@@ -178,6 +178,48 @@ def _liked(s: Sentence, at: int) -> Iterator[Claim]:
             refs = s.refs(n)
             held = bool(refs & known)
             yield _claim(s.tokens[n], "liked", s, refs, "history" if held else None, "not among the liked items")
+
+
+def _why_liked(s: Sentence, at: int) -> Iterator[Claim]:
+    """ "You liked Alien because it shares …": why somebody liked something, nobody has told."""
+    after = [k for k in range(at + 1, len(s.tokens)) if s.kind(k) not in _BESIDE_A_TITLE]
+    if after and after[0] > at + 1 and s.tokens[after[0]].text.lower() in s.scope.words.because:
+        token = s.tokens[after[0]]
+        yield _claim(token, "statement", s, frozenset(), None, "why something was liked is not known")
+
+
+def _sort(s: Sentence, at: int) -> Iterator[Claim]:
+    """ "Annihilation is a horror film": that a title is one of that domain."""
+    k = at - 1
+    while s.kind(k) in {"trait", "link", "comma", "year", "decade"}:
+        k -= 1
+    verb = k - 1
+    if s.kind(k) is None or s.tokens[k].text.lower() not in _ARTICLES or s.kind(verb) != "verb":
+        return
+    subject = s.left(verb)
+    if subject is None:
+        return
+    domain = s.tokens[at].meanings[0].values[0]
+    refs = s.refs(subject)
+    held = any(key.partition("/")[0] == domain for key in refs)
+    yield _claim(s.tokens[at], "category", s, refs, domain if held else None, f"it is none of the {domain}")
+
+
+def _closeness(s: Sentence, at: int) -> Iterator[Claim]:
+    """That of what was liked something is the closest, or is close, to the recommended item."""
+    words, said = s.scope.words, s.tokens[at].text.lower()
+    if said not in words.closest and said not in words.close:
+        return
+    beside = sorted(s.mentions, key=lambda k: abs(k - at))[:2]
+    named = {key for k in beside for key in s.refs(k)} | {s.scope.candidate}
+    closest = s.scope.evidence.closest
+    known = {key_of(k.item) for k in s.scope.evidence.known} if said in words.close else set()
+    if closest:
+        known.add(key_of(closest.item))
+    of_candidate = len(beside) < 2 or any(s.scope.candidate in s.refs(k) for k in beside)
+    held = of_candidate and bool(named & known)
+    missing = "the program's figures do not say so"
+    yield _claim(s.tokens[at], "number", s, frozenset(named), "similarity" if held else None, missing)
 
 
 def _statements(s: Sentence) -> Iterator[Claim]:
@@ -208,3 +250,20 @@ def _claim(token: Token, kind: ClaimKind, s: Sentence, refs: Refs, support: str 
     return Claim(
         text=token.text, kind=kind, subject=subject, supported=support is not None, support=said, sentence=s.number
     )
+
+
+_OF_KIND: Final[Mapping[TokenKind, Callable[[Sentence, int], Iterator[Claim]]]] = {
+    "item": _title,
+    "unknown-title": _unknown_title,
+    "person": _person,
+    "year": _year,
+    "decade": _year,
+    "trait": _trait,
+    "volume": _volume,
+    "number": _number,
+    "series": _series,
+    "same": _same,
+    "noun": _sort,
+    "together": _closeness,
+}
+"""What a token of each kind claims."""

@@ -59,6 +59,9 @@ class Words(Frozen):
         nouns: by domain, what its items are called.
         liked, liked_before: what says that the items that follow (came before) are the person's.
         together: what says that a trait belongs to all named items; `sharing`: its verbs, `with`: what ends their list.
+        closest: what says that of all that was liked an item is the most similar one; `close`: that it is similar.
+            Both are among `together`, too.
+        because: what gives a reason for what was said before it.
         of: what may stand between a trait and the item that has it; `links`: between items of a group.
         volumes, numbers: words to numbers; `decades`: words to the first year.
         same: phrases that claim a common creator; `same_decade`, `same_series` likewise.
@@ -77,6 +80,9 @@ class Words(Frozen):
     liked: Phrases = ()
     liked_before: Phrases = ()
     together: Phrases = ()
+    closest: Phrases = ()
+    close: Phrases = ()
+    because: Phrases = ()
     sharing: Phrases = ()
     with_: Phrases = Field(default=(), alias="with")
     of: Phrases = ()

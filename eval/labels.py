@@ -1,0 +1,201 @@
+"""Explanations labelled by hand. Reads the sheet and the labels of `eval/labels`, produces what nothing bears out.
+
+The labellers split the texts themselves, so their claims differ; what they agree upon is counted by explanation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
+
+from eval.explanations import Explained
+from eval.intervals import Estimate, ratio_of_means
+from retrieval.errors import UsageError
+from retrieval.types import Frozen
+from xdrec_agent.recommendation import ExplanationSource
+
+FOLDER: Final = Path(__file__).parent / "labels"
+SHEET: Final = "explanations.jsonl"
+_LABELS: Final = "labels-*.jsonl"
+
+Kind = Literal["title", "liked", "person", "year", "number", "category", "relation", "closeness", "statement"]
+Fields = dict[str, JsonValue]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Shown(Frozen):
+    """A line of the sheet: an explanation, and all that it may speak of. See eval/labels/README.md."""
+
+    id: str
+    user: str
+    language: str
+    source: ExplanationSource
+    text: str
+    item: Fields
+    liked: tuple[Fields, ...]
+    relations: tuple[str, ...]
+
+
+class LabelledClaim(Frozen):
+    """A claim as a labeller found it in the text."""
+
+    text: str
+    kind: Kind
+    supported: bool
+    why: str | None = None
+
+
+class Labelled(Frozen):
+    """What one labeller said of one explanation."""
+
+    id: str
+    claims: tuple[LabelledClaim, ...] = Field(min_length=1)
+
+
+class LabelReport(Frozen):
+    """One labeller's verdict; shares with 95% intervals that resample people.
+
+    Attributes:
+        unsupported: share of the claims that nothing bears out.
+        statements: share of the claims that speak of plot, mood or worth and that nothing bears out.
+        objected: the explanations with such claims, and what is said against each.
+    """
+
+    labeller: str
+    explanations: int
+    claims: int
+    unsupported: tuple[float, float, float]
+    statements: tuple[float, float, float]
+    objected: dict[str, tuple[str, ...]]
+
+
+class Agreement(Frozen):
+    """Of two labellers: the share of explanations that both or neither object to, and Cohen's kappa of that.
+
+    `kappa` is None where one of them says the same of all (Cohen 1960 divides by nothing then).
+    """
+
+    labellers: tuple[str, str]
+    same: float
+    kappa: float | None
+
+
+def sheet_of(rows: Iterable[Explained]) -> list[Shown]:
+    """What a labeller is to see of explanations: everything but what the program's own check said."""
+    return [
+        Shown(
+            id=row.id,
+            user=row.user,
+            language=row.explanation.language,
+            source=row.explanation.source,
+            text=row.explanation.text,
+            item=_fields(row.item.model_dump(mode="json")),
+            liked=tuple(_fields(item.model_dump(mode="json")) for item in row.liked),
+            relations=row.relations,
+        )
+        for row in rows
+    ]
+
+
+def write_sheet(rows: Iterable[Explained], folder: Path) -> int:
+    """Write what is to be labelled; returns how many explanations.
+
+    Raises:
+        UsageError: the folder has a sheet, or cannot be written to.
+    """
+    sheet, path = sheet_of(rows), folder / SHEET
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as out:
+            out.writelines(f"{one.model_dump_json()}\n" for one in sheet)
+    except FileExistsError as exc:
+        raise UsageError(f"{path} is there already", hint="labels belong to one sheet: name another folder") from exc
+    except OSError as exc:
+        raise UsageError(f"cannot write {path}: {exc}", hint="name another folder") from exc
+    return len(sheet)
+
+
+def read_sheet(folder: Path = FOLDER) -> list[Shown]:
+    """The explanations that were labelled. Raises UsageError."""
+    return _read(folder / SHEET, Shown)
+
+
+def read_labels(folder: Path = FOLDER) -> dict[str, list[Labelled]]:
+    """Each labeller's labels, by name. Raises UsageError: broken, or not of the sheet's explanations, each once."""
+    ids = sorted(one.id for one in read_sheet(folder))
+    found = {path.stem.partition("-")[2]: _read(path, Labelled) for path in sorted(folder.glob(_LABELS))}
+    for name, labels in found.items():
+        if sorted(one.id for one in labels) != ids:
+            raise UsageError(
+                f"{name} labelled other explanations than the sheet's {len(ids)}, or some twice",
+                hint="a line for each line of explanations.jsonl",
+            )
+    if not found:
+        raise UsageError(f"there are no labels in {folder}", hint=f"name a folder with {SHEET} and {_LABELS}")
+    return found
+
+
+def label_report(labeller: str, sheet: Sequence[Shown], labels: Sequence[Labelled]) -> LabelReport:
+    """The shares of one labeller."""
+    of = {one.id: one.claims for one in labels}
+    users = [one.user for one in sheet]
+    wrong = [[claim for claim in of[one.id] if not claim.supported] for one in sheet]
+    told = [[claim for claim in some if claim.kind == "statement"] for some in wrong]
+    return LabelReport(
+        labeller=labeller,
+        explanations=len(sheet),
+        claims=sum(len(claims) for claims in of.values()),
+        unsupported=_shares(map(len, wrong), [len(of[one.id]) for one in sheet], users),
+        statements=_shares(map(len, told), [len(of[one.id]) for one in sheet], users),
+        objected={
+            one.id: tuple(f"{claim.text}: {claim.why or claim.kind}" for claim in some)
+            for one, some in zip(sheet, wrong, strict=True)
+            if some
+        },
+    )
+
+
+def agreements(reports: Sequence[LabelReport]) -> list[Agreement]:
+    """How far each two labellers agree on which explanations say too much."""
+    return [_agreement(a, b) for a, b in combinations(reports, 2)]
+
+
+def _agreement(a: LabelReport, b: LabelReport) -> Agreement:
+    from sklearn.metrics import cohen_kappa_score
+
+    ids = sorted({*a.objected, *b.objected})
+    neither = a.explanations - len(ids)
+    first = [one in a.objected for one in ids] + [False] * neither
+    second = [one in b.objected for one in ids] + [False] * neither
+    same = float(np.mean(np.array(first) == np.array(second)))
+    constant = len(set(first)) == 1 or len(set(second)) == 1
+    kappa = None if constant else float(cohen_kappa_score(first, second))
+    return Agreement(labellers=(a.labeller, b.labeller), same=same, kappa=kappa)
+
+
+def _shares(wrong: Iterable[int], claims: Sequence[int], users: Sequence[str]) -> tuple[float, float, float]:
+    rng = np.random.default_rng(0)
+    above, below = np.array(list(wrong), dtype=np.float64), np.array(claims, dtype=np.float64)
+    found: Estimate = ratio_of_means(above, below, users, rng)
+    return found.value, found.low, found.high
+
+
+def _fields(item: Fields) -> Fields:
+    """What an item says of itself, its attributes among the other fields, without what is empty."""
+    attributes = item.pop("attributes", None)
+    every = item | (attributes if isinstance(attributes, dict) else {})
+    hidden = {"available", "links", "media"}
+    return {name: value for name, value in every.items() if name not in hidden and value not in (None, [], "")}
+
+
+def _read(path: Path, kind: type[Model]) -> list[Model]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [TypeAdapter(kind).validate_json(line) for line in lines if line.strip()]
+    except (OSError, UnicodeDecodeError, ValidationError) as exc:
+        raise UsageError(f"{path} cannot be read: {exc}", hint="eval/labels/README.md says what a line is") from exc
