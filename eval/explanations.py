@@ -43,6 +43,8 @@ class Explained(Frozen):
     rank: int = Field(ge=1)
     item: Item
     liked: tuple[Item, ...]
+    closest: str | None = None
+    """Title of the liked item that is the most similar one, if it is among those."""
     relations: tuple[str, ...]
     explanation: Explanation
     seconds: float
@@ -171,6 +173,7 @@ def _row(context: ExplainContext, query: Query, one: Recommendation, seconds: fl
         rank=one.rank,
         item=one.item,
         liked=tuple(known.item for known in evidence.known),
+        closest=evidence.closest.item.title if evidence.closest else None,
         relations=tuple(f"{r.subject.name} {r.predicate} {r.object.name}" for r in relations),
         explanation=explanation,
         seconds=seconds,

@@ -33,11 +33,14 @@ class Shown(Frozen):
 
     id: str
     user: str
+    model: str
     language: str
     source: ExplanationSource
     text: str
     item: Fields
     liked: tuple[Fields, ...]
+    closest: str | None
+    """Title of the liked item that is the most similar one; None if it is not among those."""
     relations: tuple[str, ...]
 
 
@@ -85,36 +88,41 @@ class Agreement(Frozen):
     kappa: float | None
 
 
-def sheet_of(rows: Iterable[Explained]) -> list[Shown]:
-    """What a labeller is to see of explanations: everything but what the program's own check said."""
+def sheet_of(rows: Iterable[Explained], model: str) -> list[Shown]:
+    """What a labeller is to see of a model's explanations: all but what the program's own check said."""
     return [
         Shown(
-            id=row.id,
+            id=f"{model}/{row.explanation.language}/{row.id}",
             user=row.user,
+            model=model,
             language=row.explanation.language,
             source=row.explanation.source,
             text=row.explanation.text,
             item=_fields(row.item.model_dump(mode="json")),
             liked=tuple(_fields(item.model_dump(mode="json")) for item in row.liked),
+            closest=row.closest,
             relations=row.relations,
         )
         for row in rows
     ]
 
 
-def write_sheet(rows: Iterable[Explained], folder: Path) -> int:
-    """Write what is to be labelled; returns how many explanations.
+def write_sheet(rows: Iterable[Explained], model: str, folder: Path) -> int:
+    """Add to what is to be labelled; returns how many explanations there are now.
 
     Raises:
-        UsageError: the folder has a sheet, or cannot be written to.
+        UsageError: the folder has labels already, the rows are there, or the folder cannot be written to.
     """
-    sheet, path = sheet_of(rows), folder / SHEET
+    path = folder / SHEET
+    before = _read(path, Shown) if path.exists() else []
+    sheet = [*before, *sheet_of(rows, model)]
+    if len({one.id for one in sheet}) < len(sheet):
+        raise UsageError(f"{path} holds some of these explanations already", hint="add each file once")
+    if list(folder.glob(_LABELS)):
+        raise UsageError(f"{folder} has labels of another sheet", hint="name another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as out:
-            out.writelines(f"{one.model_dump_json()}\n" for one in sheet)
-    except FileExistsError as exc:
-        raise UsageError(f"{path} is there already", hint="labels belong to one sheet: name another folder") from exc
+        path.write_text("".join(f"{one.model_dump_json()}\n" for one in sheet), encoding="utf-8")
     except OSError as exc:
         raise UsageError(f"cannot write {path}: {exc}", hint="name another folder") from exc
     return len(sheet)

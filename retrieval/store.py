@@ -27,7 +27,7 @@ _IDS = (12, 100)
 
 
 def _by_ids(count: int) -> sa.Select[tuple[str, str]]:
-    ids = [sa.bindparam(f"id{n}") for n in range(count)]
+    ids: list[sa.BindParameter[str]] = [sa.bindparam(f"id{n}") for n in range(count)]
     found = sa.select(db.items.c.id, db.items.c.payload)
     return found.where(db.items.c.domain == sa.bindparam("domain"), db.items.c.id.in_(ids))
 
@@ -72,8 +72,8 @@ class Store(db.Tables):
                 chunk = wanted[start : start + size]
                 chunk += chunk[-1:] * (size - len(chunk))
                 values = {"domain": domain, **{f"id{n}": id_ for n, id_ in enumerate(chunk)}}
-                for id_, payload in connection.execute(_BY_IDS[size], values).all():
-                    found[id_] = Item.model_validate_json(payload)
+                rows = connection.execute(_BY_IDS[size], values).all()
+                found.update({row.id: Item.model_validate_json(row.payload) for row in rows})
         return {id_: found[id_] for id_ in wanted if id_ in found}
 
     def iter_items(self, domain: str, batch: int = _PAGE) -> Iterator[Item]:

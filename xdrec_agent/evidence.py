@@ -123,9 +123,7 @@ def people(item: Item) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else (str(value),)
 
 
-def _facts(
-    item: Item, known: Known, path: Path | None, ids: Iterator[str], closest: Match | None
-) -> Iterator[Fact]:
+def _facts(item: Item, known: Known, path: Path | None, ids: Iterator[str], closest: Match | None) -> Iterator[Fact]:
     other = known.item
     made = _common(item.creators, other.creators)
     shared: dict[FactKind, tuple[str, ...]] = {

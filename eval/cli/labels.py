@@ -20,8 +20,9 @@ def labels(
     ] = None,
     make: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write FOLDER's sheet from what `explain --out` wrote there, and stop."),
+        typer.Option(metavar="FILE", help="Add what `explain --out` wrote there to FOLDER's sheet, and stop."),
     ] = None,
+    model: Annotated[str, typer.Option(help="Who wrote what --make adds.")] = "",
     json_: AsJSON = False,
 ) -> None:
     """How much of what explanations say nothing bears out, by people who labelled them without seeing the check.
@@ -29,7 +30,8 @@ def labels(
     \b
     How to label: eval/labels/README.md. Examples:
       xdrec-eval labels
-      xdrec-eval explain --out build/reasons.jsonl && xdrec-eval labels build/labels --make build/reasons.jsonl
+      xdrec-eval explain --out build/reasons.jsonl
+      xdrec-eval labels build/labels --make build/reasons.jsonl --model smollm2-135m-instruct
       xdrec-eval labels build/labels --json
     """
     from eval.labels import FOLDER, SHEET, agreements, label_report, read_labels, read_sheet, write_sheet
@@ -40,7 +42,7 @@ def labels(
     if make is not None:
         if folder is None:
             raise UsageError("--make needs a folder", hint=f"xdrec-eval labels build/labels --make {make}")
-        say(f"{write_sheet(read_explained(make), folder)} explanations in {folder / SHEET}")
+        say(f"{write_sheet(read_explained(make), model, folder)} explanations in {folder / SHEET}")
         return
     sheet = read_sheet(where)
     reports = [label_report(name, sheet, found) for name, found in read_labels(where).items()]

@@ -45,6 +45,8 @@ def test_unsupported_sentences_are_found(language, held_out):
 
 
 SLIPS = [
+    ("Because you liked the dystopia and science fiction of Blade Runner, you may like it.", "what was liked about it"),
+    ("Because you liked the science fiction in Alien, you may like it.", "what was liked about it"),
     ("You liked the film “Blade Runner” because it shares dystopia with it.", "why something was liked"),
     ("The person liked Blade Runner, and this is science fiction too.", "nothing in the evidence"),
     ("Blade Runner is closest to it, so I like it.", "nothing in the evidence"),
@@ -62,6 +64,7 @@ def test_what_a_labeller_once_found_is_found(text, why):
 
 
 CLEAN = [
+    "You liked the 1979 science fiction film Alien, which has the same genre.",
     "Because you liked “Blade Runner” and “Alien”, you may like it for its science fiction, which both have.",
     "You liked Blade Runner, a 1982 film. It is a science fiction novel that is close to Blade Runner.",
     "Of what you liked, Alien is closest to it.",

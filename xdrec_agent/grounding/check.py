@@ -20,6 +20,8 @@ from xdrec_agent.grounding.tokens import Token, TokenKind, folded, tokenize
 
 _END: Final = re.compile(r"[.!?…]+[\"'”’)]*(?:\s+|$)|[。！？]+[”’）]*\s*|\n+")
 _ARTICLES: Final = frozenset({"a", "an", "another"})
+_BEFORE_A_TITLE: Final = frozenset({"determiner", "neutral", "link", "comma", "trait", "year", "number", "together"})
+_PRAISED: Final = frozenset({"item", "noun", "trait", "year", "link", "comma"})
 _BESIDE_A_TITLE: Final = frozenset({"item", "link", "open", "close", "year", "noun", "determiner"})
 _ABBREVIATED: Final = re.compile(r"(?:\b[A-Z]|\b(?:Mr|Mrs|Ms|Dr|St|vol|Vol|No))\.$")
 
@@ -181,7 +183,13 @@ def _liked(s: Sentence, at: int) -> Iterator[Claim]:
 
 
 def _why_liked(s: Sentence, at: int) -> Iterator[Claim]:
-    """ "You liked Alien because it shares …": why somebody liked something, nobody has told."""
+    """ "You liked Alien because it …", "you liked the horror of Alien": why something was liked, nobody has told."""
+    k = at + 1
+    while s.kind(k) in _BEFORE_A_TITLE:
+        if s.kind(k) == "trait" and s.kind(k + 1) not in _PRAISED:
+            yield _claim(s.tokens[k], "statement", s, frozenset(), None, "what was liked about it is not known")
+            return
+        k += 1
     after = [k for k in range(at + 1, len(s.tokens)) if s.kind(k) not in _BESIDE_A_TITLE]
     if after and after[0] > at + 1 and s.tokens[after[0]].text.lower() in s.scope.words.because:
         token = s.tokens[after[0]]
