@@ -17,6 +17,7 @@ from pydantic import Field
 
 from eval.judging import for_all
 from retrieval.errors import UsageError
+from retrieval.relations import Entity
 from retrieval.store import Store
 from retrieval.types import Frozen, History, HistoryEntry, Item, Query
 from xdrec_agent.evidence import gather
@@ -35,7 +36,8 @@ _LIKED: Final = (2, 5)
 class Explained(Frozen):
     """One explanation as a person sees it, with all that a labeller needs to judge it.
 
-    `liked` are the items that the explanation could cite; `relations` are "subject predicate object" with titles.
+    `liked` are the items that the explanation could cite; `relations` are "subject predicate object" with titles, and of
+    items with their domain.
     """
 
     id: str
@@ -174,11 +176,16 @@ def _row(context: ExplainContext, query: Query, one: Recommendation, seconds: fl
         item=one.item,
         liked=tuple(known.item for known in evidence.known),
         closest=evidence.closest.item.title if evidence.closest else None,
-        relations=tuple(f"{r.subject.name} {r.predicate} {r.object.name}" for r in relations),
+        relations=tuple(f"{_end(r.subject)} {r.predicate} {_end(r.object)}" for r in relations),
         explanation=explanation,
         seconds=seconds,
         right_language=foreign(explanation.text, Scope(evidence, explanation.language)) is None,
     )
+
+
+def _end(entity: Entity) -> str:
+    """What an end of a relation is called, and of which domain it is."""
+    return f"{entity.name} ({entity.domain})" if entity.is_item else entity.name
 
 
 def _by_item(rows: Sequence[Explained]) -> list[list[Explained]]:
