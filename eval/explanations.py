@@ -36,8 +36,8 @@ _LIKED: Final = (2, 5)
 class Explained(Frozen):
     """One explanation as a person sees it, with all that a labeller needs to judge it.
 
-    `liked` are the items that the explanation could cite; `relations` are "subject predicate object" with titles, and of
-    items with their domain.
+    `liked` are the items that the explanation could cite; `relations` are "subject predicate object" with titles,
+    and of items their domain.
     """
 
     id: str

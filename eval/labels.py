@@ -61,10 +61,12 @@ class Labelled(Frozen):
 
 
 class LabelReport(Frozen):
-    """One labeller's verdict; shares with 95% intervals that resample people.
+    """One labeller's verdict; shares with 95% intervals, those of claims by resampling people.
 
     Attributes:
         unsupported: share of the claims that nothing bears out.
+        explanations_unsupported: share of the explanations with such a claim; exact (Clopper and Pearson 1934), as
+            resampling says nothing where nothing was found.
         statements: share of the claims that speak of plot, mood or worth and that nothing bears out.
         objected: the explanations with such claims, and what is said against each.
     """
@@ -73,6 +75,7 @@ class LabelReport(Frozen):
     explanations: int
     claims: int
     unsupported: tuple[float, float, float]
+    explanations_unsupported: tuple[float, float, float]
     statements: tuple[float, float, float]
     objected: dict[str, tuple[str, ...]]
 
@@ -150,20 +153,25 @@ def read_labels(folder: Path = FOLDER) -> dict[str, list[Labelled]]:
 
 def label_report(labeller: str, sheet: Sequence[Shown], labels: Sequence[Labelled]) -> LabelReport:
     """The shares of one labeller."""
+    from statsmodels.stats.proportion import proportion_confint
+
     of = {one.id: one.claims for one in labels}
     users = [one.user for one in sheet]
     wrong = [[claim for claim in of[one.id] if not claim.supported] for one in sheet]
     told = [[claim for claim in some if claim.kind == "statement"] for some in wrong]
+    some = sum(map(bool, wrong))
+    low, high = proportion_confint(some, len(sheet), method="beta")
     return LabelReport(
         labeller=labeller,
         explanations=len(sheet),
         claims=sum(len(claims) for claims in of.values()),
         unsupported=_shares(map(len, wrong), [len(of[one.id]) for one in sheet], users),
+        explanations_unsupported=(some / len(sheet), float(low), float(high)),
         statements=_shares(map(len, told), [len(of[one.id]) for one in sheet], users),
         objected={
-            one.id: tuple(f"{claim.text}: {claim.why or claim.kind}" for claim in some)
-            for one, some in zip(sheet, wrong, strict=True)
-            if some
+            one.id: tuple(f"{claim.text}: {claim.why or claim.kind}" for claim in claims)
+            for one, claims in zip(sheet, wrong, strict=True)
+            if claims
         },
     )
 

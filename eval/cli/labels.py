@@ -59,9 +59,14 @@ def labels(
 def _print(reports: list[LabelReport], agreed: list[Agreement], console: Console) -> None:
     from rich.table import Table
 
-    table = Table("labeller", "explanations", "claims", "unsupported", "plot, mood or praise", box=None)
+    table = Table(
+        "labeller", "explanations", "claims", "unsupported", "explanations with any", "plot, mood or praise", box=None
+    )
     for one in reports:
-        shares = [f"{v:.2%} [{low:.2%}, {high:.2%}]" for v, low, high in (one.unsupported, one.statements)]
+        shares = [
+            f"{v:.2%} [{low:.2%}, {high:.2%}]"
+            for v, low, high in (one.unsupported, one.explanations_unsupported, one.statements)
+        ]
         table.add_row(one.labeller, str(one.explanations), str(one.claims), *shares)
     console.print(table)
     for two in agreed:
