@@ -37,11 +37,11 @@ from xdrec_agent.batch.staged import StagedReply, Wanted
 from xdrec_agent.batch.stages import Answer, Retrieve, parts_table, patient
 from xdrec_agent.settings import load_settings
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(480)]
 ray = pytest.importorskip("ray")
 
 USERS = [f"user{n:02}" for n in range(40)]
-WAIT_S = 60
+WAIT_S = 150
 
 
 @pytest.fixture(scope="module")
