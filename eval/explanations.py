@@ -45,7 +45,7 @@ class Explained(Frozen):
     rank: int = Field(ge=1)
     item: Item
     liked: tuple[Item, ...]
-    closest: str | None = None
+    closest: str | None
     """Title of the liked item that is the most similar one, if it is among those."""
     relations: tuple[str, ...]
     explanation: Explanation

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from eval.explanations import Explained
 from eval.intervals import Estimate, ratio_of_means
@@ -212,6 +212,6 @@ def _fields(item: Fields) -> Fields:
 def _read(path: Path, kind: type[Model]) -> list[Model]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        return [TypeAdapter(kind).validate_json(line) for line in lines if line.strip()]
+        return [kind.model_validate_json(line) for line in lines if line.strip()]
     except (OSError, UnicodeDecodeError, ValidationError) as exc:
         raise UsageError(f"{path} cannot be read: {exc}", hint="eval/labels/README.md says what a line is") from exc

@@ -40,8 +40,9 @@ def labels(
 
     where = folder or FOLDER
     if make is not None:
-        if folder is None:
-            raise UsageError("--make needs a folder", hint=f"xdrec-eval labels build/labels --make {make}")
+        if folder is None or not model:
+            hint = f"xdrec-eval labels build/labels --make {make} --model NAME"
+            raise UsageError("--make needs a folder and --model", hint=hint)
         say(f"{write_sheet(read_explained(make), model, folder)} explanations in {folder / SHEET}")
         return
     sheet = read_sheet(where)

@@ -8,8 +8,24 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.cli import app
-from eval.labels import SHEET, Labelled, LabelledClaim, Shown, agreements, label_report, read_labels, read_sheet
+from eval.explanations import Explained
+from eval.labels import (
+    SHEET,
+    Labelled,
+    LabelledClaim,
+    Shown,
+    agreements,
+    label_report,
+    read_labels,
+    read_sheet,
+    write_sheet,
+)
 from retrieval.errors import UsageError
+from retrieval.types import Item
+from xdrec_agent.grounding import Claim
+from xdrec_agent.recommendation import Explanation
+
+CHECKED = Claim(text="Ann", kind="person", supported=True, support="its creators and people")
 
 SHEET_ROWS = [
     Shown(
@@ -81,6 +97,35 @@ def test_labels_of_another_sheet_are_refused(folder):
     with pytest.raises(UsageError, match=r"labels-b\.jsonl cannot be read") as caught:
         read_labels(folder(b=[SHEET_ROWS[0]]))
     assert "README" in caught.value.hint
+
+
+def test_a_sheet_grows_by_each_model_and_tells_nothing_of_the_check(tmp_path):
+    """Two models' reasons stand in one sheet, each once, without the check's claims; who has labels keeps the sheet."""
+    item = Item(domain="books", id="b", title="Book", creators=("Ann",))
+    said = Explanation(text="It is by Ann.", source="llm", claims=(CHECKED,))
+    parts = {"item": item, "liked": (), "closest": None, "relations": (), "seconds": 0.1, "right_language": True}
+    rows = [Explained(id=f"{user}/b", user=user, rank=1, explanation=said, **parts) for user in ("ada", "bo")]
+    folder = tmp_path / "labels"
+    assert write_sheet(rows, "small", folder) == len(rows)
+    assert write_sheet(rows, "large", folder) == 2 * len(rows)
+    sheet = read_sheet(folder)
+    assert {one.model for one in sheet} == {"small", "large"}
+    assert [one.text for one in sheet[: len(rows)]] == [row.explanation.text for row in rows]
+    assert CHECKED.support not in (folder / SHEET).read_text(encoding="utf-8")
+    with pytest.raises(UsageError, match="already"):
+        write_sheet(rows, "small", folder)
+    (folder / "labels-ann.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(UsageError, match="another sheet"):
+        write_sheet(rows, "third", folder)
+
+
+def test_a_sheet_is_not_made_without_a_folder_and_a_model(tmp_path):
+    """The command says what is missing and writes nothing."""
+    for given in ([str(tmp_path / "new")], ["--model", "m"]):
+        result = CliRunner().invoke(app, ["labels", *given, "--make", "reasons.jsonl"])
+        assert result.exit_code == 2
+        assert "--model" in result.output
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_command_prints_shares_agreement_and_objections(folder):

@@ -35,8 +35,8 @@ def row(user, text, n=0):
     item = Item(domain="books", id=f"b{n}", title=f"Book {n}", creators=("A. Writer",))
     said = Explanation(text=text, source="evidence")
     return Explained(
-        id=f"{user}/b{n}", user=user, rank=n + 1, item=item, liked=(FILM,), relations=(), explanation=said,
-        seconds=0.1, right_language=True,
+        id=f"{user}/b{n}", user=user, rank=n + 1, item=item, liked=(FILM,), closest=None, relations=(),
+        explanation=said, seconds=0.1, right_language=True,
     )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from xdrec_agent.grounding.scope import Scope, key_of
 from xdrec_agent.grounding.tokens import Token, TokenKind, folded, tokenize
 
 _END: Final = re.compile(r"[.!?…]+[\"'”’)]*(?:\s+|$)|[。！？]+[”’）]*\s*|\n+")
-_ARTICLES: Final = frozenset({"a", "an", "another"})
 _BEFORE_A_TITLE: Final = frozenset({"determiner", "neutral", "link", "comma", "trait", "year", "number", "together"})
 _PRAISED: Final = frozenset({"item", "noun", "trait", "year", "link", "comma"})
 _BESIDE_A_TITLE: Final = frozenset({"item", "link", "open", "close", "year", "noun", "determiner"})
@@ -202,7 +201,7 @@ def _sort(s: Sentence, at: int) -> Iterator[Claim]:
     while s.kind(k) in {"trait", "link", "comma", "year", "decade"}:
         k -= 1
     verb = k - 1
-    if s.kind(k) is None or s.tokens[k].text.lower() not in _ARTICLES or s.kind(verb) != "verb":
+    if s.kind(k) is None or s.tokens[k].text.lower() not in s.scope.words.articles or s.kind(verb) != "verb":
         return
     subject = s.left(verb)
     if subject is None:

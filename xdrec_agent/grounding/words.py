@@ -55,6 +55,7 @@ class Words(Frozen):
         script: Unicode script of its letters ("Latin", "Han").
         pronouns: what stands for the recommended item.
         determiners: what makes a noun mean a known thing ("the film") and not a kind ("a film").
+        articles: what makes it mean a kind: "is a film" says of what domain something is.
         possessive: what binds a person to the work that follows; `own`: "its".
         nouns: by domain, what its items are called.
         liked, liked_before: what says that the items that follow (came before) are the person's.
@@ -74,6 +75,7 @@ class Words(Frozen):
     script: str
     pronouns: Phrases
     determiners: Phrases = ()
+    articles: Phrases = ()
     possessive: Phrases = ()
     own: Phrases = ()
     nouns: dict[str, Phrases] = Field(default_factory=dict)
