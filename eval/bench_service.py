@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -38,7 +39,8 @@ _MODEL_S: Final = 0.3
 _SAMPLE_S: Final = 5.0
 _PATIENCE_S: Final = 60.0
 _SOURCE, _TARGET = "films", "books"
-_WITHOUT: Final = {"XDREC_RERANK__STRATEGY": "identity"}
+_EVERYWHERE: Final = {"XDREC_SERVICE__WORKERS": str(os.cpu_count() or 1)}
+_WITHOUT: Final = _EVERYWHERE | {"XDREC_RERANK__STRATEGY": "identity"}
 
 
 def measure_service(data: Dataset, models_dir: Path, minutes: float, say: Say) -> list[Figure]:
@@ -52,7 +54,7 @@ def measure_service(data: Dataset, models_dir: Path, minutes: float, say: Say) -
     with serving(data.home, models_dir, _WITHOUT) as server:
         figures = asyncio.run(_without_model(server, films, minutes, rng, say))
     with simulated(1, _MODEL_S, at_once=1_000) as (url,):
-        model = {"XDREC_LLM__BASE_URL": url, "XDREC_LLM__MODEL": MODEL, "XDREC_LLM__CACHE": "off"}
+        model = _EVERYWHERE | {"XDREC_LLM__BASE_URL": url, "XDREC_LLM__MODEL": MODEL, "XDREC_LLM__CACHE": "off"}
         more = {"XDREC_RERANK__STRATEGY": "listwise-logprob", "XDREC_LLM__CONCURRENCY": "100"}
         with serving(data.home, models_dir, model | more) as server:
             return [*asyncio.run(_with_model(server, films, rng, say)), *figures]
@@ -77,7 +79,9 @@ async def _without_model(
         over = await load.run(arrivals(_OVERLOAD * RATE, _OVERLOAD_S, rng))
         say(f"{RATE:g} a second again")
         after = await load.run(arrivals(RATE, _RECOVERY_S, rng))
-    note = f"{RATE:g}/s Poisson, {HISTORY} liked {_SOURCE}, k={K}, reasons without a model"
+    note = (
+        f"{RATE:g}/s Poisson, {HISTORY} liked {_SOURCE}, k={K}, reasons without a model; a process for each processor"
+    )
     return [
         overhead_figure(
             "own overhead without a model, p50",

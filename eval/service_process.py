@@ -26,21 +26,23 @@ _PROGRAM: Final = "from xdrec_agent.cli import main; main()"
 
 @dataclass(frozen=True)
 class Server:
-    """A running service."""
+    """A running service; with several processes, `process` is the one that watches over the others."""
 
     url: str
     process: psutil.Process
 
     def memory_mib(self) -> float:
         """Resident memory less what is mapped from files: pages of the index come and go with the system's leave."""
-        memory = self.process.memory_info()
-        mapped: int = getattr(memory, "shared", 0)
-        return float(memory.rss - mapped) / 2**20
+        memory = [process.memory_info() for process in self._processes()]
+        return float(sum(one.rss - getattr(one, "shared", 0) for one in memory)) / 2**20
 
     def cpu_s(self) -> float:
-        """Seconds of processor it has used so far."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        """Seconds of processor that its processes have used so far."""
+        times = [process.cpu_times() for process in self._processes()]
+        return float(sum(one.user + one.system for one in times))
+
+    def _processes(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A real service process over the word encoder. Reads HOME, produces its URL on stdout, then serves until it is told.
+"""A real service process over the word encoder. Reads HOME, serves until it is told to end.
 
 `xdrec serve` itself loads the real encoder, which takes longer than what is tested here; all else is the same.
 """
@@ -9,16 +9,13 @@ import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import uvicorn
 from word_encoder import WordEncoder
 
 from retrieval.index import Index
 from retrieval.store import Store
 from retrieval.templates import load_template
-from xdrec_agent.service.app import create_app
 from xdrec_agent.service.engine import connected
-from xdrec_agent.service.logs import log_to_stderr
-from xdrec_agent.service.running import configured, listening
+from xdrec_agent.service.running import run
 from xdrec_agent.settings import Settings
 
 
@@ -34,13 +31,7 @@ async def opened(settings):
 
 
 def main() -> None:
-    settings = Settings(home=Path(sys.argv[1]))
-    log_to_stderr(log_text=settings.service.log_text)
-    with listening(settings.service) as listener:
-        host, port = listener.getsockname()[:2]
-        sys.stdout.write(f"http://{host}:{port}\n")
-        sys.stdout.flush()
-        uvicorn.Server(configured(create_app(settings, opened), settings.service)).run([listener])
+    run(Settings(home=Path(sys.argv[1])), opened)
 
 
 if __name__ == "__main__":

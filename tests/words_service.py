@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,15 +75,23 @@ def running(home, **changes):
     command = [sys.executable, str(TESTS / "serve_words.py"), str(home)]
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
         with subprocess.Popen(
-            command, env=os.environ | here | changes, stdout=subprocess.PIPE, stderr=log, text=True
+            command, env=os.environ | here | changes, stdout=subprocess.DEVNULL, stderr=log, text=True
         ) as process:
             try:
-                url = process.stdout.readline().strip()
-                assert url, Path(log.name).read_text(encoding="utf-8")
+                url = _listening(process, Path(log.name))
                 httpx2.get(f"{url}/health/live", timeout=300)  # it listens before it has begun to answer
                 yield Service(url, process, Path(log.name))
             finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGTERM)
+                good = {0, -signal.SIGTERM} if process.poll() is None else {-signal.SIGKILL}  # by the test itself
+                process.send_signal(signal.SIGTERM)
                 process.wait(120)
-        assert process.returncode in {0, -signal.SIGTERM}, Path(log.name).read_text(encoding="utf-8")
+        assert process.returncode in good, Path(log.name).read_text(encoding="utf-8")
+
+
+def _listening(process, log):
+    """The URL, once the log tells it."""
+    while process.poll() is None:
+        if found := re.search(r'"url": "([^"]+)"', log.read_text(encoding="utf-8")):
+            return found[1]
+        time.sleep(0.05)
+    raise AssertionError(log.read_text(encoding="utf-8"))

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import diskcache
 from pydantic import Field
 
-from retrieval.errors import BackendError
 from retrieval.types import Frozen
+from xdrec_agent.disk_cache import disk_errors, open_disk_cache
 
-_PICKLED: Final = 4
-"""diskcache's mode of a pickled value (`diskcache.core.MODE_PICKLE`)."""
 _NOTES: Final = "notes "
 
 
@@ -33,23 +29,6 @@ class Origin(Frozen):
     template: str = ""
     """Fingerprint of the template."""
     user: str | None = Field(default=None, repr=False)
-
-
-class _BytesDisk(diskcache.Disk):  # type: ignore[misc] # diskcache has no types
-    """Text keys and bytes only: what lies in the folder is never unpickled."""
-
-    def get(self, key: object, raw: bool) -> object:
-        return super().get(key, _plain(raw))
-
-    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> object:
-        _plain(mode != _PICKLED)
-        return super().fetch(mode, filename, value, read)
-
-
-def _plain(is_plain: bool) -> bool:
-    if not is_plain:
-        raise BackendError("the response cache holds what XDRec never wrote", hint="xdrec llm cache --clear")
-    return is_plain
 
 
 class ResponseCache:
@@ -67,7 +46,7 @@ class ResponseCache:
         self.folder = folder
         self.only = only
         with _translated(folder):
-            self._cache = diskcache.Cache(str(folder), disk=_BytesDisk, size_limit=size, tag_index=True)
+            self._cache = open_disk_cache(folder, size, tagged=True)
 
     def __enter__(self) -> Self:
         return self
@@ -140,9 +119,5 @@ def _tag(user: str | None) -> str | None:
     return None if user is None else f"user {user}"
 
 
-@contextmanager
-def _translated(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, sqlite3.Error, diskcache.Timeout) as exc:
-        raise BackendError(f"the response cache {folder} failed: {exc}", hint="set llm.cache = off") from exc
+def _translated(folder: Path) -> AbstractContextManager[None]:
+    return disk_errors("response cache", folder, "xdrec llm cache --clear, or set llm.cache = off")

@@ -169,8 +169,10 @@ class ServiceSettings(Section):
     port: int = Field(default=8416, ge=0, le=65535)
     keys: Literal["auto", "required", "off"] = "auto"
     """Whether requests need a key; "auto": unless only this machine can connect. "off" is refused elsewhere."""
+    workers: int = Field(default=1, ge=1)
+    """Processes that answer, on one socket; a busy service needs one for each processor."""
     concurrency: int = Field(default=16, ge=1)
-    """Recommendations and conversations at a time."""
+    """Recommendations and conversations at a time, in each process."""
     queue: int = Field(default=16, ge=0)
     """How many more may wait for a turn; the next one is told to come again later (429)."""
     rate: str = "600/minute"
@@ -241,6 +243,11 @@ class Settings(BaseSettings):
     def responses_dir(self) -> Path:
         """Folder of the response cache."""
         return self.home / "responses"
+
+    @property
+    def rates_dir(self) -> Path:
+        """Folder of the counters of requests."""
+        return self.home / "rates"
 
     @property
     def server_dir(self) -> Path:

@@ -13,6 +13,7 @@ from xdrec_agent.cli.context import settings
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; others than this machine need keys.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0: any that is free.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that answer; one for each processor.")] = None,
 ) -> None:
     """Serve recommendations, reasons and conversation over HTTP, until interrupted.
 
@@ -20,12 +21,13 @@ def serve(
     Without keys only this machine is served; `xdrec keys create` makes one.
     Examples:
       xdrec serve
-      xdrec serve --host 0.0.0.0 --port 8000
+      xdrec serve --host 0.0.0.0 --port 8000 --workers 4
     """
     try:
         from xdrec_agent.service.running import run
     except ModuleNotFoundError as exc:
         raise SetupError(f"the service needs a package: {exc.name}", hint="pip install 'xdrec[service]'") from exc
     configured = settings()
-    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
+    wanted = {"host": host, "port": port, "workers": workers}
+    given = {name: value for name, value in wanted.items() if value is not None}
     run(configured.model_copy(update={"service": configured.service.model_copy(update=given)}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from xdrec_agent.service.limits import BodyLimit, Gate, Shed
 from xdrec_agent.service.logs import Frame
 from xdrec_agent.service.metrics import Metrics
 from xdrec_agent.service.replies import DoneEvent, ExplanationEvent, RankingEvent
+from xdrec_agent.service.tracing import Traced, exported
 from xdrec_agent.settings import Settings
 
 _ABOUT: Final = (
@@ -49,24 +50,29 @@ _ROUTERS: Final = (
 _STREAMED: Final = (problems.Problem, RankingEvent, ExplanationEvent, DoneEvent, *routes_chat.EVENTS)
 
 
-def create_app(settings: Settings, opened: OpenParts = open_parts) -> FastAPI:
+def create_app(settings: Settings, opened: OpenParts = open_parts, metrics: Metrics | None = None) -> FastAPI:
     """The application; it opens its parts when it starts and closes them when it ends.
 
     Args:
         opened: opens store, index and client.
+        metrics: None: this process counts for itself.
 
     Raises:
         UsageError: keys are off although other machines can connect, or an arm or a rate makes no sense.
     """
     needed = keys_required(settings.service)
-    service, metrics = settings.service, Metrics()
+    service, metrics = settings.service, metrics or Metrics()
     gate = Gate(service.concurrency, service.queue, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
-            async with open_engine(settings, opened, gate, keys_required=needed) as engine:
-                app.state.engine = engine
+            async with AsyncExitStack() as stack:
+                if service.tracing:
+                    app.state.tracer = stack.enter_context(exported())
+                app.state.engine = await stack.enter_async_context(
+                    open_engine(settings, opened, gate, keys_required=needed)
+                )
                 yield
         except XDRecError as exc:
             app.state.failure = exc  # the server tells only that the start failed
@@ -91,6 +97,8 @@ def create_app(settings: Settings, opened: OpenParts = open_parts) -> FastAPI:
     app.add_middleware(Shed, gate=gate, paths=_GATED)
     app.add_middleware(BodyLimit, most=1024 * service.body_kib)
     app.add_middleware(Frame, metrics=metrics, local=not needed, log_text=service.log_text)
+    if service.tracing:
+        app.add_middleware(Traced)
     return app
 
 

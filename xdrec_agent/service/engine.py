@@ -33,7 +33,8 @@ from xdrec_agent.recommend import Recommender
 from xdrec_agent.service.arms import arm_of, settings_by_arm
 from xdrec_agent.service.dialogue_turns import DialogueTurns
 from xdrec_agent.service.keys import Keys
-from xdrec_agent.service.limits import Gate, Rate
+from xdrec_agent.service.limits import Gate
+from xdrec_agent.service.rates import Rate
 from xdrec_agent.service.title_search import TitleSearch
 from xdrec_agent.session import make_recommender
 from xdrec_agent.settings import Settings
@@ -69,7 +70,7 @@ class Engine:
         self.keys_required = keys_required
         self.gate = gate
         self.metrics = gate.metrics
-        self.rate = Rate(settings.service.rate)
+        self.rate = Rate(settings.service.rate, settings.rates_dir)
         self.turns = DialogueTurns()
         self.titles = TitleSearch(parts.store)
         self._parts = parts
@@ -87,6 +88,7 @@ class Engine:
         self.answers.close()
         self.keys.close()
         self.dialogues.close()
+        self.rate.close()
         self._relations.close()
 
     def arm(self, user: str | None) -> str:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retrieval.errors import UsageError
 from xdrec_agent.service.metrics import Metrics
 from xdrec_agent.service.problems import Problem, TooMuch, headers_of, problem_of
 
@@ -82,25 +76,6 @@ class Shed:
             await problem_of(error).response(headers_of(error))(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-class Rate:
-    """So many requests for each key in a sliding window, counted in this process."""
-
-    def __init__(self, rate: str) -> None:
-        try:
-            self._rate: RateLimitItem = parse(rate)
-        except ValueError as exc:
-            raise UsageError(f"service.rate {rate!r} is no rate", hint='for example "600/minute"') from exc
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-
-    def count(self, key: str) -> None:
-        """Count a request of the key. Raises TooMuch."""
-        if self._limiter.hit(self._rate, key):
-            return
-        reset = self._limiter.get_window_stats(self._rate, key).reset_time
-        after = max(_SOON_S, math.ceil(reset - time.time()))
-        raise TooMuch(f"the key has used up its {self._rate}", after_s=after, hint=f"come again in {after} s")
 
 
 class BodyLimit:

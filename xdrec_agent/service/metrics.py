@@ -1,13 +1,16 @@
 """Prometheus metrics. Reads what requests and answers say of themselves, produces the text of /metrics.
 
-Each application has a registry of its own, so that two in one process do not count for each other.
+Each application has a registry of its own, so that two in one process do not count for each other. Processes that serve
+together count into one folder, which any of them adds up.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from xdrec_agent.recommendation import Recommendation, Recommendations
 
@@ -15,18 +18,30 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 
 
 class Metrics:
-    """What is counted and timed."""
+    """What is counted and timed.
 
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+    Args:
+        shared: folder into which other processes count, too; None: this is the only one.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        self._shared = shared
+        self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.requests = Counter("xdrec_requests", "Requests answered.", ("route", "status"), registry=registry)
         self.seconds = Histogram(
             "xdrec_request_seconds", "From request to the end of its answer.", ("route",), buckets=_SECONDS,
             registry=registry,
         )  # fmt: skip
-        self.in_flight = Gauge("xdrec_in_flight", "Recommendations and conversations at work.", registry=registry)
-        self.waiting = Gauge("xdrec_waiting", "Requests that wait for a turn.", registry=registry)
+        self.in_flight = Gauge(
+            "xdrec_in_flight",
+            "Recommendations and conversations at work.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.waiting = Gauge(
+            "xdrec_waiting", "Requests that wait for a turn.", registry=registry, multiprocess_mode="livesum"
+        )
         self.shed = Counter("xdrec_shed", "Requests turned away because too many waited.", registry=registry)
         self.stages = Histogram(
             "xdrec_stage_seconds", "Time of a stage of an answer.", ("stage",), buckets=_SECONDS, registry=registry
@@ -64,4 +79,8 @@ class Metrics:
 
     def text(self) -> bytes:
         """What a scrape gets."""
-        return generate_latest(self.registry)
+        if self._shared is None:
+            return generate_latest(self._registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody, path=str(self._shared))
+        return generate_latest(everybody)

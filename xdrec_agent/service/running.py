@@ -1,11 +1,10 @@
-"""The server process. Reads settings, runs uvicorn until it is told to end, and lets finish what runs by then."""
+"""The server. Reads settings, runs uvicorn until it is told to end, and lets finish what runs by then."""
 
 from __future__ import annotations
 
 import logging
 import math
 import socket
-from contextlib import ExitStack
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -13,15 +12,19 @@ from starlette.types import ASGIApp
 from retrieval.errors import XDRecError
 from xdrec_agent.errors import PortTaken
 from xdrec_agent.service.app import create_app
+from xdrec_agent.service.engine import OpenParts, open_parts
 from xdrec_agent.service.logs import log_to_stderr
-from xdrec_agent.service.tracing import Traced, exported
+from xdrec_agent.service.workers import run_workers
 from xdrec_agent.settings import ServiceSettings, Settings
 
 _logger = logging.getLogger("xdrec.service")
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM.
+def run(settings: Settings, opened: OpenParts = open_parts) -> None:
+    """Serve until SIGINT or SIGTERM, with as many processes as are configured.
+
+    Args:
+        opened: opens store, index and client in each of them.
 
     Raises:
         PortTaken: something else listens there.
@@ -30,11 +33,11 @@ def run(settings: Settings) -> None:
     """
     service = settings.service
     log_to_stderr(log_text=service.log_text)
-    app = create_app(settings)
-    with ExitStack() as stack:
-        if service.tracing:
-            app.add_middleware(Traced, tracer=stack.enter_context(exported()))
-        listener = stack.enter_context(listening(service))
+    app = create_app(settings, opened)
+    with listening(service) as listener:
+        if service.workers > 1:
+            run_workers(settings, opened, listener, configured(app, service))
+            return
         uvicorn.Server(configured(app, service)).run([listener])
     failure: XDRecError | None = getattr(app.state, "failure", None)
     if failure is not None:
@@ -49,6 +52,7 @@ def configured(app: ASGIApp, service: ServiceSettings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=math.ceil(service.shutdown_s),
+        workers=service.workers,
     )
 
 

@@ -37,11 +37,13 @@ def exported() -> Iterator[Tracer]:
 
 
 class Traced:
-    """A span for every request, with its route, its status and, where the caller sends one, its trace."""
+    """A span for every request, with its route, its status and, where the caller sends one, its trace.
 
-    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+    The tracer is the application's (`app.state.tracer`), which makes it when it starts.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection (ASGI)."""
@@ -52,9 +54,8 @@ class Traced:
         from opentelemetry.trace import SpanKind
 
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        with self._tracer.start_as_current_span(
-            scope["method"], context=extract(headers), kind=SpanKind.SERVER
-        ) as span:
+        tracer: Tracer = scope["app"].state.tracer
+        with tracer.start_as_current_span(scope["method"], context=extract(headers), kind=SpanKind.SERVER) as span:
 
             async def noted(message: Message) -> None:
                 if message["type"] == "http.response.start":
