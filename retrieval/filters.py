@@ -23,7 +23,7 @@ def eligible(snapshot: Snapshot, wanted: Filter) -> Mask:
     import pyarrow.compute as pc
 
     facts = snapshot.facts
-    mask = _array(facts["available"])
+    mask = snapshot.available.copy()
     if wanted.year_from is not None:
         mask &= _array(pc.greater_equal(facts["year"], wanted.year_from))
     if wanted.year_to is not None:

@@ -19,6 +19,7 @@ Key = tuple[str, str]
 """An item: its domain and id."""
 
 _PAGE: Final = 50_000
+_GENERATION: Final = sa.select(db.meta.c.value).where(db.meta.c.key == db.RELATIONS)
 _Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up in INTEGER columns only
 
@@ -60,7 +61,7 @@ class RelationStore(db.Tables):
     def generation(self) -> int:
         """How often the relations have changed, 0 if there never were any; a reader that sees another one reloads."""
         with self.database.reading() as connection:
-            return connection.scalar(sa.select(db.meta.c.value).where(db.meta.c.key == db.RELATIONS)) or 0
+            return connection.scalar(_GENERATION) or 0
 
     def iter_things(self) -> Iterator[tuple[int, str | None]]:
         """Number and domain (None: no item) of everything that relations are about, by number."""

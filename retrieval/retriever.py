@@ -30,6 +30,8 @@ from retrieval.types import Candidate, Match, Query, Ranking
 
 _POOL: Final = 5
 """How many times k rows are looked at, so that editions, series and diversity have what to choose from."""
+_AS_MANY: Final = 20
+"""A short list is looked for among as many rows as one of so many, so that its places do not depend on its length."""
 _SHORT: Final = 4
 """A history of fewer items has each of them propose as much more."""
 _MATCHES: Final = 5
@@ -202,7 +204,8 @@ class Retriever:
 
     def _rows(self, asked: _Asked, others: Voices) -> Positions:
         """Eligible rows: all, or of a large catalogue those near the history and the best by the other sources."""
-        rows, codes, enough = np.flatnonzero(asked.mask), asked.target.codes, asked.query.k * _POOL
+        rows, codes = np.flatnonzero(asked.mask), asked.target.codes
+        enough = max(asked.query.k, _AS_MANY) * _POOL
         if codes is None or len(rows) <= max(self.index.settings.exact_limit, enough):
             return rows
         # Codes do not know the mask: they are asked for so much more that enough is left, of a short history, too.

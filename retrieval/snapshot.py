@@ -134,6 +134,13 @@ class Snapshot:
         return [str(i) for i in self.facts["id"].take(rows).to_pylist()]
 
     @cached_property
+    def available(self) -> NDArray[np.bool_]:
+        """For each row whether the item can be had; not to be written to."""
+        import pyarrow.compute as pc
+
+        return np.array(pc.fill_null(self.facts["available"], False), dtype=np.bool_)
+
+    @cached_property
     def works(self) -> NDArray[np.int64]:
         """For each row a number that all editions of one work share."""
         codes = self.facts["work"].combine_chunks().dictionary_encode().indices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count
 from typing import Final, Literal
 
@@ -164,5 +165,11 @@ def _asked(item: Item, text: str | None) -> tuple[str, ...]:
 
 
 def _common(mine: Iterable[str], theirs: Iterable[str]) -> list[str]:
-    folded = {t.casefold() for t in theirs}
-    return [m for m in mine if m.casefold() in folded]
+    folded = _folded(tuple(theirs))
+    return [m for m in mine if m.casefold() in folded] if folded else []
+
+
+@lru_cache(maxsize=4096)
+def _folded(names: tuple[str, ...]) -> frozenset[str]:
+    """Without case; a history is compared with every candidate."""
+    return frozenset(name.casefold() for name in names)

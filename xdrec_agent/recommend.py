@@ -104,9 +104,15 @@ class Recommender:
         return answer.completed(items, perf_counter() - start)
 
     def retrieve(self, query: Query) -> Ranking:
-        """The candidates that are reranked. Raises: from the retriever."""
+        """The candidates that are reranked; where nobody reranks them, no more than are shown.
+
+        Raises: from the retriever.
+        """
         allowed = excluding(query, self.exclusions, self.store)
-        return self.retriever.rank(allowed.model_copy(update={"k": max(query.k, self.reranking.settings.candidates)}))
+        settings, client = self.reranking.settings, self.reranking.client
+        reranked = client is not None and settings.strategy != "identity"
+        wanted = max(query.k, settings.candidates) if reranked else query.k
+        return self.retriever.rank(allowed.model_copy(update={"k": wanted}))
 
     async def rank(self, query: Query, retrieved: Ranking | None = None) -> Recommendations:
         """The best `query.k` items of the target domain, without reasons.

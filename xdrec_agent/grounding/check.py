@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from xdrec_agent.evidence import Evidence
@@ -32,7 +33,7 @@ def check(text: str, scope: Scope) -> tuple[Claim, ...]:
 
 def sentences(text: str, evidence: Evidence) -> tuple[str, ...]:
     """The sentences of a text; a mark inside a title or name ends none."""
-    names = [n for i in evidence.items for n in (i.title, *i.aliases, *i.creators) if _END.search(n + " ")]
+    names = [n for i in evidence.items for n in (i.title, *i.aliases, *i.creators) if _ends_a_sentence(n)]
     kept = [m.span() for name in names for m in re.finditer(re.escape(name), text)]
     found, start = [], 0
     for match in _END.finditer(text):
@@ -42,6 +43,12 @@ def sentences(text: str, evidence: Evidence) -> tuple[str, ...]:
             start = match.end()
     found.append(text[start:].strip())
     return tuple(sentence for sentence in found if re.search(r"\w", sentence))
+
+
+@lru_cache(maxsize=4096)
+def _ends_a_sentence(name: str) -> bool:
+    """Whether a name holds a mark that would end a sentence."""
+    return _END.search(name + " ") is not None
 
 
 def cited(text: str, scope: Scope) -> tuple[str, ...]:

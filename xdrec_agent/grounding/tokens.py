@@ -92,10 +92,15 @@ class Phrases:
     common: Common
 
     @cached_property
+    def own(self) -> frozenset[str]:
+        """Names and phrases that are not the language's, in lower case."""
+        return frozenset((*map(_lowered, self.names), *self.phrases))
+
+    @cached_property
     def lengths(self) -> Mapping[str, frozenset[int]]:
         """By first character in lower case: how long the names and phrases are that begin so."""
         common = self.common.lengths
-        own = _lengths((*self.names, *self.phrases))
+        own = _lengths(self.own)
         return {**common, **{first: found | common.get(first, frozenset()) for first, found in own.items()}}
 
 
@@ -148,13 +153,18 @@ def _edges(text: _Text, start: int, known: Phrases) -> Iterator[tuple[int, tuple
         return
     if start in inside:
         return
-    for length in known.lengths.get(text.lowered[start], ()):
+    lowered, own, common = text.lowered, known.own, known.common.phrases
+    for length in known.lengths.get(lowered[start], ()):
         end = start + length
-        if end <= len(bare) and end not in inside:
-            said = text.lowered[start:end]
+        if end > len(bare) or end in inside:
+            continue
+        said = lowered[start:end]
+        if said in own:
             names, phrases = known.names.get(bare[start:end], ()), known.phrases.get(said, ())
-            if meant := (*names, *phrases, *known.common.phrases.get(said, ())):
+            if meant := (*names, *phrases, *common.get(said, ())):
                 yield end, meant, 1
+        elif said in common:
+            yield end, common[said], 1
     for pattern, kind in known.common.patterns if start in text.patterned else ():
         match = pattern.match(bare, start)
         named = match is not None and kind == "unknown-title" and match.group(1).strip() in known.names

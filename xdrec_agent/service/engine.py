@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +22,7 @@ from retrieval.index import Index
 from retrieval.relation_store import RelationStore
 from retrieval.retriever import Retriever
 from retrieval.store import Store
+from retrieval.types import History, HistoryEntry, Query
 from xdrec_agent.answers import Answers
 from xdrec_agent.assembly import open_client, open_index, open_store
 from xdrec_agent.converse.conversation import Conversation
@@ -113,8 +115,6 @@ class Engine:
     def usable_domains(self) -> tuple[str, ...]:
         """The domains that can be recommended from and to: they have items and an index that fits.
 
-        Opening an index maps it, so that the first request does not have to.
-
         Raises:
             StoreError: the database fails.
         """
@@ -127,6 +127,23 @@ class Engine:
             else:
                 usable.append(domain)
         return tuple(usable)
+
+    def prepare(self) -> None:
+        """Recommend once in every domain, so that nobody's request has to load what all need.
+
+        What is there then stays. The garbage collector need not go through it again and again: each time would be a
+        pause of tenths of a second for everybody. Raises: as `usable_domains`.
+        """
+        usable = self.usable_domains()
+        for target, source in zip(usable, (*usable[1:], *usable[:1]), strict=True):
+            if known := next(self.store.iter_items(source), None):
+                history = History(entries=(HistoryEntry(item=known, preference=1),))
+                try:
+                    self.recommender("").retrieve(Query(history=history, target=target, k=1))
+                except XDRecError as exc:
+                    _logger.warning("%s cannot be recommended: %s (%s)", target, exc, exc.hint)
+        gc.collect()
+        gc.freeze()
 
     def forget_old(self) -> int:
         """Delete some of the answers and dialogues that are too old or too many; how many. Raises StoreError."""
@@ -203,17 +220,18 @@ async def open_engine(
 ) -> AsyncIterator[Engine]:
     """An engine; closed at the end.
 
-    Retrieval runs in as many threads as there are processors, each with one thread of arithmetic: more would only wait
-    for one another. Raises: as `open_parts`.
+    Retrieval runs in as many threads as there are processors for this process, each with one thread of arithmetic: more
+    would only wait for one another. Raises: as `open_parts`.
     """
-    pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="xdrec")
+    threads = max(1, (os.cpu_count() or 1) // settings.service.workers)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="xdrec")
     asyncio.get_running_loop().set_default_executor(pool)
     with threadpool_limits(1, user_api="blas"):
         async with opened(settings) as parts:
             engine = Engine(settings, parts, gate, keys_required=keys_required)
             tidying = asyncio.create_task(_tidied(engine))
             try:
-                await asyncio.to_thread(engine.usable_domains)
+                await asyncio.to_thread(engine.prepare)
                 yield engine
             finally:
                 tidying.cancel()
