@@ -62,6 +62,7 @@ _NEUTRAL: Final = str.maketrans(
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+_FRACTION: Final = re.compile("([\u00bc-\u00be\u2150-\u215e\u2189])")
 _BYTES_A_CHARACTER: Final = 3
 
 
@@ -84,12 +85,14 @@ def plain(text: object, limit: int = 160) -> str:
     """Untrusted text as one harmless line of at most `limit` characters and 3 · `limit` bytes of UTF-8.
 
     Control and format characters (line breaks, bidirectional overrides, zero-width marks) become spaces or vanish,
-    compatibility look-alikes are folded (NFKC), and the characters that delimit labels, fields and control tokens in
-    our prompts are replaced by ones that do not. Cut at a word's end with an ellipsis. A token of a byte-level
-    tokenizer is at least one byte, so the bytes bound the tokens whatever the text is.
+    compatibility look-alikes are folded (NFKC), but not fractions ("8½" is no 81⁄2), and the characters that delimit
+    labels, fields and control tokens in our prompts are replaced by ones that do not. Cut at a word's end with an
+    ellipsis. A token of a byte-level tokenizer is at least one byte, so the bytes bound the tokens, whatever the text.
     """
     # Folding may bring characters to light that must go, and what is gone may let others be folded.
-    line = visible(unicodedata.normalize("NFKC", visible(text)).translate(_NEUTRAL))
+    parts = enumerate(_FRACTION.split(visible(text)))
+    folded = "".join(part if n % 2 else unicodedata.normalize("NFKC", part) for n, part in parts)
+    line = visible(folded.translate(_NEUTRAL))
     if len(line) <= limit and len(line.encode()) <= _BYTES_A_CHARACTER * limit:
         return line
     ellipsis = "…"

@@ -13,6 +13,7 @@ from retrieval.errors import TemplateError
 from retrieval.templates import TASKS, load_template, parse_template, plain, shipped_templates
 from retrieval.types import Item
 
+FRACTIONS = "".join(map(chr, (*range(0xBC, 0xBF), *range(0x2150, 0x215F), 0x2189)))
 ITEM = Item(domain="films", id="1", title="Heat & <Dust>", year=1983)
 
 
@@ -155,10 +156,16 @@ def test_plain_is_one_bounded_harmless_line(text, limit):
     assert line == " ".join(line.split())
 
 
-@given(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=50))
+@given(st.text(st.characters(categories=["L", "N"], exclude_characters=FRACTIONS), min_size=1, max_size=50))
 def test_plain_keeps_letters_of_every_script(text):
     """Letters and digits come through, only folded to their compatible form."""
     assert plain(text, 10_000) == " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+def test_plain_keeps_a_fraction_behind_a_number():
+    """Fellini's film is no eighty-one halves."""
+    assert plain("8½ (1963)") == "8½ (1963)"
+    assert all(plain(fraction) == fraction for fraction in FRACTIONS)
 
 
 def test_plain_cuts_at_a_word():

@@ -180,6 +180,8 @@ class Sentence:
         if self.together and self.tokens[at].kind != "volume":
             named = list(dict.fromkeys(self.refs(k) for k in self.mentions))
             alone = frozenset({self.scope.candidate})
+            if not named and self.scope.items.keys() > alone:  # "They are both about grief": of any that was liked
+                return [alone, frozenset(self.scope.items) - alone]
             return named if len(named) > 1 else list(dict.fromkeys([*named, alone]))
         return [self.refs(k) for k in self.nearest(at)] or [frozenset({self.scope.candidate})]
 
@@ -213,11 +215,12 @@ class Sentence:
         return [k] if k <= at + 4 and self.kind(k) == "item" else []
 
     def set_off(self, at: int) -> list[int]:
-        """ "Alien, a horror film from 1979, …"."""
+        """ "Alien, a horror film from 1979, …"; not "… Alien, and survival with Aliens"."""
         k = at - 1
         while self.kind(k) in _SET_OFF and not self.tokens[k].of("verb") and not self._binds(k):
             k -= 1
-        return [k - 1] if self.kind(k) == "comma" and self.kind(k - 1) == "item" else []
+        apart = self.kind(k) == "comma" and self.kind(k - 1) == "item" and self.kind(k + 1) != "link"
+        return [k - 1] if apart else []
 
     def _listed(self, at: int) -> list[int]:
         """ "It shares horror and survival with Alien": said of the subject and of what stands after "with"."""

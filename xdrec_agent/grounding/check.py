@@ -192,7 +192,8 @@ def _why_liked(s: Sentence, at: int) -> Iterator[Claim]:
     """ "You liked Alien because it …", "you liked the horror of Alien": why something was liked, nobody has told."""
     k = at + 1
     while s.kind(k) in _BEFORE_A_TITLE:
-        if s.kind(k) == "trait" and s.kind(k + 1) not in _PRAISED:
+        aspect = s.kind(k) == "neutral" and s.tokens[k + 1 : k + 2] and s.tokens[k + 1].of("of")
+        if aspect or (s.kind(k) == "trait" and s.kind(k + 1) not in _PRAISED):
             yield _claim(s.tokens[k], "statement", s, frozenset(), None, "what was liked about it is not known")
             return
         k += 1
