@@ -117,11 +117,11 @@ class Store(db.Tables):
             for domain, size in sorted(tuple(row) for row in sizes)
         )
 
-    def has(self, domain: str) -> bool:
-        """Whether the domain has items; unlike `domains` it counts nothing."""
-        query = sa.select(sa.exists().where(db.items.c.domain == domain))
+    def has(self, *domains: str) -> bool:
+        """Whether each of the domains has items; unlike `domains` it counts nothing."""
+        query = sa.select(*(sa.exists().where(db.items.c.domain == domain) for domain in domains))
         with self.database.reading() as connection:
-            return bool(connection.scalar(query))
+            return all(connection.execute(query).one())
 
     def domain_names(self) -> tuple[str, ...]:
         """The domains that have items, by name; one step through the key for each, however many items there are."""

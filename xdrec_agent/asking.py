@@ -40,10 +40,11 @@ def build_query(
         UsageError: a domain without items, a source that is the target, an unknown user, or nothing to go by.
         UnknownTitle, AmbiguousTitle: a title does not name one item of the sources.
     """
-    for domain in (*sources, target):
-        if not store.has(domain):
-            have = ", ".join(summary.domain for summary in store.domains()) or "none yet"
-            raise UsageError(f"there is no domain {domain!r} (domains: {have})", hint=f"xdrec ingest {domain} FILE")
+    if not store.has(*sources, target):
+        known = store.domain_names()
+        missing = next(domain for domain in (*sources, target) if domain not in known)
+        have = ", ".join(known) or "none yet"
+        raise UsageError(f"there is no domain {missing!r} (domains: {have})", hint=f"xdrec ingest {missing} FILE")
     if target in sources:
         raise UsageError(f"{target!r} is both source and target", hint="name different domains in --from and --to")
     if not (user or likes or about):

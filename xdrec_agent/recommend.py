@@ -145,7 +145,7 @@ class Recommender:
             )
             for rank, c in enumerate(reranked.ranking.candidates[: query.k], 1)
         )
-        trace.notes += await asyncio.to_thread(_popular, self.retriever, query.target, items)
+        trace.notes += _popular(self.retriever, query.target, items)
         return self._answer(query, reranked, items, trace)
 
     async def explain(
