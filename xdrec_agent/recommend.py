@@ -77,6 +77,11 @@ class Recommender:
         paths = retriever.graph.between if retriever.graph else None
         self.explaining = ExplainContext(explain, templates["explain"], client, paths)
 
+    @property
+    def client(self) -> LLMClient | None:
+        """The client of the model; None if there is no model."""
+        return self.reranking.client
+
     async def recommend(
         self,
         query: Query,
@@ -109,7 +114,7 @@ class Recommender:
         Raises: from the retriever.
         """
         allowed = excluding(query, self.exclusions, self.store)
-        settings, client = self.reranking.settings, self.reranking.client
+        settings, client = self.reranking.settings, self.client
         reranked = client is not None and settings.strategy != "identity"
         wanted = max(query.k, settings.candidates) if reranked else query.k
         return self.retriever.rank(allowed.model_copy(update={"k": wanted}))
@@ -185,7 +190,7 @@ class Recommender:
         return one.model_copy(update={"explanation": explanation})
 
     async def _rerank(self, query: Query, retrieved: Ranking, trace: _Trace) -> Reranked:
-        settings, client = self.reranking.settings, self.reranking.client
+        settings, client = self.reranking.settings, self.client
         if settings.strategy == "identity":
             return Reranked(retrieved)
         if client is None:

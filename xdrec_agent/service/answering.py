@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from time import perf_counter
 
 from starlette.concurrency import run_in_threadpool
@@ -34,7 +34,8 @@ async def answered(
         SetupError, BackendError: something is missing or down; never an LLMError.
     """
     arm = engine.arm(user)
-    async with engine.gate.turn():
+    # Pieces go at the pace of whoever reads them: nobody may hold up the others' computing with that.
+    async with engine.gate.turn(), nullcontext() if piecewise else engine.computing(arm):
         began = perf_counter()
         query = await run_in_threadpool(query_of, engine.store, ask, user)
         recommender = engine.recommender(arm)

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,6 +73,8 @@ class Engine:
         self.gate = gate
         self.metrics = gate.metrics
         self.rate = Rate(settings.service.rate, settings.rates_dir)
+        self.threads = max(1, (os.cpu_count() or 1) // settings.service.workers)
+        self._computing = asyncio.Semaphore(self.threads)
         self.turns = DialogueTurns()
         self.titles = TitleSearch(parts.store)
         self._parts = parts
@@ -111,6 +113,13 @@ class Engine:
     def model(self) -> str | None:
         """The name of the model that runs now."""
         return self._parts.client.endpoint.model if self._parts.client else None
+
+    def computing(self, arm: str) -> AbstractAsyncContextManager[object]:
+        """A turn to compute a whole answer of an arm, in order of arrival; open to all where a model is waited for.
+
+        Answers that take turns at every stage all end late: one after the other most end early, and none later.
+        """
+        return self._computing if self.recommender(arm).client is None else nullcontext()
 
     def usable_domains(self) -> tuple[str, ...]:
         """The domains that can be recommended from and to: they have items and an index that fits.
@@ -223,12 +232,11 @@ async def open_engine(
     Retrieval runs in as many threads as there are processors for this process, each with one thread of arithmetic: more
     would only wait for one another. Raises: as `open_parts`.
     """
-    threads = max(1, (os.cpu_count() or 1) // settings.service.workers)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="xdrec")
-    asyncio.get_running_loop().set_default_executor(pool)
     with threadpool_limits(1, user_api="blas"):
         async with opened(settings) as parts:
             engine = Engine(settings, parts, gate, keys_required=keys_required)
+            pool = ThreadPoolExecutor(engine.threads, thread_name_prefix="xdrec")
+            asyncio.get_running_loop().set_default_executor(pool)
             tidying = asyncio.create_task(_tidied(engine))
             try:
                 await asyncio.to_thread(engine.prepare)
