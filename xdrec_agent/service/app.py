@@ -94,7 +94,7 @@ def create_app(settings: Settings, opened: OpenParts = open_parts, metrics: Metr
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["authorization", "content-type"],
         )
-    app.add_middleware(Shed, gate=gate, paths=_GATED)
+    app.add_middleware(Shed, gate=gate, paths=_GATED, shared=service.workers > 1)
     app.add_middleware(BodyLimit, most=1024 * service.body_kib)
     app.add_middleware(Frame, metrics=metrics, local=not needed, log_text=service.log_text)
     if service.tracing:

@@ -25,12 +25,18 @@ class Gate:
         self._turns = asyncio.Semaphore(concurrency)
         self._most = queue
         self._waiting = 0
+        self._working = 0
         self.metrics = metrics
 
     @property
     def full(self) -> bool:
         """Whether the next one is turned away."""
         return self._turns.locked() and self._waiting >= self._most
+
+    @property
+    def occupied(self) -> bool:
+        """Whether anything is at work."""
+        return self._working > 0
 
     def refusal(self) -> TooMuch:
         """Count somebody who is turned away, and the error that tells them."""
@@ -49,10 +55,12 @@ class Gate:
         finally:
             self._waiting -= 1
             self.metrics.waiting.dec()
+        self._working += 1
         self.metrics.in_flight.inc()
         try:
             yield
         finally:
+            self._working -= 1
             self.metrics.in_flight.dec()
             self._turns.release()
 
@@ -62,11 +70,14 @@ class Shed:
 
     Args:
         paths: of the routes whose work goes through the gate.
+        shared: whether other processes listen on the same socket. Then a client that is answered while others wait here
+            is asked to connect again: who has nothing to do is the first to accept.
     """
 
-    def __init__(self, app: ASGIApp, gate: Gate, paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, gate: Gate, paths: frozenset[str], *, shared: bool = False) -> None:
         self._app = app
         self._gate = gate
+        self._shared = shared
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +86,16 @@ class Shed:
             error = self._gate.refusal()
             await problem_of(error).response(headers_of(error))(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        if not self._shared or scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def passed_on(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._gate.occupied:
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, passed_on)
 
 
 class BodyLimit:
