@@ -409,6 +409,7 @@ def test_approximate_search_finds_nearly_the_same(world, wanted):
         asked = query(*liked(*(f"f{m}" for m in range(n, n + 4))), k=10, filter=wanted)
         found = near.rank(asked)
         assert len(found.ids) == 10
+        assert near.rank(asked.model_copy(update={"k": 3})).ids == found.ids[:3]
         assert wanted.empty or all(int(i[1:]) % 2 == 0 for i in found.ids)
         shared += len(set(exact.rank(asked).ids) & set(found.ids))
     assert shared >= 45

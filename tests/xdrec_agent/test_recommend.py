@@ -170,6 +170,22 @@ async def test_without_a_server_it_says_so(retriever):
     assert "does not run" in answer.reason
 
 
+@pytest.mark.parametrize(("client", "strategy", "found"), [(0, "hybrid", 4), (1, "identity", 4), (1, "hybrid", 20)])
+def test_no_more_candidates_are_fetched_than_are_looked_at(retriever, client, strategy, found):
+    """A model gets `rerank.candidates` of them; without one what is shown is enough, and is the same."""
+    fake = FakeLLM()
+    recommender = Recommender(
+        retriever,
+        LLMClient(fake.endpoint(), LLMSettings(), http_client=fake.http_client()) if client else None,
+        rerank=RerankSettings(strategy=strategy),
+        explain=ExplainSettings(),
+        templates={task: load_template(task) for task in ("rerank", "judge", "explain")},
+    )
+    ranking = recommender.retrieve(ask(retriever))
+    assert len(ranking.candidates) == found
+    assert ranking.ids[:4] == retriever.rank(ask(retriever)).ids
+
+
 async def test_identity_needs_no_model_and_is_not_degraded(retriever):
     """The retriever's order is a choice here, not a fallback."""
     answer = await recommend(retriever, None, ask(retriever), explain=False, strategy="identity")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from fastapi import Request
@@ -140,19 +140,16 @@ class Engine:
     def prepare(self) -> None:
         """Recommend once in every domain, so that nobody's request has to load what all need.
 
-        What is there then stays. The garbage collector need not go through it again and again: each time would be a
-        pause of tenths of a second for everybody. Raises: as `usable_domains`.
+        Raises: as `usable_domains`.
         """
         usable = self.usable_domains()
-        for target, source in zip(usable, (*usable[1:], *usable[:1]), strict=True):
+        for target, source in pairwise((*usable, *usable[:1]) if len(usable) > 1 else ()):
             if known := next(self.store.iter_items(source), None):
                 history = History(entries=(HistoryEntry(item=known, preference=1),))
                 try:
                     self.recommender("").retrieve(Query(history=history, target=target, k=1))
                 except XDRecError as exc:
                     _logger.warning("%s cannot be recommended: %s (%s)", target, exc, exc.hint)
-        gc.collect()
-        gc.freeze()
 
     def forget_old(self) -> int:
         """Delete some of the answers and dialogues that are too old or too many; how many. Raises StoreError."""

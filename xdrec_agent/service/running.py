@@ -14,6 +14,7 @@ from xdrec_agent.errors import PortTaken
 from xdrec_agent.service.app import create_app
 from xdrec_agent.service.engine import OpenParts, open_parts
 from xdrec_agent.service.logs import log_to_stderr
+from xdrec_agent.service.settled import Settled
 from xdrec_agent.service.workers import run_workers
 from xdrec_agent.settings import ServiceSettings, Settings
 
@@ -38,7 +39,7 @@ def run(settings: Settings, opened: OpenParts = open_parts) -> None:
         if service.workers > 1:
             run_workers(settings, opened, listener, configured(app, service))
             return
-        uvicorn.Server(configured(app, service)).run([listener])
+        uvicorn.Server(configured(Settled(app), service)).run([listener])
     failure: XDRecError | None = getattr(app.state, "failure", None)
     if failure is not None:
         raise failure

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fastapi import FastAPI
 from prometheus_client.multiprocess import mark_process_dead
+from starlette.types import ASGIApp
 from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
@@ -31,6 +31,7 @@ from xdrec_agent.service.engine import Engine, OpenParts
 from xdrec_agent.service.limits import Gate
 from xdrec_agent.service.logs import log_to_stderr
 from xdrec_agent.service.metrics import Metrics
+from xdrec_agent.service.settled import Settled
 from xdrec_agent.settings import Settings
 
 _UNRESPONSIVE_S: Final = 60
@@ -73,11 +74,11 @@ class Worker:
     opened: OpenParts
     counts: Path
 
-    def __call__(self) -> FastAPI:
+    def __call__(self) -> ASGIApp:
         """The application of this process."""
         log_to_stderr(log_text=self.settings.service.log_text)
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        return create_app(self.settings, self.opened, Metrics(self.counts))
+        return Settled(create_app(self.settings, self.opened, Metrics(self.counts)))
 
 
 class _Supervisor(Multiprocess):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx2
 import pytest
@@ -14,6 +16,7 @@ from xdrec_agent.service.app import create_app
 from xdrec_agent.service.limits import Gate
 from xdrec_agent.service.metrics import Metrics
 from xdrec_agent.service.problems import TooMuch
+from xdrec_agent.service.settled import Settled
 
 
 def test_a_large_body_is_refused(http):
@@ -133,3 +136,65 @@ async def test_beyond_the_queue_requests_get_429_and_when_to_come_again(home):
         release.set()
         assert [(await reply).status_code for reply in (first, second)] == [200, 200]
         assert (await http.post("/v1/recommend", json=ask)).status_code == 200
+
+
+@asynccontextmanager
+async def client_of(app):
+    """A client of the application, which has started."""
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1") as http,
+    ):
+        yield http
+
+
+async def test_without_a_model_answers_are_computed_in_order(home):
+    """A whole answer waits for those before it; one that comes in pieces never does: its reader may be slow."""
+    app = create_app(settings_at(home), opener())
+    async with client_of(app) as http:
+        engine = app.state.engine
+        async with AsyncExitStack() as others:
+            for _ in range(engine.threads):
+                await others.enter_async_context(engine.computing(""))
+            waiting = asyncio.create_task(http.post("/v1/recommend", json=ASK))
+            assert (await http.post("/v1/recommend/stream", json=ASK)).status_code == 200
+            assert not waiting.done()
+        assert (await waiting).status_code == 200
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_client_is_sent_to_another_process_where_others_wait(home, workers):
+    """With several processes its connection is closed after the answer; an idle process keeps it, as a lone one does."""
+    fake = FakeLLM()
+    hang = Hangs()
+    fake.then(hang)
+    settings = settings_at(home, strategy="listwise-logprob", workers=workers)
+    app = create_app(settings, opener(fake_client(fake)[1]))
+    async with client_of(app) as http:
+        ask = ASK | {"explain": False}
+        waiting = asyncio.create_task(http.post("/v1/recommend", json=ask))
+        await hang.begun.wait()
+        busy = await http.post("/v1/recommend", json=ask)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        idle = await http.post("/v1/recommend", json=ask)
+    assert busy.status_code == idle.status_code == 200
+    assert (busy.headers.get("connection") == "close") == (workers > 1)
+    assert "connection" not in idle.headers
+
+
+async def test_what_is_there_after_the_start_is_no_garbage():
+    """The collector does not go through it again, nor is anything kept of what comes later."""
+
+    async def app(scope, receive, send):
+        await send({"type": "lifespan.startup.complete"})
+
+    async def nothing(message=None):
+        return message
+
+    before = gc.get_freeze_count()
+    try:
+        await Settled(app)({"type": "lifespan"}, nothing, nothing)
+        assert gc.get_freeze_count() > before + 1000
+    finally:
+        gc.unfreeze()
