@@ -82,5 +82,5 @@ class Metrics:
         if self._shared is None:
             return generate_latest(self._registry)
         everybody = CollectorRegistry()
-        MultiProcessCollector(everybody, path=str(self._shared))
+        MultiProcessCollector(everybody, path=str(self._shared))  # type: ignore[no-untyped-call] # it has no types
         return generate_latest(everybody)

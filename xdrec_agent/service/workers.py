@@ -89,7 +89,7 @@ class _Supervisor(Multiprocess):
         before = {process.pid for process in self.processes}
         super().keep_subprocess_alive()
         for pid in before - {process.pid for process in self.processes}:
-            mark_process_dead(pid)
+            mark_process_dead(pid)  # type: ignore[no-untyped-call] # it has no types
 
 
 async def _made_once(settings: Settings, opened: OpenParts) -> None:
