@@ -149,7 +149,7 @@ class Engine:
                 try:
                     self.recommender("").retrieve(Query(history=history, target=target, k=1))
                 except XDRecError as exc:
-                    _logger.warning("%s cannot be recommended: %s (%s)", target, exc, exc.hint)
+                    _logger.warning("%s cannot be recommended", target, extra={"fields": {"error": type(exc).__name__}})
 
     def forget_old(self) -> int:
         """Delete some of the answers and dialogues that are too old or too many; how many. Raises StoreError."""

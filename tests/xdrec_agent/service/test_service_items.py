@@ -102,17 +102,17 @@ def test_logs_hold_nobodys_words(home, log_text, caplog):
 
 
 class Broken(Store):
-    """Fails at reading items, with an error that tells what was asked for, and so does what led to it."""
+    """Once it has an error fails at reading items, telling what was asked for, and so does what led to it."""
 
-    def __init__(self, url, error):
-        super().__init__(url)
-        self._error = error
+    error = None
 
     def items(self, domain, ids):
+        if self.error is None:
+            return super().items(domain, ids)
         try:
             return {}[f"secret {ids}"]
         except KeyError as exc:
-            raise self._error(f"secret {ids}") from exc
+            raise self.error(f"secret {ids}") from exc
 
 
 @pytest.mark.parametrize("log_text", [False, True])
@@ -120,14 +120,18 @@ class Broken(Store):
 def test_failures_are_logged_without_anybodys_words(home, log_text, error, status, caplog):
     """Where it failed and how, in every link of the chain; what the exceptions say only if that is asked for."""
 
+    stores = []
+
     @asynccontextmanager
     async def opened(settings):
         async with opener()(settings) as parts:
-            with Broken(settings.store_url, error) as store:
+            with Broken(settings.store_url) as store:
+                stores.append(store)
                 yield replace(parts, store=store)
 
     app = create_app(settings_at(home, log_text=log_text), opened)
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as http:
+        stores[0].error = error
         reply = http.post("/v1/recommend", json=ASK | {"likes": [{"domain": "films", "id": "space-1"}]})
     assert (reply.status_code, reply.headers["content-type"]) == (status, "application/problem+json")
     text = "\n".join(JsonLines(log_text=log_text).format(record) for record in caplog.records)

@@ -13,7 +13,7 @@ from fake_llm import FakeLLM, Hangs
 from service_kit import ASK, fake_client, opener, settings_at
 
 from xdrec_agent.service.app import create_app
-from xdrec_agent.service.limits import Gate
+from xdrec_agent.service.limits import Gate, Shed
 from xdrec_agent.service.metrics import Metrics
 from xdrec_agent.service.problems import TooMuch
 from xdrec_agent.service.settled import Settled
@@ -162,25 +162,24 @@ async def test_without_a_model_answers_are_computed_in_order(home):
         assert (await waiting).status_code == 200
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-async def test_a_client_is_sent_to_another_process_where_others_wait(home, workers):
-    """With several processes its connection is closed after the answer; an idle process keeps it, as a lone one does."""
-    fake = FakeLLM()
-    hang = Hangs()
-    fake.then(hang)
-    settings = settings_at(home, strategy="listwise-logprob", workers=workers)
-    app = create_app(settings, opener(fake_client(fake)[1]))
-    async with client_of(app) as http:
-        ask = ASK | {"explain": False}
-        waiting = asyncio.create_task(http.post("/v1/recommend", json=ask))
-        await hang.begun.wait()
-        busy = await http.post("/v1/recommend", json=ask)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        idle = await http.post("/v1/recommend", json=ask)
-    assert busy.status_code == idle.status_code == 200
-    assert (busy.headers.get("connection") == "close") == (workers > 1)
-    assert "connection" not in idle.headers
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_client_is_sent_to_another_process_where_others_wait(shared):
+    """With several processes a connection ends with the answer if others wait; who is alone keeps it."""
+
+    async def answers(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def receive():
+        return {"type": "http.request"}
+
+    gate = Gate(2, 1, Metrics())
+    app = Shed(answers, gate, frozenset({"/v1/recommend"}), shared=shared)
+    async with gate.turn():
+        (busy, _) = await call(app, "/v1/recommend", receive)
+    (idle, _) = await call(app, "/v1/recommend", receive)
+    assert ((b"connection", b"close") in busy["headers"]) is shared
+    assert idle["headers"] == []
 
 
 async def test_what_is_there_after_the_start_is_no_garbage():
