@@ -82,7 +82,9 @@ def running(home, **changes):
                 httpx2.get(f"{url}/health/live", timeout=300)  # it listens before it has begun to answer
                 yield Service(url, process, Path(log.name))
             finally:
-                good = {0, -signal.SIGTERM} if process.poll() is None else {-signal.SIGKILL}  # by the test itself
+                good = {0, -signal.SIGTERM}
+                if process.poll() is not None:
+                    good.add(-signal.SIGKILL)  # by the test itself
                 process.send_signal(signal.SIGTERM)
                 process.wait(120)
         assert process.returncode in good, Path(log.name).read_text(encoding="utf-8")
