@@ -167,7 +167,7 @@ async def _run(
     async def play(script: Scripted) -> list[TurnResult]:
         return await run_dialogue(script, lexicon, understand)
 
-    found = await for_all(load_dialogues(), play, f"{name}: dialogues", say or _silent, at_once)
+    found = await for_all(load_dialogues(), play, name, say or _silent, at_once, unit="dialogues")
     return ReaderResult(reader=name, turns=tuple(turn for turns in found for turn in turns))
 
 
