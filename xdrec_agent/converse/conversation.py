@@ -233,7 +233,7 @@ def _recommended(answer: Recommendations | None, ref: ItemRef) -> tuple[Recommen
 
 def _unclear(said: Understanding) -> bool:
     """Whether the rules did not make sense of a turn, so that a model is worth the wait."""
-    return bool(said.questions) or "off_topic" in said.notes() or said == Understanding(language=said.language)
+    return bool(said.questions) or "off_topic" in said.notes() or said.empty
 
 
 def _marked(said: Understanding) -> Understanding:

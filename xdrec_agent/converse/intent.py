@@ -100,7 +100,8 @@ def completed(
     act, wish = read.act, read.wish
     if understood and act == "say" and "off_topic" in read.notes():
         act, remarks = None, tuple(remark for remark in remarks if remark.note != "off_topic")
-    if wish is None and act is None and not adds and found.occurs(intent.wish):
+    # Where the rules have read something, what a model calls a wish is mostly that again, in the person's words.
+    if read.empty and not adds and found.occurs(intent.wish):
         wish = intent.wish.strip() or None
     return read.model_copy(
         update={

@@ -98,6 +98,11 @@ class Understanding(Frozen):
     questions: tuple[Question, ...] = ()
     remarks: tuple[Remark, ...] = ()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was understood, but for the language."""
+        return self == Understanding(language=self.language)
+
     def notes(self) -> frozenset[Note]:
         """The names of the remarks."""
         return frozenset(remark.note for remark in self.remarks)
