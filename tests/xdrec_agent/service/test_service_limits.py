@@ -183,7 +183,7 @@ async def test_a_client_is_sent_to_another_process_where_others_wait(shared):
 
 
 async def test_what_is_there_after_the_start_is_no_garbage():
-    """The collector does not go through it again, nor is anything kept of what comes later."""
+    """The collector does not go through it again."""
 
     async def app(scope, receive, send):
         await send({"type": "lifespan.startup.complete"})
