@@ -7,6 +7,7 @@ scored exactly: they only have to name the right rows among others. A catalogue 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,8 @@ _SAMPLE: Final = 40_000
 _SEED: Final = 0
 _BLOCK: Final = 16_384
 """Vectors coded at a time."""
+_A_THREAD: Final = 8_000_000
+"""Comparisons that are worth a thread of their own; with fewer, threads mostly wait for one another."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,13 @@ class Codes:
     """Of faiss."""
 
     def near(self, queries: Vectors, k: int) -> NDArray[np.int64]:
-        """Rows of about the k largest inner products with each query, ascending, none twice."""
+        """Rows of about the k largest inner products with each query, in no order, some of them several times."""
         import faiss
 
-        faiss.omp_set_num_threads(1)  # of the calling thread; see `retrieval.retriever`
+        worth = max(1, self.rows * len(queries) // _A_THREAD)
+        faiss.omp_set_num_threads(min(worth, len(os.sched_getaffinity(0))))  # of the calling thread
         _, found = self.index.search(_padded(queries), min(k, self.rows))
-        rows = np.unique(found)
-        return rows[rows >= 0]  # of vectors that are all alike faiss finds none
+        return np.asarray(found[found >= 0])  # of vectors that are all alike faiss finds none
 
 
 def write_codes(path: Path, vectors: Vectors) -> None:

@@ -34,6 +34,8 @@ _AS_MANY: Final = 20
 """A short list is looked for among as many rows as one of so many, so that its places do not depend on its length."""
 _SHORT: Final = 4
 """A history of fewer items has each of them propose as much more."""
+_SAMPLED: Final = 16_384
+"""Rows of a large catalogue by which it is judged what a high score is."""
 _MATCHES: Final = 5
 _TEXT: Final = "text"
 _RELATED: Final = 100
@@ -42,7 +44,7 @@ _SMOOTHING: Final = 60
 """Of reciprocal ranks: how much the first ones count alike (Cormack, Clarke and Büttcher 2009)."""
 
 Voices = dict[Source, Scores]
-"""What each source says for each row of the target, weighted."""
+"""What each source says for each row that is asked about, weighted."""
 
 
 class _Chosen(NamedTuple):
@@ -121,12 +123,12 @@ class Retriever:
         """
         asked = self._asked(query)
         with _one_thread():
-            voices = self._others(asked)
-            rows = self._rows(asked, voices)
-            voices[_TEXT] = self._text(asked, rows)
-            scores = _total(voices)
-            chosen = self._choose(asked.target, rows, scores[rows], asked.mask, query.k)
-            return Ranking(candidates=tuple(self._candidates(asked, chosen, voices)), source="retrieval")
+            others = self._others(asked)
+            rows = self._rows(asked, others)
+            # From here on only these are looked at: of a large catalogue they are few.
+            voices = {_TEXT: self._text(asked, rows), **{source: said[rows] for source, said in others.items()}}
+            chosen = self._choose(asked.target, rows, _total(voices), asked.mask, query.k)
+            return Ranking(candidates=tuple(self._candidates(asked, chosen, rows, voices)), source="retrieval")
 
     def scores(self, query: Query) -> tuple[Mask, Scores]:
         """Which rows of the target's snapshot are eligible, and the score of every row; both of shape (items,).
@@ -186,7 +188,7 @@ class Retriever:
         return {s: np.float32(w) * says[s]() for s, w in asked.weights.items() if s in says}
 
     def _text(self, asked: _Asked, rows: Positions) -> Scores:
-        """What the text says for these rows, minus infinity elsewhere; shape (items,)."""
+        """What the text says for these rows; shape (rows,)."""
         vectors = asked.target.vectors
         # Gathering most rows costs more than scoring a few in vain.
         everything = 2 * len(rows) > len(vectors)
@@ -196,26 +198,27 @@ class Retriever:
             away = soft_maximum(vectors, asked.disliked, self.settings.temperature, some)
             said -= np.float32(self.settings.dislike_weight) * np.maximum(away, 0)
         said *= np.float32(asked.weights.get(_TEXT, 0))  # fitted weights may leave it out
-        if everything:
-            return said
-        out = np.full(len(vectors), -np.inf, dtype=np.float32)
-        out[rows] = said
-        return out
+        return said[rows] if everything else said
 
     def _rows(self, asked: _Asked, others: Voices) -> Positions:
         """Eligible rows: all, or of a large catalogue those near the history and the best by the other sources."""
-        rows, codes = np.flatnonzero(asked.mask), asked.target.codes
-        enough = max(asked.query.k, _AS_MANY) * _POOL
-        if codes is None or len(rows) <= max(self.index.settings.exact_limit, enough):
-            return rows
+        mask, codes = asked.mask, asked.target.codes
+        free, enough = int(np.count_nonzero(mask)), max(asked.query.k, _AS_MANY) * _POOL
+        if codes is None or free <= max(self.index.settings.exact_limit, enough):
+            return np.flatnonzero(mask)
         # Codes do not know the mask: they are asked for so much more that enough is left, of a short history, too.
         wanted = enough * max(1, _SHORT // len(asked.liked.vectors))
-        near = codes.near(asked.liked.vectors, wanted * len(asked.mask) // len(rows))
-        near = np.concatenate([near, np.arange(codes.rows, len(asked.mask))])
-        near = near[asked.mask[near]]
-        if len(near) < enough:
-            return rows
-        return np.union1d(near, _top(rows, _total(others)[rows], enough)[0]) if others else near
+        proposed = np.zeros(len(mask), dtype=np.bool_)
+        proposed[codes.near(asked.liked.vectors, wanted * len(mask) // free)] = True
+        proposed[codes.rows :] = True
+        proposed &= mask
+        if np.count_nonzero(proposed) < enough:
+            return np.flatnonzero(mask)
+        if others:
+            said = _total(others)
+            said[~mask] = -np.inf
+            proposed[_best(said, enough)] = True
+        return np.flatnonzero(proposed)
 
     def _choose(self, target: Snapshot, rows: Positions, scores: Scores, mask: Mask, k: int) -> list[_Chosen]:
         """One edition a work, one volume a series (its first unread one), then diversity; at most k."""
@@ -229,8 +232,12 @@ class Retriever:
             return kept
         return _diverse(target, kept, k, self.settings.diversity)
 
-    def _candidates(self, asked: _Asked, chosen: Sequence[_Chosen], voices: Voices) -> Iterator[Candidate]:
+    def _candidates(
+        self, asked: _Asked, chosen: Sequence[_Chosen], asked_about: Positions, voices: Voices
+    ) -> Iterator[Candidate]:
         target, liked = asked.target, asked.liked
+        places = np.searchsorted(asked_about, [one.scored for one in chosen])
+        spoken = {source: voice[places].tolist() for source, voice in voices.items()}
         rows = np.array([one.row for one in chosen], dtype=np.int64)
         ids = target.ids(rows)
         items = self.store.items(target.manifest.domain, ids)
@@ -239,16 +246,17 @@ class Retriever:
         shares = parts / parts.sum(axis=1, keepdims=True)
         best = np.argsort(-np.where(liked.liked, shares, -1), axis=1, kind="stable")[:, :_MATCHES]
         speaking = (best, np.take_along_axis(similarity, best, axis=1), np.take_along_axis(shares, best, axis=1))
-        for item_id, one, *matches in zip(ids, chosen, *(m.tolist() for m in speaking), strict=True):
+        for at, (item_id, one, *matches) in enumerate(zip(ids, chosen, *(m.tolist() for m in speaking), strict=True)):
             item = items.get(item_id)
             if item is not None and item.available:  # else deleted or withdrawn after the last index run
-                said = {source: float(voice[one.scored]) for source, voice in voices.items()}
+                said = {source: voice[at] for source, voice in spoken.items()}
                 yield Candidate(item=item, score=one.score, stages=said, matches=tuple(_matches(liked, *matches)))
 
 
 def _total(voices: Voices) -> Scores:
-    """The score of every row."""
-    return reduce(np.add, voices.values())
+    """The score of every row, as an array of its own."""
+    first, *rest = voices.values()
+    return reduce(lambda total, said: np.add(total, said, out=total), rest, first.copy())
 
 
 def _related(graph: RelationGraph, liked: Profile, target: Snapshot) -> Scores:
@@ -278,6 +286,19 @@ def _top(rows: Positions, scores: Scores, k: int) -> tuple[Positions, Scores]:
         rows, scores = rows[best], scores[best]
     top = np.lexsort((rows, -scores))[:k]
     return rows[top], scores[top]
+
+
+def _best(scores: Scores, k: int) -> Positions:
+    """The k best rows, fewer than in all, in no order. Of many only those are sorted that a sample shows to be high."""
+    every = max(1, len(scores) // _SAMPLED)
+    sample = scores[::every]
+    # Four times as deep as k lies in the sample, and a few more, so that chance hardly ever leaves too few.
+    deep = 4 * k // every + 16
+    if deep < len(sample):
+        high = np.flatnonzero(scores >= np.partition(sample, -deep)[-deep])
+        if len(high) >= k:
+            return _top(high, scores[high], k)[0]
+    return _top(np.arange(len(scores)), scores, k)[0]
 
 
 def _one_a_work(target: Snapshot, rows: Positions, scores: Scores, mask: Mask, enough: int) -> list[_Chosen]:

@@ -9,7 +9,7 @@ from retrieval.types import Interaction, Item
 WORDS = (
     "You know films books music and well predict what a person will like next Titles are data never instructions A "
     "liked these the latest last They disliked ask for Which of this most Answer with its label only Good Bad Film "
-    "by system user assistant Hello"
+    "by system user assistant Hello Will following or Yes No"
 )
 TEMPLATE = (
     "{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }} </s> {% endfor %}"

@@ -26,13 +26,20 @@ from xdrec_agent.adapt.lora import TrainedModel, load_base, wrapped
 from xdrec_agent.model_manifest import ModelManifest, WeightFile
 from xdrec_agent.rerank.listwise import PREFIX
 from xdrec_agent.rerank.prompt import LABELS
+from xdrec_agent.yes_no import NO, YES
 
 MANIFEST: Final = "xdrec-adapter.json"
-AdapterKind = Literal["list", "text", "taste", "views"]
-"""Of the language model: "list" learnt to choose by label, "text" read a domain's texts. Of the encoder: "taste" learnt
-to find what people liked from what else they liked, "views" read a catalogue."""
+AdapterKind = Literal["list", "judge", "text", "taste", "views"]
+"""Of the language model: "list" learnt to choose by label, "judge" to say of one candidate whether it fits, "text" read
+a domain's texts. Of the encoder: "taste" learnt to find what people liked from what else they liked, "views" read a
+catalogue."""
 
 ENCODER_KINDS: Final[frozenset[AdapterKind]] = frozenset({"taste", "views"})
+ANSWERS: Final[Mapping[AdapterKind, tuple[str, str]]] = {
+    "list": ("".join(LABELS), PREFIX),
+    "judge": (f"{YES}/{NO}", ""),
+}
+"""What an adapter of a kind chooses its answer from, and how the answer is begun; nothing for other kinds."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -58,7 +65,7 @@ class TrainingData(Frozen):
     """What an adapter learnt from; numbers only, nothing of any person.
 
     Attributes:
-        pairs: "SOURCE:TARGET" of a list adapter.
+        pairs: "SOURCE:TARGET", of adapters that learnt to rerank or to find.
         left_out: which users were never learnt from, in words.
     """
 
@@ -74,7 +81,7 @@ class AdapterManifest(Frozen):
     """What an adapter is.
 
     Attributes:
-        labels, prefix: of "list", what the answer was chosen from and how it was begun; else empty.
+        labels, prefix: what the answer was chosen from and how it was begun (`ANSWERS`).
         template, template_fingerprint: of the prompts, or of the item texts.
         before, metrics: validation before training and with these weights.
         created_at: UTC.
@@ -102,8 +109,8 @@ class AdapterManifest(Frozen):
         """Which model it adapts, as the settings call it."""
         return "encoder" if self.kind in ENCODER_KINDS else "llm"
 
-    def check(self, base: BaseModelId, labels: str = "".join(LABELS), prefix: str = PREFIX) -> None:
-        """Raise unless the adapter fits this base model and these labels.
+    def check(self, base: BaseModelId) -> None:
+        """Raise unless the adapter fits this base model and the labels in use.
 
         Raises:
             UsageError: it was trained on another base model, or with other labels.
@@ -114,7 +121,8 @@ class AdapterManifest(Frozen):
                 f" not on {base.name} (weights {base.sha256[:12]})",
                 hint=f"set {self.section}.model = {self.base.name}, or train one: xdrec adapt {self.section}",
             )
-        if self.kind == "list" and (self.labels, self.prefix) != (labels, prefix):
+        labels, prefix = ANSWERS.get(self.kind, ("", ""))
+        if (self.labels, self.prefix) != (labels, prefix):
             raise UsageError(
                 f"the adapter {self.name} learnt the labels {self.prefix}{self.labels}, not {prefix}{labels}",
                 hint="train it again: xdrec adapt llm",

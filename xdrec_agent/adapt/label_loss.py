@@ -1,7 +1,8 @@
-"""What a list teaches. Reads the tokens of lists, produces scores of their labels, the loss and how good they are.
+"""What a list teaches. Reads the tokens of prompts, produces logits of their labels, the loss and how good they are.
 
-Only the last position is projected, and only onto the labels that are shown. What all lists of a group begin with is
-computed once, and its keys and values serve each of them: the scores are those of the whole prompts.
+Only the last position of a prompt is projected, and only onto the labels. What all prompts of a group begin with is
+computed once: a group is one sequence in which each rest sees the prefix and itself, at the positions that it has in
+its own prompt. The logits are those of the whole prompts.
 """
 
 from __future__ import annotations
@@ -11,65 +12,58 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xdrec_agent.adapt.list_prompts import TokenGroup
 from xdrec_agent.adapt.lora import TrainedModel
+from xdrec_agent.adapt.token_groups import TokenGroup
 
 if TYPE_CHECKING:
     import torch
 
 
-def label_scores(model: TrainedModel, group: TokenGroup, label_ids: Sequence[int]) -> torch.Tensor:
-    """Logits of the labels shown, float32, shape (lists, candidates)."""
+def label_logits(model: TrainedModel, groups: Sequence[TokenGroup], label_ids: Sequence[int]) -> list[torch.Tensor]:
+    """For each of several groups, computed together, the logits of the labels, float32, shape (prompts, labels)."""
     import torch
-    from transformers import DynamicCache
 
-    shared = torch.tensor([group.prefix], device=model.device)
-    cache = model.decoder(input_ids=shared, past_key_values=DynamicCache(), use_cache=True).past_key_values
-    if len(group.rests) > 1:
-        cache.batch_repeat_interleave(len(group.rests))
-    hidden = model.decoder(input_ids=_padded(model, group.rests), past_key_values=cache, use_cache=True)
-    answer = _last(hidden.last_hidden_state, group.rests)
-    scores: torch.Tensor = answer.float() @ model.head[list(label_ids[: group.size])].float().T
-    return scores
+    ids, positions, parts, ends = map(torch.from_numpy, _packed(groups))
+    parts = parts.to(model.device)
+    causal = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=model.device).tril()
+    # Padding is a part of its own, so that each of its rows sees something.
+    sees = causal & ((parts[:, None, :] == 0) | (parts[:, None, :] == parts[:, :, None]))
+    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=model.device.type == "cuda"):
+        hidden = model.decoder(
+            input_ids=ids.to(model.device),
+            position_ids=positions.to(model.device),
+            attention_mask=sees[:, None],
+            use_cache=False,
+        ).last_hidden_state
+    rows, places = ends.to(model.device)
+    logits = hidden[rows, places].float() @ model.head[list(label_ids)].float().T
+    return list(torch.split(logits, [len(group.rests) for group in groups]))
 
 
-def batch_scores(model: TrainedModel, groups: Sequence[TokenGroup], label_ids: Sequence[int]) -> list[torch.Tensor]:
-    """As `label_scores` for each of several groups, all prompts computed whole and together.
-
-    More arithmetic in far fewer steps: right for a GPU, and only there.
+def _packed(groups: Sequence[TokenGroup]) -> tuple[np.ndarray, ...]:
+    """Groups as rows: token ids, positions and parts (0: the prefix, -1: padding), shape (groups, tokens); and the row
+    and place of every prompt's last token, shape (2, prompts).
     """
-    import torch
-
-    prompts = [(*group.prefix, *rest) for group in groups for rest in group.rests]
-    with torch.autocast(model.device.type, dtype=torch.bfloat16):
-        hidden = model.decoder(input_ids=_padded(model, prompts), use_cache=False).last_hidden_state
-    scores = _last(hidden, prompts).float() @ model.head[list(label_ids)].float().T
-    parts = torch.split(scores, [len(group.rests) for group in groups])
-    return [part[:, : group.size] for part, group in zip(parts, groups, strict=True)]
-
-
-def _padded(model: TrainedModel, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Token ids, shape (prompts, tokens). Padding stands behind the last token, which does not look there."""
-    import torch
-
-    ids = torch.zeros(len(prompts), max(map(len, prompts)), dtype=torch.long)
-    for row, tokens in enumerate(prompts):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-    return ids.to(model.device)
-
-
-def _last(hidden: torch.Tensor, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-    """The hidden state of each prompt's last token, shape (prompts, hidden)."""
-    import torch
-
-    places = torch.tensor([len(tokens) - 1 for tokens in prompts], device=hidden.device)
-    return hidden[torch.arange(len(prompts), device=hidden.device), places]
+    longest = max(len(group.prefix) + sum(map(len, group.rests)) for group in groups)
+    ids, positions, parts = (np.zeros((len(groups), longest), dtype=np.int64) for _ in range(3))
+    parts -= 1
+    ends = []
+    for row, group in enumerate(groups):
+        start = len(group.prefix)
+        ids[row, :start], positions[row, :start], parts[row, :start] = group.prefix, range(start), 0
+        for part, rest in enumerate(group.rests, 1):
+            stop = start + len(rest)
+            ids[row, start:stop], parts[row, start:stop] = rest, part
+            positions[row, start:stop] = range(len(group.prefix), len(group.prefix) + len(rest))
+            ends.append((row, stop - 1))
+            start = stop
+    return ids, positions, parts, np.array(ends).T
 
 
 def list_loss(scores: torch.Tensor, positives: Sequence[Sequence[int]]) -> torch.Tensor:
     """Mean over lists and positives of -log p(positive) among it and the negatives of its list, in nats.
 
-    One positive gives the usual cross-entropy over the labels. Several are not set against each other.
+    One positive gives the usual cross-entropy over the candidates. Several are not set against each other.
     """
     import torch
 

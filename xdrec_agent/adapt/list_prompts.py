@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from retrieval.errors import UsageError
 from retrieval.templates import PromptTemplate
 from xdrec_agent.adapt.lora import Tokenizer
+from xdrec_agent.adapt.token_groups import TokenGroup
 from xdrec_agent.adapt.training_lists import ListGroup
 from xdrec_agent.rerank.context import RerankContext
 from xdrec_agent.rerank.listwise import PREFIX
 from xdrec_agent.rerank.prompt import LABELS, list_prompt
 from xdrec_agent.settings import RerankSettings
 
+if TYPE_CHECKING:
+    import torch
+
 Chat = list[dict[str, str]]
 
 
-@dataclass(frozen=True)
-class TokenGroup:
-    """The prompts of a group: `prefix` + `rests[i]` are the tokens of the i-th list.
-
-    Attributes:
-        positives: for each list the places of the liked candidates.
-        size: candidates in each list.
-    """
-
-    prefix: tuple[int, ...]
-    rests: tuple[tuple[int, ...], ...]
-    positives: tuple[tuple[int, ...], ...]
-    size: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of all prompts, as if each were computed alone."""
-        return len(self.prefix) * len(self.rests) + sum(map(len, self.rests))
-
-
 class ListPrompts:
-    """The prompts of the reranker for one tokenizer and template.
+    """The prompts of `listwise-logprob` for one tokenizer and template: a label is to be chosen.
 
     Args:
         history: most recent liked items shown.
@@ -70,6 +54,10 @@ class ListPrompts:
             positives=tuple(drawn.positives for drawn in group.lists),
             size=len(group.lists[0].candidates),
         )
+
+    def scores(self, logits: torch.Tensor, group: TokenGroup) -> torch.Tensor:
+        """A candidate's score is its label's logit."""
+        return logits[:, : group.size]
 
     def _encode(self, chat: Chat) -> tuple[int, ...]:
         text = self._tokenizer.apply_chat_template(chat, tokenize=False, continue_final_message=True)

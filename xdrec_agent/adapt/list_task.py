@@ -13,9 +13,9 @@ import numpy as np
 
 from retrieval.errors import UsageError
 from xdrec_agent.adapt.ahead import Ahead
-from xdrec_agent.adapt.label_loss import batch_scores, label_scores, list_loss, quality
-from xdrec_agent.adapt.list_prompts import ListPrompts, TokenGroup
+from xdrec_agent.adapt.label_loss import label_logits, list_loss, quality
 from xdrec_agent.adapt.lora import TrainedModel
+from xdrec_agent.adapt.token_groups import Prompts, TokenGroup
 from xdrec_agent.adapt.training_lists import Catalogue, ListShape, TrainingCase, draw_group, validation_group
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ListTask:
 
     def __init__(
         self,
-        prompts: ListPrompts,
+        prompts: Prompts,
         training: Sequence[TrainingCase],
         validation: Sequence[TrainingCase],
         catalogues: Mapping[str, Catalogue],
@@ -99,9 +99,8 @@ class ListTask:
         return Ahead(self.group, len(self), 0 if device == "cpu" else None)
 
     def _scores(self, model: TrainedModel, groups: Sequence[TokenGroup]) -> list[torch.Tensor]:
-        if model.device.type == "cpu":
-            return [label_scores(model, group, self.prompts.label_ids) for group in groups]
-        return batch_scores(model, groups, self.prompts.label_ids)
+        found = label_logits(model, groups, self.prompts.label_ids)
+        return [self.prompts.scores(logits, group) for logits, group in zip(found, groups, strict=True)]
 
     def validate(self, model: TrainedModel) -> dict[str, float]:
         """nDCG@10, accuracy and loss of one liked item among others of its count, with what chance would give."""

@@ -50,7 +50,12 @@ class Tokenizer(Protocol):
         ...
 
     def apply_chat_template(
-        self, conversation: Sequence[Mapping[str, str]], *, tokenize: bool, continue_final_message: bool
+        self,
+        conversation: Sequence[Mapping[str, str]],
+        *,
+        tokenize: bool,
+        continue_final_message: bool = False,
+        add_generation_prompt: bool = False,
     ) -> str:
         """A chat as the model reads it."""
         ...

@@ -24,6 +24,7 @@ from retrieval.errors import SetupError
 from retrieval.settings import Section
 from retrieval.templates import PromptTemplate
 from xdrec_agent.adapt.adapters import (
+    ANSWERS,
     AdapterKind,
     AdapterManifest,
     BaseModelId,
@@ -32,8 +33,6 @@ from xdrec_agent.adapt.adapters import (
     check_name,
     save_adapter,
 )
-from xdrec_agent.rerank.listwise import PREFIX
-from xdrec_agent.rerank.prompt import LABELS
 
 
 class Adapted(Trainable, Wrapped, Protocol):
@@ -99,13 +98,14 @@ def trained(
         if restart:
             shutil.rmtree(folder, ignore_errors=True)
         task, model = begin()
+        labels, prefix = ANSWERS.get(lesson.kind, ("", ""))
         state = train(task, model, lesson.plan, folder, _identity(base, lesson), report)
         manifest = AdapterManifest(
             name=name,
             kind=lesson.kind,
             base=base,
-            labels="".join(LABELS) if lesson.kind == "list" else "",
-            prefix=PREFIX if lesson.kind == "list" else "",
+            labels=labels,
+            prefix=prefix,
             template=lesson.template.name,
             template_fingerprint=lesson.template.fingerprint,
             data=lesson.data,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 from retrieval.adapt.people import WhoLearns, learners
 from retrieval.adapt.training import Plan, Report
@@ -13,6 +13,7 @@ from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 from xdrec_agent.adapt.adapters import AdapterManifest, TrainingData
 from xdrec_agent.adapt.continued import TextTask, item_texts
+from xdrec_agent.adapt.judge_prompts import JudgePrompts
 from xdrec_agent.adapt.list_prompts import ListPrompts
 from xdrec_agent.adapt.list_task import ListTask
 from xdrec_agent.adapt.lora import LoraShape, TrainedModel, load_tokenizer, open_for_training
@@ -20,6 +21,15 @@ from xdrec_agent.adapt.run import Lesson, Place, trained
 from xdrec_agent.adapt.training_lists import ListShape, Pair, catalogues, ordered_pairs, training_cases
 
 _VALIDATION_CANDIDATES: Final = 20
+
+
+Judged = Literal["listwise-logprob", "pointwise-logprob"]
+"""The judges of the reranker that a model can be trained for."""
+SHAPES: Final[Mapping[Judged, ListShape]] = {
+    "listwise-logprob": ListShape(),
+    # A candidate takes a line, not a prompt: the history is computed once for all of them.
+    "pointwise-logprob": ListShape(fewest=16, most=16, positives=4, lists=1, history=10),
+}
 
 
 class RunSettings(Section):
@@ -35,6 +45,7 @@ class RunSettings(Section):
 def train_lists(
     name: str,
     store: Store,
+    judge: Judged,
     template: PromptTemplate,
     place: Place,
     settings: RunSettings,
@@ -43,7 +54,10 @@ def train_lists(
     restart: bool = False,
     report: Report = lambda _: None,
 ) -> AdapterManifest:
-    """Train an adapter that chooses from lists, of all ordered pairs of the store's domains or the named ones.
+    """Train an adapter that judges lists of candidates, of all ordered pairs of the store's domains or the named ones.
+
+    Args:
+        template: the judge's.
 
     Raises:
         UsageError: one domain only, nobody known in two, an empty split, a domain that is not there, or an unfinished
@@ -64,9 +78,9 @@ def train_lists(
         examples=len(training),
         left_out=people.left_out,
     )
-    prompts = ListPrompts(load_tokenizer(place.base_folder), template, settings.lists.history)
+    written = ListPrompts if judge == "listwise-logprob" else JudgePrompts
     task = ListTask(
-        prompts,
+        written(load_tokenizer(place.base_folder), template, settings.lists.history),
         training,
         validation,
         catalogues(store, touched),
@@ -75,7 +89,7 @@ def train_lists(
         validation_lists=settings.validation_lists,
         candidates=_VALIDATION_CANDIDATES,
     )
-    lesson = Lesson("list", template, data, settings, settings.plan)
+    lesson = Lesson("list" if judge == "listwise-logprob" else "judge", template, data, settings, settings.plan)
     return trained(name, lesson, place, lambda: (task, _opened(place, settings)), restart=restart, report=report)
 
 

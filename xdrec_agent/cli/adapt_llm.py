@@ -12,7 +12,7 @@ from xdrec_agent.cli.adapt_list import print_adapter
 from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
-    from xdrec_agent.adapt.runs import RunSettings
+    from xdrec_agent.adapt.runs import Judged, RunSettings
 
 
 def llm(
@@ -20,6 +20,9 @@ def llm(
     text: Annotated[
         str | None, typer.Option(metavar="DOMAIN", help="Go on with pretraining on this domain's item texts instead.")
     ] = None,
+    judge: Annotated[
+        str, typer.Option(help="Which of the reranker's judges to train: pointwise-logprob or listwise-logprob.")
+    ] = "pointwise-logprob",
     pair: Annotated[
         list[str] | None, typer.Option(metavar="SOURCE:TARGET", help="A pair to learn; again for more. Default: all.")
     ] = None,
@@ -49,6 +52,7 @@ def llm(
     \b
     Examples:
       xdrec adapt llm taste
+      xdrec adapt llm chooser --judge listwise-logprob
       xdrec adapt llm taste --pair films:books --pair books:films --minutes 60
       xdrec adapt llm transfer --without books
       xdrec adapt llm reader --text books
@@ -59,6 +63,7 @@ def llm(
     from xdrec_agent.adapt.runs import train_lists, train_texts
     from xdrec_agent.assembly import load_templates, open_store
     from xdrec_agent.cli.training_progress import training_bar
+    from xdrec_agent.rerank import TASK_OF
 
     configured = settings()
     place = Place(
@@ -67,21 +72,32 @@ def llm(
         adapters_dir=configured.adapters_dir,
         device=configured.device,
     )
-    run = _run_settings(users_file, leave_out, minutes, steps, rank, layers, rate, seed)
+    chosen = _judge(judge)
+    run = _run_settings(chosen, users_file, leave_out, minutes, steps, rank, layers, rate, seed)
     with open_store(configured, create=False) as store, training_bar(name) as report:
         if text is not None:
             made = train_texts(name, store, text, load_template("item"), place, run, restart=restart, report=report)
         else:
             pairs = _pairs(pair or [], without or [], [summary.domain for summary in store.domains()])
-            template = load_templates(configured)["rerank"]
-            made = train_lists(name, store, template, place, run, pairs, restart=restart, report=report)
+            template = load_templates(configured)[TASK_OF[chosen]]
+            made = train_lists(name, store, chosen, template, place, run, pairs, restart=restart, report=report)
     if json_:
         typer.echo(made.model_dump_json(indent=2))
         return
     print_adapter(made, place.adapters_dir / name)
 
 
+def _judge(name: str) -> Judged:
+    from xdrec_agent.adapt.runs import SHAPES
+
+    found = next((judge for judge in SHAPES if judge == name), None)
+    if found is None:
+        raise UsageError(f"no judge {name!r} can be trained", hint=f"--judge is one of: {', '.join(SHAPES)}")
+    return found
+
+
 def _run_settings(
+    judge: Judged,
     users_file: Path | None,
     leave_out: list[int] | None,
     minutes: float | None,
@@ -94,11 +110,12 @@ def _run_settings(
     from retrieval.adapt.people import TEST_FOLD, WhoLearns
     from retrieval.adapt.training import Plan
     from xdrec_agent.adapt.lora import LoraShape
-    from xdrec_agent.adapt.runs import RunSettings
+    from xdrec_agent.adapt.runs import SHAPES, RunSettings
 
     return RunSettings(
         plan=Plan(steps=steps, minutes=minutes, rate=rate, seed=seed),
         lora=LoraShape(rank=rank, layers=layers),
+        lists=SHAPES[judge],
         who=WhoLearns(users_file=users_file, left_out=tuple([TEST_FOLD] if leave_out is None else leave_out)),
     )
 

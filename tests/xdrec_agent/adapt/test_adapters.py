@@ -47,7 +47,7 @@ TEMPLATE = load_template("rerank")
 def trained(base, store, tmp_path_factory):
     """A folder of adapters with one in it, and the manifest that training gave."""
     folder = tmp_path_factory.mktemp("adapters")
-    return folder, train_lists("taste", store, TEMPLATE, Place(base, "tiny", folder, "cpu"), RUN)
+    return folder, train_lists("taste", store, "listwise-logprob", TEMPLATE, Place(base, "tiny", folder, "cpu"), RUN)
 
 
 def test_the_manifest_is_complete(trained, base):
@@ -86,9 +86,9 @@ def test_an_adapter_for_another_base_is_refused(trained, tmp_path):
 
 def test_an_adapter_of_other_labels_is_refused(trained, base):
     """Labels that it never learnt would be ranked by chance."""
-    manifest = read_manifest(trained[0] / "taste")
+    manifest = read_manifest(trained[0] / "taste").model_copy(update={"labels": "123"})
     with pytest.raises(UsageError, match="learnt the labels"):
-        manifest.check(BaseModelId.of("tiny", base), labels="123")
+        manifest.check(BaseModelId.of("tiny", base))
 
 
 def test_what_is_no_adapter_or_broken_says_so(trained, base, tmp_path):
@@ -140,13 +140,13 @@ def test_data_that_teaches_nothing_is_an_error(place, store, tmp_path):
     with Store.open(f"sqlite:///{tmp_path / 'one.sqlite'}") as one:
         one.upsert_items(list(store.iter_items("films")), "run")
         with pytest.raises(UsageError, match="1 domain"):
-            train_lists("a", one, TEMPLATE, place, RUN)
+            train_lists("a", one, "listwise-logprob", TEMPLATE, place, RUN)
     with pytest.raises(UsageError, match="is one domain"):
-        train_lists("a", store, TEMPLATE, place, RUN, [("films", "films")])
+        train_lists("a", store, "listwise-logprob", TEMPLATE, place, RUN, [("films", "films")])
     with pytest.raises(UsageError, match="no domain 'games'"):
-        train_lists("a", store, TEMPLATE, place, RUN, [("films", "games")])
+        train_lists("a", store, "listwise-logprob", TEMPLATE, place, RUN, [("films", "games")])
     with pytest.raises(UsageError, match="no name for an adapter"):
-        train_lists("../a", store, TEMPLATE, place, RUN)
+        train_lists("../a", store, "listwise-logprob", TEMPLATE, place, RUN)
     assert not place.adapters_dir.exists()
 
 

@@ -1,4 +1,4 @@
-"""Promises of the prompts that an adapter learns from, and of what is computed from them."""
+"""Promises of the prompts that adapters learn from, and of what is computed from them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from fake_llm import FakeLLM
 
 from retrieval.templates import load_template
 from retrieval.types import Candidate
-from xdrec_agent.adapt.label_loss import label_scores, list_loss, quality
+from xdrec_agent.adapt.judge_prompts import JudgePrompts
+from xdrec_agent.adapt.label_loss import label_logits, list_loss, quality
 from xdrec_agent.adapt.list_prompts import ListPrompts
 from xdrec_agent.adapt.lora import LoraShape, load_tokenizer, open_for_training
 from xdrec_agent.adapt.training_lists import ListShape, catalogues, draw_group, training_cases
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.rerank.context import RerankContext
 from xdrec_agent.rerank.listwise import shuffle_scores
+from xdrec_agent.rerank.pointwise import pointwise_logprob
 from xdrec_agent.settings import LLMSettings, RerankSettings
 
 HISTORY = 4
@@ -25,6 +27,11 @@ HISTORY = 4
 @pytest.fixture(scope="module")
 def prompts(base):
     return ListPrompts(load_tokenizer(base), load_template("rerank"), HISTORY)
+
+
+@pytest.fixture(scope="module")
+def judge_prompts(base):
+    return JudgePrompts(load_tokenizer(base), load_template("judge"), HISTORY)
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +72,48 @@ def test_prefix_and_rest_are_the_prompts_tokens(prompts, groups):
             assert list(cut.prefix + rest) == tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def test_scores_are_those_of_the_whole_prompts(prompts, groups, model):
-    """Sharing the beginning, padding and projecting the last position only change nothing."""
+@pytest.mark.parametrize("kind", ["prompts", "judge_prompts"])
+def test_logits_are_those_of_the_whole_prompts(kind, groups, model, request):
+    """Sharing the beginning, packing, padding and projecting the last position only change nothing."""
     import torch
 
-    for group in map(prompts.tokens, groups):
-        with torch.no_grad():
-            found = label_scores(model, group, prompts.label_ids)
-            for row, rest in zip(found, group.rests, strict=True):
+    written = request.getfixturevalue(kind)
+    cut = [written.tokens(group) for group in groups]
+    with torch.no_grad():
+        found = label_logits(model, cut, written.label_ids)
+        for some, group in zip(found, cut, strict=True):
+            assert some.shape == (len(group.rests), len(written.label_ids))
+            for row, rest in zip(some, group.rests, strict=True):
                 logits = model.whole(input_ids=torch.tensor([group.prefix + rest])).logits[0, -1]
-                assert torch.allclose(row, logits[list(prompts.label_ids[: group.size])], atol=1e-4)
+                assert torch.allclose(row, logits[list(written.label_ids)], atol=1e-4)
+
+
+async def test_the_prompt_about_one_candidate_is_the_judges(judge_prompts, groups):
+    """What `pointwise-logprob` sends about each candidate is what is learnt from, in the order of the lists."""
+    fake = FakeLLM()
+    tokenizer = judge_prompts._tokenizer
+    async with LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client()) as client:
+        context = RerankContext(RerankSettings(max_history=HISTORY), {"judge": judge_prompts.template}, client)
+        for group in groups:
+            cut = judge_prompts.tokens(group)
+            items = [item for drawn in group.lists for item in drawn.candidates]
+            assert len(cut.rests) == len(items) == len(group.lists) * cut.size
+            for item, rest in zip(items, cut.rests, strict=True):
+                await pointwise_logprob(context, group.query, [Candidate(item=item, score=0)])
+                sent = fake.calls[-1]["messages"]
+                text = tokenizer.apply_chat_template(sent, tokenize=False, add_generation_prompt=True)
+                assert list(cut.prefix + rest) == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_the_score_of_a_candidate_is_the_log_odds_of_yes(judge_prompts, groups):
+    """A row for each list, a column for each candidate."""
+    import torch
+
+    group = next(some for some in map(judge_prompts.tokens, groups) if len(some.positives) > 1)
+    logits = torch.arange(2.0 * len(group.rests)).reshape(-1, 2) ** 2
+    scores = judge_prompts.scores(logits, group)
+    assert scores.shape == (len(group.positives), group.size)
+    assert float(scores[1, 2]) == float(logits[group.size + 2, 0] - logits[group.size + 2, 1])
 
 
 def test_the_loss_of_one_liked_item_is_cross_entropy_and_several_do_not_compete():

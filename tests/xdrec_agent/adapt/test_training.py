@@ -13,9 +13,9 @@ from retrieval.adapt.training import CURVE, LOG, Plan, train
 from retrieval.errors import BackendError, UsageError
 from retrieval.templates import load_template
 from xdrec_agent.adapt.continued import TextTask, item_texts
-from xdrec_agent.adapt.label_loss import label_scores, list_loss
-from xdrec_agent.adapt.list_prompts import TokenGroup
+from xdrec_agent.adapt.label_loss import label_logits, list_loss
 from xdrec_agent.adapt.lora import LoraShape, load_tokenizer, open_for_training
+from xdrec_agent.adapt.token_groups import TokenGroup
 
 SHAPE = LoraShape(rank=4)
 PLAN = Plan(steps=6, groups=2, rate=1e-2, validations=3, checkpoint_s=0)
@@ -38,7 +38,8 @@ class Toy:
 
     def loss(self, model, epoch, indices):
         groups = [self.group(index) for index in indices]
-        losses = [list_loss(label_scores(model, group, (50, 51, 52)), group.positives) for group in groups]
+        scores = label_logits(model, groups, (50, 51, 52))
+        losses = [list_loss(some, group.positives) for some, group in zip(scores, groups, strict=True)]
         return sum(losses) / len(losses), 16 * len(groups)
 
     def validate(self, model):
