@@ -23,7 +23,6 @@ from eval.judging import AT_ONCE, Judged, judge_tasks
 from xdrec_agent.endpoint import Endpoint
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.rerank import JUDGES, RerankContext
-from xdrec_agent.rerank.listwise import PREFIX
 from xdrec_agent.rerank.prompt import LABELS, list_prompt
 from xdrec_agent.settings import LLMSettings
 from xdrec_agent.yes_no import NO, YES
@@ -74,8 +73,7 @@ async def cost_figures(
         http = await stack.enter_async_context(httpx2.AsyncClient(transport=transport, timeout=llm.timeout_s))
         client = await stack.enter_async_context(LLMClient(context.model.endpoint, llm, http_client=http))
         live = RerankContext(context.settings, context.templates, client)
-        await client.label_ids(PREFIX, LABELS)
-        await client.label_ids("", (YES, NO))
+        await client.label_ids((*LABELS, YES, NO))
         parts = _dealt(live, tasks, latency, saturation)
         figures, costs = [], {}
         for judge in JUDGES:

@@ -53,13 +53,12 @@ class Capabilities(Frozen):
     """What an endpoint was seen to do.
 
     `exact_label_logprobs`: log-probabilities of the tokens one names. `top_logprobs`: how many of the most
-    probable tokens it reports, 0 for none. `continue_final_message`: it goes on with an answer that was begun.
+    probable tokens it reports, 0 for none.
     """
 
     exact_label_logprobs: bool = False
     top_logprobs: int = 0
     structured_output: bool = False
-    continue_final_message: bool = False
     tokenize: bool = False
     generative_scoring: bool = False
     max_model_len: int | None = None
@@ -67,13 +66,13 @@ class Capabilities(Frozen):
 
 
 class Notes(Frozen):
-    """What was learnt about an endpoint: its capabilities and, by prefix, the token ids of labels."""
+    """What was learnt about an endpoint: its capabilities and the token ids of labels."""
 
     base_url: str
     model: str
     instance: str
     capabilities: Capabilities
-    label_ids: dict[str, dict[str, int]] = Field(default_factory=dict)
+    label_ids: dict[str, int] = Field(default_factory=dict)
 
 
 def resolve_endpoint(settings: Settings) -> Endpoint:
@@ -107,12 +106,20 @@ def load_notes(endpoint: Endpoint) -> Notes | None:
         return None
     try:
         age = time.time() - endpoint.notes.stat().st_mtime
-        notes = Notes.model_validate_json(endpoint.notes.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValidationError):
+        notes = read_notes(endpoint.notes.read_bytes())
+    except FileNotFoundError:
         return None
     asked = (endpoint.base_url, endpoint.model, endpoint.instance)
-    same = (notes.base_url, notes.model, notes.instance) == asked
+    same = notes is not None and (notes.base_url, notes.model, notes.instance) == asked
     return notes if same and (endpoint.managed or age < _KEPT_S) else None
+
+
+def read_notes(kept: bytes) -> Notes | None:
+    """Notes that were kept; None if there are none, or if they are of another version."""
+    try:
+        return Notes.model_validate_json(kept)
+    except ValidationError:
+        return None
 
 
 def save_notes(endpoint: Endpoint, notes: Notes) -> None:

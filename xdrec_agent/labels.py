@@ -1,4 +1,4 @@
-"""The token ids of labels. Reads a prefix and labels, produces the one token that each is after it."""
+"""The token ids of labels. Reads labels, produces the one token that an answer begins with which is the label."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ async def tokenize_chat(
     return (await wire.post("/tokenize", body, Tokens.model_validate_json, origin)).reply.tokens
 
 
-async def label_ids(wire: Wire, prefix: str, labels: Sequence[str]) -> dict[str, int]:
-    """The id of each label's token after `prefix`, asked of the endpoint's own tokenizer and chat template.
+async def label_ids(wire: Wire, labels: Sequence[str]) -> dict[str, int]:
+    """The id of each label's token as an answer's first, asked of the endpoint's own tokenizer and chat template.
 
     Raises:
         LLMRefused: a label is not exactly one token there, or the endpoint has no /tokenize.
     """
-    base = await tokenize(wire, prefix)
-    with_label = await asyncio.gather(*(tokenize(wire, prefix + label) for label in labels))
+    base = await tokenize(wire, "")
+    with_label = await asyncio.gather(*(tokenize(wire, label) for label in labels))
     for label, tokens in zip(labels, with_label, strict=True):
         if tokens[:-1] != base:
             raise LLMRefused(
-                f"the label {label!r} is not exactly one token after {prefix!r} for {wire.endpoint.model}",
+                f"the label {label!r} is not exactly one token for {wire.endpoint.model}",
                 hint="use other labels, for example A, B, C …",
             )
     return {label: tokens[-1] for label, tokens in zip(labels, with_label, strict=True)}

@@ -14,7 +14,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from retrieval.types import Frozen
-from xdrec_agent.endpoint import Capabilities, Endpoint, Notes, load_notes, save_notes
+from xdrec_agent.endpoint import Capabilities, Endpoint, Notes, load_notes, read_notes, save_notes
 from xdrec_agent.errors import LLMRefused, LLMReplyInvalid
 from xdrec_agent.labels import label_ids
 from xdrec_agent.llm_wire import ChatCompletion, Choice, TokenCounts, Wire
@@ -105,17 +105,10 @@ class LLMClient:
         temperature: float = 0.0,
         seed: int | None = None,
         json_schema: type[BaseModel] | None = None,
-        prefix: str | None = None,
         origin: Origin | None = None,
     ) -> Reply:
-        """Have the model answer, or go on after `prefix` as if it had begun so.
-
-        Raises:
-            LLMRefused: a prefix was given and the endpoint cannot go on after one.
-        """
-        body = self._body(messages, prefix, max_tokens, temperature, seed)
-        if prefix:
-            await self._require_continuation()
+        """Have the model answer."""
+        body = self._body(messages, max_tokens, temperature, seed)
         if json_schema is not None:
             body["response_format"] = _response_format(json_schema)
         again_the_same = temperature == 0 or seed is not None
@@ -141,25 +134,22 @@ class LLMClient:
             raise LLMReplyInvalid(f"the answer is no {schema.__name__}: {reply.text[:200]!r}") from exc
 
     async def label_logprobs(
-        self, messages: Messages, prefix: str, labels: Sequence[str], *, origin: Origin | None = None
+        self, messages: Messages, labels: Sequence[str], *, origin: Origin | None = None
     ) -> tuple[dict[str, float], Usage]:
-        """Natural-log probability of each label as the next token after `prefix`, over the whole vocabulary.
+        """Natural-log probability of each label as the answer's first token, over the whole vocabulary.
 
         Exact for all labels where the endpoint reports named tokens (vLLM, at most 128). Elsewhere it reports
         the most probable tokens only, and a label that is not among them is `-inf`.
 
         Raises:
-            LLMRefused: a label is not exactly one token after the prefix, or the endpoint reports no
-                log-probabilities or cannot go on after a prefix.
+            LLMRefused: a label is not exactly one token there, or the endpoint reports no log-probabilities.
             LLMReplyInvalid: a log-probability is missing or no number; or, without exact ones, no label is
                 among the most probable tokens.
         """
         can = await self.capabilities()
-        if prefix:
-            await self._require_continuation()
-        body = self._body(messages, prefix, max_tokens=1, temperature=0.0, seed=None) | {"logprobs": True}
+        body = self._body(messages, max_tokens=1, temperature=0.0, seed=None) | {"logprobs": True}
         if can.exact_label_logprobs:
-            ids = await self.label_ids(prefix, labels)
+            ids = await self.label_ids(labels)
             body |= {"logprob_token_ids": list(ids.values()), "return_tokens_as_token_ids": True}
             tokens = {f"token_id:{token}": label for label, token in ids.items()}
         elif can.top_logprobs:
@@ -189,9 +179,7 @@ class LLMClient:
         result, reply = answer.reply
         return result, usage_of(answer.requests, reply.usage, began)
 
-    def _body(
-        self, messages: Messages, prefix: str | None, max_tokens: int, temperature: float, seed: int | None
-    ) -> dict[str, Any]:
+    def _body(self, messages: Messages, max_tokens: int, temperature: float, seed: int | None) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.endpoint.model,
             "messages": [dict(message) for message in messages],
@@ -200,9 +188,6 @@ class LLMClient:
         }
         if seed is not None:
             body["seed"] = seed
-        if prefix:
-            body["messages"].append({"role": "assistant", "content": prefix})
-            body |= {"continue_final_message": True, "add_generation_prompt": False}
         return body
 
     def check_model(self, answered: str) -> None:
@@ -214,13 +199,6 @@ class LLMClient:
             raise LLMReplyInvalid(
                 f"{self.endpoint.base_url} answered with {answered}, asked was {self.endpoint.model}",
                 hint="check llm.model and llm.base_url",
-            )
-
-    async def _require_continuation(self) -> None:
-        if not (await self.capabilities()).continue_final_message:
-            raise LLMRefused(
-                f"{self.endpoint.base_url} cannot go on with an answer that was begun",
-                hint="use our own server (unset llm.base_url), or a strategy that generates",
             )
 
     async def _known(self) -> Notes:
@@ -240,8 +218,7 @@ class LLMClient:
     def _remembered(self) -> Notes | None:
         cache = self.wire.cache
         if cache is not None and cache.only:
-            kept = cache.notes(self.endpoint.model)
-            return Notes.model_validate_json(kept) if kept else None
+            return read_notes(cache.notes(self.endpoint.model) or b"")
         notes = load_notes(self.endpoint)
         if cache is not None and notes:
             cache.put_notes(self.endpoint.model, notes.model_dump_json().encode())
@@ -253,18 +230,18 @@ class LLMClient:
             self.wire.cache.put_notes(self.endpoint.model, notes.model_dump_json().encode())
         return notes
 
-    async def label_ids(self, prefix: str, labels: Sequence[str]) -> dict[str, int]:
-        """The id of each label's one token after `prefix`; all different.
+    async def label_ids(self, labels: Sequence[str]) -> dict[str, int]:
+        """The id of each label's one token as an answer's first; all different.
 
         Raises:
             LLMRefused: a label is not exactly one token there, or two are the same one.
         """
         async with self._learning:
             notes = await self._known()
-            known = notes.label_ids.get(prefix, {})
+            known = notes.label_ids
             if new := [label for label in dict.fromkeys(labels) if label not in known]:
-                known = known | await label_ids(self.wire, prefix, new)
-                self._notes = self._keep(notes.model_copy(update={"label_ids": notes.label_ids | {prefix: known}}))
+                known = known | await label_ids(self.wire, new)
+                self._notes = self._keep(notes.model_copy(update={"label_ids": known}))
         ids = {label: known[label] for label in labels}
         if len(set(ids.values())) < len(ids):
             raise LLMRefused("two labels are the same token", hint="use other labels")

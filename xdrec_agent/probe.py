@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from xdrec_agent.llm import LLMClient
 
 _HELLO = {"role": "user", "content": "Hello"}
-_BEGUN = {"role": "assistant", "content": "["}
 _TOP = (128, 64, 20, 10, 5, 1)
 
 
@@ -57,13 +56,12 @@ async def probe(client: LLMClient) -> Capabilities:
 
 async def probe_wire(wire: Wire) -> Capabilities:
     """As `probe`."""
-    plain = await _chat(wire, messages=[_HELLO])
+    await _chat(wire, messages=[_HELLO])
     tokens = await _tokens(wire)
     return Capabilities(
         exact_label_logprobs=await _names_tokens(wire, tokens),
         top_logprobs=await _top_logprobs(wire),
         structured_output=await _keeps_schema(wire),
-        continue_final_message=await _continues(wire, plain),
         tokenize=bool(tokens),
         generative_scoring=await _scores(wire, tokens),
         max_model_len=await _max_model_len(wire),
@@ -122,19 +120,6 @@ async def _keeps_schema(wire: Wire) -> bool:
     except (LLMRefused, LLMReplyInvalid, ValidationError):
         return False
     return True
-
-
-async def _continues(wire: Wire, plain: ChatCompletion) -> bool:
-    """A begun message that is continued costs fewer prompt tokens than one that is taken for finished."""
-    messages = [_HELLO, _BEGUN]
-    try:
-        finished = await _chat(wire, messages=messages)
-        begun = await _chat(wire, messages=messages, continue_final_message=True, add_generation_prompt=False)
-    except (LLMRefused, LLMReplyInvalid):
-        return False
-    if not (plain.usage and finished.usage and begun.usage):
-        return False
-    return plain.usage.prompt_tokens < begun.usage.prompt_tokens < finished.usage.prompt_tokens
 
 
 async def _scores(wire: Wire, tokens: tuple[int, ...]) -> bool:

@@ -71,7 +71,7 @@ async def log_odds(client: LLMClient, prompts: Sequence[Messages], origin: Origi
 
 
 async def _asked(client: LLMClient, prompt: Messages, origin: Origin) -> tuple[float, Usage]:
-    found, usage = await client.label_logprobs(prompt, "", (YES, NO), origin=origin)
+    found, usage = await client.label_logprobs(prompt, (YES, NO), origin=origin)
     # Where only the most probable tokens are reported, an absent one is at most as probable as the least of them.
     floor = min(value for value in found.values() if np.isfinite(value)) - 1
     return max(found[YES], floor) - max(found[NO], floor), usage
@@ -98,7 +98,7 @@ async def _frame(client: LLMClient, prompts: Sequence[Messages], origin: Origin)
 
 
 async def _scored(client: LLMClient, head: str, items: Sequence[str], origin: Origin) -> tuple[LogOdds, Usage]:
-    ids = await client.label_ids("", (YES, NO))
+    ids = await client.label_ids((YES, NO))
     first, spent = await _score(client, head, items[:1], list(ids.values()), origin)
     rest, more = await _score(client, head, items[1:], list(ids.values()), origin)
     return logit(np.clip(np.concatenate([first, rest]), _SURE, 1 - _SURE)), spent + more

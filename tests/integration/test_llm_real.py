@@ -45,7 +45,6 @@ async def test_probe_sees_everything(client):
     seen = await probe(client)
     assert seen.exact_label_logprobs
     assert seen.structured_output
-    assert seen.continue_final_message
     assert seen.tokenize
     assert seen.generative_scoring
     assert seen.top_logprobs == 128
@@ -56,13 +55,11 @@ async def test_probe_sees_everything(client):
 async def test_label_logprobs_are_exact_and_complete(client):
     """All labels are there, and those among the 20 most probable tokens have the log-probability told there."""
     messages = ask("blue")
-    await client.label_logprobs(messages, "[", LABELS)
-    logprobs, usage = await client.label_logprobs(messages, "[", LABELS)
+    await client.label_logprobs(messages, LABELS)
+    logprobs, usage = await client.label_logprobs(messages, LABELS)
     body = {
         "model": LLM,
-        "messages": [*messages, {"role": "assistant", "content": "["}],
-        "continue_final_message": True,
-        "add_generation_prompt": False,
+        "messages": messages,
         "max_tokens": 1,
         "temperature": 0,
         "logprobs": True,
@@ -83,24 +80,24 @@ async def test_label_logprobs_are_exact_and_complete(client):
 async def test_the_order_of_labels_does_not_matter(client):
     """A label's log-probability does not depend on which labels are asked for beside it."""
     messages = ask("green")
-    await client.label_logprobs(messages, "[", LABELS)
-    forward, _ = await client.label_logprobs(messages, "[", LABELS)
-    backward, _ = await client.label_logprobs(messages, "[", LABELS[::-1][:7])
+    await client.label_logprobs(messages, LABELS)
+    forward, _ = await client.label_logprobs(messages, LABELS)
+    backward, _ = await client.label_logprobs(messages, LABELS[::-1][:7])
     assert backward == pytest.approx({label: forward[label] for label in backward}, abs=1e-3)
 
 
 async def test_shared_prompts_come_from_the_cache(client):
     """The second request with the same beginning reports cached tokens."""
     messages = ask("cached")
-    await client.label_logprobs(messages, "[", LABELS)
-    _, usage = await client.label_logprobs(messages, "[", LABELS)
+    await client.label_logprobs(messages, LABELS)
+    _, usage = await client.label_logprobs(messages, LABELS)
     assert usage.prompt_tokens - 64 <= usage.cached_tokens < usage.prompt_tokens
 
 
 async def test_labels_of_several_tokens_are_refused(client):
     """The model's own tokenizer decides what a label may be."""
     with pytest.raises(LLMRefused, match="banana split"):
-        await client.label_logprobs(ask("x"), "[", ["A", "banana split"])
+        await client.label_logprobs(ask("x"), ["A", "banana split"])
 
 
 async def test_structured_output_has_the_shape(client):
@@ -128,7 +125,7 @@ async def test_a_killed_server_is_unreachable_and_cleared_away(llm_folder, tmp_p
     state = server.up(llm_folder, LLM, settings.llm, settings.server_dir)
     try:
         async with LLMClient(resolve_endpoint(settings), settings.llm) as client:
-            calls = [asyncio.create_task(client.label_logprobs(ask(f"{n}"), "[", LABELS)) for n in range(12)]
+            calls = [asyncio.create_task(client.label_logprobs(ask(f"{n}"), LABELS)) for n in range(12)]
             await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
             os.kill(state.leader.pid, signal.SIGKILL)
             async with asyncio.timeout(settings.llm.timeout_s):

@@ -53,7 +53,7 @@ async def test_every_judge_orders_all_candidates(client, strategy):
 
 async def test_labels_are_single_tokens_for_two_alphabets(client):
     """At least 26 candidates fit into one prompt."""
-    ids = await client.label_ids("[", LABELS)
+    ids = await client.label_ids(LABELS)
     assert len(set(ids.values())) == len(LABELS) == 52
 
 
@@ -74,7 +74,7 @@ async def test_the_scoring_route_and_plain_chat_give_the_same_log_odds(client):
     prompts = [single_prompt(context(client), query(), book) for book in BOOKS[:4]]
     origin = origin_of(TEMPLATES["judge"], query())
     odds, _ = await log_odds(client, prompts, origin)
-    plain = [(await client.label_logprobs(p, "", (YES, NO)))[0] for p in prompts]
+    plain = [(await client.label_logprobs(p, (YES, NO)))[0] for p in prompts]
     assert odds == pytest.approx([one[YES] - one[NO] for one in plain], abs=0.05)
 
 

@@ -152,7 +152,6 @@ async def test_probe_sees_all_of_vllm():
             exact_label_logprobs=True,
             top_logprobs=20,
             structured_output=True,
-            continue_final_message=True,
             tokenize=True,
             generative_scoring=True,
             max_model_len=4096,
@@ -181,7 +180,6 @@ async def test_an_ignored_option_does_not_count():
     assert not seen.exact_label_logprobs
     assert seen.top_logprobs == 0
     assert not seen.structured_output
-    assert not seen.continue_final_message
 
 
 async def test_probe_fails_if_the_endpoint_does_not_answer():

@@ -76,28 +76,9 @@ async def test_every_request_carries_the_key():
     """The endpoint's key authorises all requests, those outside /v1 too."""
     fake = FakeLLM()
     async with connect(fake) as client:
-        await client.label_logprobs(ASK, "[", ["A"])
+        await client.label_logprobs(ASK, ["A"])
     assert {headers["authorization"] for headers in fake.headers} == {"Bearer secret"}
     assert "/tokenize" in fake.paths
-
-
-async def test_prefix_is_continued():
-    """A prefix becomes an assistant message that the server is told to go on with."""
-    fake = FakeLLM()
-    async with connect(fake) as client:
-        await client.chat(ASK, max_tokens=8, prefix="I pick")
-    call = fake.calls[-1]
-    assert call["messages"] == [*ASK, {"role": "assistant", "content": "I pick"}]
-    assert call["continue_final_message"] is True
-    assert call["add_generation_prompt"] is False
-
-
-async def test_prefix_is_refused_where_it_would_be_ignored():
-    """An endpoint that cannot continue a message is not asked to: its answer would be to something else."""
-    fake = FakeLLM(vllm=False)
-    async with connect(fake) as client:
-        with pytest.raises(LLMRefused, match="cannot go on"):
-            await client.chat(ASK, max_tokens=8, prefix="I pick")
 
 
 async def test_label_logprobs_are_exact_and_complete():
@@ -105,7 +86,7 @@ async def test_label_logprobs_are_exact_and_complete():
     truth = {"A": -0.5, "B": -1.25, "Q": -4.0}
     fake = FakeLLM(labels=lambda body: truth)
     async with connect(fake) as client:
-        logprobs, usage = await client.label_logprobs(ASK, "[", ["B", "A", "Z"])
+        logprobs, usage = await client.label_logprobs(ASK, ["B", "A", "Z"])
     assert logprobs == {"B": -1.25, "A": -0.5, "Z": -20.0}
     assert usage.requests == 1
     assert fake.calls[-1]["logprob_token_ids"] == [ord("B"), ord("A"), ord("Z")]
@@ -117,7 +98,7 @@ async def test_label_of_two_tokens_is_refused_by_name():
     fake = FakeLLM()
     async with connect(fake) as client:
         with pytest.raises(LLMRefused, match="'10'"):
-            await client.label_logprobs(ASK, "[", ["A", "10"])
+            await client.label_logprobs(ASK, ["A", "10"])
 
 
 async def test_label_ids_are_asked_once(tmp_path):
@@ -125,9 +106,9 @@ async def test_label_ids_are_asked_once(tmp_path):
     first, second = FakeLLM(labels=lambda body: {"A": -1.0}), FakeLLM()
     notes = tmp_path / "notes.json"
     async with connect(first, endpoint=first.endpoint(notes=notes)) as client:
-        await client.label_logprobs(ASK, "[", ["A", "B"])
+        await client.label_logprobs(ASK, ["A", "B"])
     async with connect(second, endpoint=second.endpoint(notes=notes)) as client:
-        await client.label_logprobs(ASK, "[", ["A", "B"])
+        await client.label_logprobs(ASK, ["A", "B"])
     assert second.paths == ["/v1/chat/completions"]
 
 
@@ -135,7 +116,7 @@ async def test_top_logprobs_mark_absent_labels():
     """Where only the most probable tokens are reported, an absent label is -inf and not some invented number."""
     fake = FakeLLM(vllm=False, labels=lambda body: {"A": -0.5, "x": -1.0})
     async with connect(fake) as client:
-        logprobs, _ = await client.label_logprobs(ASK, "", ["A", "B"])
+        logprobs, _ = await client.label_logprobs(ASK, ["A", "B"])
     assert logprobs == {"A": -0.5, "B": -math.inf}
 
 
@@ -144,7 +125,7 @@ async def test_top_logprobs_without_any_label_are_invalid():
     fake = FakeLLM(vllm=False, labels=lambda body: {"x": -0.5})
     async with connect(fake) as client:
         with pytest.raises(LLMReplyInvalid, match="A, B"):
-            await client.label_logprobs(ASK, "", ["A", "B"])
+            await client.label_logprobs(ASK, ["A", "B"])
 
 
 @pytest.mark.parametrize(
@@ -169,10 +150,10 @@ async def test_unusable_log_probabilities_are_an_error(behaviour):
     """A reply that lacks a label's log-probability, or is not one at all, never becomes a ranking."""
     fake = FakeLLM()
     async with connect(fake, attempts=2) as client:
-        await client.label_logprobs(ASK, "[", ["A", "B"])
+        await client.label_logprobs(ASK, ["A", "B"])
         fake.then(behaviour, behaviour)
         with pytest.raises(LLMReplyInvalid):
-            await client.label_logprobs(ASK, "[", ["A", "B"])
+            await client.label_logprobs(ASK, ["A", "B"])
 
 
 def top(reply):

@@ -88,7 +88,7 @@ async def test_paths_outside_v1_go_to_the_server_that_was_chosen():
     """vLLM's own routes are asked at the servers' roots, never at the list of their addresses."""
     fakes = FakeLLM(labels=lambda body: {"A": -1.0}), FakeLLM(labels=lambda body: {"A": -1.0})
     async with connect(*fakes) as client:
-        await client.label_logprobs(ASK, "[", ["A"])
+        await client.label_logprobs(ASK, ["A"])
     assert "/tokenize" in {*fakes[0].paths, *fakes[1].paths}
 
 

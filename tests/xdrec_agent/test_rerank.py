@@ -79,12 +79,12 @@ async def test_the_preferred_candidate_comes_first_wherever_it_stood():
 
 
 async def test_one_request_a_shuffle_generates_a_single_token():
-    """A ranking costs one prefill: max_tokens 1, all labels named, the answer begun with "["."""
+    """A ranking costs one prefill: max_tokens 1, all labels named, nothing after the question."""
     fake = FakeLLM()
     await rerank(fake, retrieved(20), shuffles=1)
     (body,) = [call for call in fake.calls if "logprob_token_ids" in call and len(call["logprob_token_ids"]) == 20]
     assert body["max_tokens"] == 1
-    assert body["messages"][-1] == {"role": "assistant", "content": "["}
+    assert [message["role"] for message in body["messages"]] == ["system", "user"]
     assert set(shown(body)) == set(LABELS[:20])
 
 

@@ -157,8 +157,8 @@ async def test_log_probabilities_are_kept_too(cache):
     """Labels are scored from the cache with the same numbers."""
     fake = FakeLLM(labels=lambda body: {"A": -0.5, "B": -1.0})
     async with connect(fake, cache) as client:
-        first, _ = await client.label_logprobs(ASK, "[", ["A", "B"], origin=ADA)
-        second, usage = await client.label_logprobs(ASK, "[", ["A", "B"], origin=ADA)
+        first, _ = await client.label_logprobs(ASK, ["A", "B"], origin=ADA)
+        second, usage = await client.label_logprobs(ASK, ["A", "B"], origin=ADA)
     assert first == second == {"A": -0.5, "B": -1.0}
     assert (usage.requests, usage.cache_hits) == (0, 1)
 
@@ -170,7 +170,6 @@ async def test_log_probabilities_are_kept_too(cache):
         {"messages": [{"role": "user", "content": "Which"}]},
         {"max_tokens": 9},
         {"seed": 0},
-        {"prefix": "["},
         {"json_schema": Pick},
     ],
 )
@@ -229,11 +228,11 @@ async def test_log_probabilities_that_lack_one_are_not_kept(cache):
     """A reply is judged by what was asked of it, not by whether it parses."""
     fake = FakeLLM()
     async with connect(fake, cache) as client:
-        await client.label_logprobs(ASK, "[", ["A"])
+        await client.label_logprobs(ASK, ["A"])
         kept = len(cache)
         fake.then(fake_llm.without_logprobs)
         with pytest.raises(LLMReplyInvalid):
-            await client.label_logprobs(ASK, "[", ["A"], origin=ADA)
+            await client.label_logprobs(ASK, ["A"], origin=ADA)
     assert len(cache) == kept
 
 
@@ -251,7 +250,7 @@ async def test_a_kept_reply_that_does_not_parse_any_more_is_asked_again(cache):
 async def replay(folder, **changes):
     """What the cache alone says to a question with labels, and its usage; there is no server."""
     settings = Settings(home=folder.parent, llm=LLMSettings(cache="only", model="fake"))
-    options = {"messages": ASK, "prefix": "[", "labels": ["A", "B"], "origin": ADA} | changes
+    options = {"messages": ASK, "labels": ["A", "B"], "origin": ADA} | changes
     with ResponseCache(folder, SIZE, only=True) as cache:
         async with LLMClient(resolve_endpoint(settings), settings.llm, cache=cache) as client:
             return await client.label_logprobs(**options)
@@ -262,11 +261,16 @@ async def test_a_run_is_replayed_without_a_server(folder):
     fake = FakeLLM(labels=lambda body: {"A": -0.5, "B": -1.0})
     with ResponseCache(folder, SIZE) as cache:
         async with connect(fake, cache) as client:
-            asked, _ = await client.label_logprobs(ASK, "[", ["A", "B"], origin=ADA)
+            asked, _ = await client.label_logprobs(ASK, ["A", "B"], origin=ADA)
     replayed, usage = await replay(folder)
     assert replayed == asked
     assert (usage.requests, usage.cache_hits) == (0, 1)
-    for miss in ({"origin": Origin(template="t2")}, {"labels": ["C"]}, {"prefix": "("}, {"origin": None}):
+    for miss in (
+        {"origin": Origin(template="t2")},
+        {"labels": ["C"]},
+        {"messages": [{"role": "user", "content": "Else?"}]},
+        {"origin": None},
+    ):
         with pytest.raises(CacheMiss, match="lacks a reply of fake") as raised:
             await replay(folder, **miss)
         assert "llm.cache = on" in raised.value.hint

@@ -131,7 +131,7 @@ async def test_scores_of_another_model_are_an_error():
     """Whatever answers at the address must be the model that was asked."""
     fake = FakeLLM(scores=scores)
     async with connect(fake) as client:
-        await client.label_ids("", ("Yes", "No"))
+        await client.label_ids(("Yes", "No"))
 
         def from_another(body):
             fake.model = "other"

@@ -24,7 +24,6 @@ from retrieval.errors import DataError, UsageError
 from retrieval.types import Frozen
 from xdrec_agent.adapt.lora import TrainedModel, load_base, wrapped
 from xdrec_agent.model_manifest import ModelManifest, WeightFile
-from xdrec_agent.rerank.listwise import PREFIX
 from xdrec_agent.rerank.prompt import LABELS
 from xdrec_agent.yes_no import NO, YES
 
@@ -35,11 +34,8 @@ a domain's texts. Of the encoder: "taste" learnt to find what people liked from 
 catalogue."""
 
 ENCODER_KINDS: Final[frozenset[AdapterKind]] = frozenset({"taste", "views"})
-ANSWERS: Final[Mapping[AdapterKind, tuple[str, str]]] = {
-    "list": ("".join(LABELS), PREFIX),
-    "judge": (f"{YES}/{NO}", ""),
-}
-"""What an adapter of a kind chooses its answer from, and how the answer is begun; nothing for other kinds."""
+ANSWERS: Final[Mapping[AdapterKind, str]] = {"list": "".join(LABELS), "judge": f"{YES}/{NO}"}
+"""What an adapter of a kind chooses its answer's first token from; nothing for other kinds."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -81,7 +77,7 @@ class AdapterManifest(Frozen):
     """What an adapter is.
 
     Attributes:
-        labels, prefix: what the answer was chosen from and how it was begun (`ANSWERS`).
+        labels: what the answer's first token was chosen from (`ANSWERS`).
         template, template_fingerprint: of the prompts, or of the item texts.
         before, metrics: validation before training and with these weights.
         created_at: UTC.
@@ -91,7 +87,6 @@ class AdapterManifest(Frozen):
     kind: AdapterKind
     base: BaseModelId
     labels: str = ""
-    prefix: str = ""
     template: str
     template_fingerprint: str
     data: TrainingData
@@ -121,10 +116,9 @@ class AdapterManifest(Frozen):
                 f" not on {base.name} (weights {base.sha256[:12]})",
                 hint=f"set {self.section}.model = {self.base.name}, or train one: xdrec adapt {self.section}",
             )
-        labels, prefix = ANSWERS.get(self.kind, ("", ""))
-        if (self.labels, self.prefix) != (labels, prefix):
+        if self.labels != (labels := ANSWERS.get(self.kind, "")):
             raise UsageError(
-                f"the adapter {self.name} learnt the labels {self.prefix}{self.labels}, not {prefix}{labels}",
+                f"the adapter {self.name} learnt the labels {self.labels}, not {labels}",
                 hint="train it again: xdrec adapt llm",
             )
 

@@ -11,7 +11,6 @@ from xdrec_agent.adapt.lora import Tokenizer
 from xdrec_agent.adapt.token_groups import TokenGroup
 from xdrec_agent.adapt.training_lists import ListGroup
 from xdrec_agent.rerank.context import RerankContext
-from xdrec_agent.rerank.listwise import PREFIX
 from xdrec_agent.rerank.prompt import LABELS, list_prompt
 from xdrec_agent.settings import RerankSettings
 
@@ -28,7 +27,7 @@ class ListPrompts:
         history: most recent liked items shown.
 
     Raises:
-        UsageError: a label is not exactly one token after the prefix, or there is no chat template.
+        UsageError: a label is not exactly one token, or there is no chat template.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: PromptTemplate, history: int) -> None:
@@ -40,9 +39,9 @@ class ListPrompts:
         self.label_ids = self._label_ids()
 
     def chats(self, group: ListGroup) -> list[Chat]:
-        """The messages of each list, the assistant's begun answer last, as `LLMClient.label_logprobs` sends them."""
+        """The messages of each list, as `LLMClient.label_logprobs` sends them."""
         prompts = (list_prompt(self._context, group.query, drawn.candidates) for drawn in group.lists)
-        return [[*map(dict, prompt), {"role": "assistant", "content": PREFIX}] for prompt in prompts]
+        return [list(map(dict, prompt)) for prompt in prompts]
 
     def tokens(self, group: ListGroup) -> TokenGroup:
         """The prompts of a group as tokens."""
@@ -60,15 +59,18 @@ class ListPrompts:
         return logits[:, : group.size]
 
     def _encode(self, chat: Chat) -> tuple[int, ...]:
-        text = self._tokenizer.apply_chat_template(chat, tokenize=False, continue_final_message=True)
+        begun = chat[-1]["role"] == "assistant"
+        text = self._tokenizer.apply_chat_template(
+            chat, tokenize=False, continue_final_message=begun, add_generation_prompt=not begun
+        )
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _label_ids(self) -> tuple[int, ...]:
         hello = {"role": "user", "content": "Hello"}
-        base = self._encode([hello, {"role": "assistant", "content": PREFIX}])
+        base = self._encode([hello])
         ids = []
         for label in LABELS:
-            tokens = self._encode([hello, {"role": "assistant", "content": PREFIX + label}])
+            tokens = self._encode([hello, {"role": "assistant", "content": label}])
             if tokens[:-1] != base:
                 raise UsageError(f"the label {label!r} is not exactly one token here", hint="take another model")
             ids.append(tokens[-1])

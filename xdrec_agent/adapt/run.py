@@ -98,14 +98,12 @@ def trained(
         if restart:
             shutil.rmtree(folder, ignore_errors=True)
         task, model = begin()
-        labels, prefix = ANSWERS.get(lesson.kind, ("", ""))
         state = train(task, model, lesson.plan, folder, _identity(base, lesson), report)
         manifest = AdapterManifest(
             name=name,
             kind=lesson.kind,
             base=base,
-            labels=labels,
-            prefix=prefix,
+            labels=ANSWERS.get(lesson.kind, ""),
             template=lesson.template.name,
             template_fingerprint=lesson.template.fingerprint,
             data=lesson.data,

@@ -22,14 +22,14 @@ from xdrec_agent.llm import LLMClient, Messages, Reply, Usage
 from xdrec_agent.response_cache import Origin
 from xdrec_agent.settings import LLMSettings
 
-_CAN: Final = Capabilities(exact_label_logprobs=True, structured_output=True, continue_final_message=True)
+_CAN: Final = Capabilities(exact_label_logprobs=True, structured_output=True)
 
 
 class Wanted(Frozen):
-    """A request to the stage: the log-probabilities of `labels` as next token, or else a text.
+    """A request to the stage: the log-probabilities of `labels` as the answer's first token, or else a text.
 
     Attributes:
-        messages: role and content of each; a last one of the assistant's is gone on with.
+        messages: role and content of each.
         form: JSON schema of the text, as JSON; None: any text.
     """
 
@@ -79,10 +79,10 @@ class StagedClient(LLMClient):
         return _CAN
 
     async def label_logprobs(
-        self, messages: Messages, prefix: str, labels: Sequence[str], *, origin: Origin | None = None
+        self, messages: Messages, labels: Sequence[str], *, origin: Origin | None = None
     ) -> tuple[dict[str, float], Usage]:
         """As `LLMClient.label_logprobs`. Raises LLMReplyInvalid: there is no reply, or it lacks a label."""
-        wanted = Wanted(messages=_told(messages, prefix), labels=tuple(labels))
+        wanted = Wanted(messages=_told(messages), labels=tuple(labels))
         reply = self._replies.get(wanted.key)
         if reply is None:
             self.wanted[wanted.key] = wanted
@@ -101,7 +101,6 @@ class StagedClient(LLMClient):
         temperature: float = 0.0,
         seed: int | None = None,
         json_schema: type[BaseModel] | None = None,
-        prefix: str | None = None,
         origin: Origin | None = None,
     ) -> Reply:
         """As `LLMClient.chat`, always at temperature 0.
@@ -112,7 +111,7 @@ class StagedClient(LLMClient):
         """
 
         form = json.dumps(json_schema.model_json_schema(), sort_keys=True) if json_schema else None
-        wanted = Wanted(messages=_told(messages, prefix or ""), max_tokens=max_tokens, form=form)
+        wanted = Wanted(messages=_told(messages), max_tokens=max_tokens, form=form)
         reply = self._replies.get(wanted.key)
         if reply is None:
             self.wanted[wanted.key] = wanted
@@ -122,6 +121,5 @@ class StagedClient(LLMClient):
         return Reply(text=reply.text, usage=reply.usage, complete=reply.complete)
 
 
-def _told(messages: Messages, prefix: str) -> tuple[tuple[str, str], ...]:
-    told = tuple((message["role"], message["content"]) for message in messages)
-    return (*told, ("assistant", prefix)) if prefix else told
+def _told(messages: Messages) -> tuple[tuple[str, str], ...]:
+    return tuple((message["role"], message["content"]) for message in messages)

@@ -12,7 +12,6 @@ from retrieval.errors import ModelMissing, SetupError, UsageError
 from xdrec_agent import models
 from xdrec_agent.batch.staged import StagedReply, Wanted
 from xdrec_agent.errors import LLMRefused
-from xdrec_agent.rerank.listwise import PREFIX
 from xdrec_agent.rerank.prompt import LABELS
 from xdrec_agent.settings import Settings
 from xdrec_agent.vllm_command import MAX_LABELS
@@ -38,7 +37,7 @@ def model_source(settings: Settings) -> str:
 
 
 def token_ids(source: str) -> dict[str, int]:
-    """The id of each label's token where a ranking begins, by the model's own tokenizer and chat template.
+    """The id of each label's token where an answer begins, by the model's own tokenizer and chat template.
 
     Raises:
         LLMRefused: a label is not exactly one token there.
@@ -47,14 +46,16 @@ def token_ids(source: str) -> dict[str, int]:
 
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
-    def tokens(begun: str) -> list[int]:
-        chat = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": begun}]
-        text = tokenizer.apply_chat_template(chat, tokenize=False, continue_final_message=True)
+    def tokens(*answer: dict[str, str]) -> list[int]:
+        chat, begun = [{"role": "user", "content": "Hello"}, *answer], bool(answer)
+        text = tokenizer.apply_chat_template(
+            chat, tokenize=False, continue_final_message=begun, add_generation_prompt=not begun
+        )
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    base, found = tokens(PREFIX), {}
+    base, found = tokens(), {}
     for label in LABELS:
-        *before, last = tokens(PREFIX + label)
+        *before, last = tokens({"role": "assistant", "content": label})
         if before != base:
             raise LLMRefused(f"the label {label!r} is not exactly one token for {source}", hint="use another model")
         found[label] = last

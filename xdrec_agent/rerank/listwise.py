@@ -1,14 +1,13 @@
 """Listwise judging by log-probabilities. Reads candidates, produces their scores over several shuffles.
 
-The model is shown the history and the labelled candidates, once per shuffle, and begins its answer with "[": the
-log-probabilities of the labels as its next token rank all candidates in one request that generates a single token.
-There is no text to parse or repair.
+The model is shown the history and the labelled candidates, once per shuffle: the log-probabilities of the labels as its
+answer's first token rank all candidates in one request that generates a single token. There is no text to parse or
+repair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,6 @@ from xdrec_agent.llm import Usage
 from xdrec_agent.rerank.consistency import aggregated, kendall_tau, settled, shuffles
 from xdrec_agent.rerank.context import Judgement, RerankContext, Scores, origin_of, seed_of
 from xdrec_agent.rerank.prompt import LABELS, list_prompt
-
-PREFIX: Final = "["
 
 Order = NDArray[np.int64]
 
@@ -62,7 +59,7 @@ async def shuffle_scores(
     labels = LABELS[: len(candidates)]
     prompt = list_prompt(context, query, [candidates[i].item for i in order])
     origin = origin_of(context.templates["rerank"], query)
-    logprobs, usage = await context.model.label_logprobs(prompt, PREFIX, labels, origin=origin)
+    logprobs, usage = await context.model.label_logprobs(prompt, labels, origin=origin)
     found = np.array([logprobs[label] for label in labels])
     finite = found[np.isfinite(found)]
     filled = np.where(np.isfinite(found), found, finite.min() - 1)

@@ -40,14 +40,14 @@ RUN = RunSettings(
     who=WhoLearns(validation_parts=4),
     validation_lists=5,
 )
-TEMPLATE = load_template("rerank")
+TEMPLATE = load_template("judge")
 
 
 @pytest.fixture(scope="module")
 def trained(base, store, tmp_path_factory):
     """A folder of adapters with one in it, and the manifest that training gave."""
     folder = tmp_path_factory.mktemp("adapters")
-    return folder, train_lists("taste", store, "listwise-logprob", TEMPLATE, Place(base, "tiny", folder, "cpu"), RUN)
+    return folder, train_lists("taste", store, "pointwise-logprob", TEMPLATE, Place(base, "tiny", folder, "cpu"), RUN)
 
 
 def test_the_manifest_is_complete(trained, base):
@@ -56,7 +56,7 @@ def test_the_manifest_is_complete(trained, base):
     found = read_manifest(folder / "taste")
     assert found == made
     assert found.base == BaseModelId.of("tiny", base)
-    assert (found.labels, found.prefix) == ("".join(LABELS), "[")
+    assert (found.kind, found.labels) == ("judge", "Yes/No")
     assert found.template_fingerprint == TEMPLATE.fingerprint
     assert found.data.pairs == ("books:films", "films:books")
     assert found.data.users > 0
@@ -69,6 +69,12 @@ def test_the_manifest_is_complete(trained, base):
     assert (config["base_model_name_or_path"], config["r"]) == ("tiny", 4)
     assert not training_folder("taste", folder).exists()
     assert list_adapters(folder) == [(folder / "taste", made)]
+
+
+def test_an_adapter_that_chooses_from_lists_knows_its_labels(store, place):
+    """The other judge is trained with its own template, and says which labels it learnt."""
+    made = train_lists("chooser", store, "listwise-logprob", load_template("rerank"), place, RUN)
+    assert (made.kind, made.labels, made.template) == ("list", "".join(LABELS), "rerank")
 
 
 def test_an_adapter_for_another_base_is_refused(trained, tmp_path):
@@ -140,13 +146,13 @@ def test_data_that_teaches_nothing_is_an_error(place, store, tmp_path):
     with Store.open(f"sqlite:///{tmp_path / 'one.sqlite'}") as one:
         one.upsert_items(list(store.iter_items("films")), "run")
         with pytest.raises(UsageError, match="1 domain"):
-            train_lists("a", one, "listwise-logprob", TEMPLATE, place, RUN)
+            train_lists("a", one, "pointwise-logprob", TEMPLATE, place, RUN)
     with pytest.raises(UsageError, match="is one domain"):
-        train_lists("a", store, "listwise-logprob", TEMPLATE, place, RUN, [("films", "films")])
+        train_lists("a", store, "pointwise-logprob", TEMPLATE, place, RUN, [("films", "films")])
     with pytest.raises(UsageError, match="no domain 'games'"):
-        train_lists("a", store, "listwise-logprob", TEMPLATE, place, RUN, [("films", "games")])
+        train_lists("a", store, "pointwise-logprob", TEMPLATE, place, RUN, [("films", "games")])
     with pytest.raises(UsageError, match="no name for an adapter"):
-        train_lists("../a", store, "listwise-logprob", TEMPLATE, place, RUN)
+        train_lists("../a", store, "pointwise-logprob", TEMPLATE, place, RUN)
     assert not place.adapters_dir.exists()
 
 

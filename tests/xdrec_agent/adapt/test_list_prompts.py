@@ -48,7 +48,7 @@ def model(base):
 
 
 async def test_the_prompt_is_the_rerankers_byte_for_byte(prompts, groups):
-    """What the reranker sends about these candidates is what is learnt from, the begun answer included."""
+    """What the reranker sends about these candidates is what is learnt from, and nothing else."""
     fake = FakeLLM()
     async with LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client()) as client:
         context = RerankContext(RerankSettings(max_history=HISTORY), {"rerank": prompts.template}, client)
@@ -57,18 +57,16 @@ async def test_the_prompt_is_the_rerankers_byte_for_byte(prompts, groups):
                 candidates = [Candidate(item=item, score=0) for item in drawn.candidates]
                 await shuffle_scores(context, group.query, candidates, np.arange(len(candidates)))
                 assert fake.calls[-1]["messages"] == chat
-                assert fake.calls[-1]["continue_final_message"]
 
 
 def test_prefix_and_rest_are_the_prompts_tokens(prompts, groups):
-    """Nothing is lost or doubled where a group's prompts are cut, and every prompt ends with the begun answer."""
+    """Nothing is lost or doubled where a group's prompts are cut."""
     tokenizer = prompts._tokenizer
     assert max(len(group.lists) for group in groups) > 1
     for group in groups:
         cut = prompts.tokens(group)
         for chat, rest in zip(prompts.chats(group), cut.rests, strict=True):
-            text = tokenizer.apply_chat_template(chat, tokenize=False, continue_final_message=True)
-            assert text.endswith("[")
+            text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
             assert list(cut.prefix + rest) == tokenizer(text, add_special_tokens=False)["input_ids"]
 
 

@@ -84,7 +84,7 @@ async def replies_to(wanted):
             one = Wanted.model_validate_json(row["wanted"])
             messages = [{"role": role, "content": content} for role, content in one.messages]
             if one.labels:
-                logprobs, usage = await client.label_logprobs(messages[:-1], messages[-1]["content"], one.labels)
+                logprobs, usage = await client.label_logprobs(messages, one.labels)
                 reply = StagedReply(logprobs=logprobs, prompt_tokens=usage.prompt_tokens, completion_tokens=1)
             else:
                 said = await client.chat(messages, max_tokens=one.max_tokens)
@@ -137,10 +137,10 @@ async def test_what_the_stage_could_not_give_is_degraded(settings):
 
 def test_the_engine_is_given_tokens_and_its_reply_read_by_them():
     """Labels go in as token ids and come out as log-probabilities, also where a table made names of the ids."""
-    wanted = Wanted(messages=(("user", "Which?"), ("assistant", "[")), labels=("A", "B"))
+    wanted = Wanted(messages=(("user", "Which?"),), labels=("A", "B"))
     row = engine_row(wanted, {"A": 7, "B": 9, "C": 11})
     assert row["sampling_params"]["logprob_token_ids"] == [7, 9]
-    assert row["messages"][-1] == {"role": "assistant", "content": "["}
+    assert row["messages"] == [{"role": "user", "content": "Which?"}]
     said = {"7": {"logprob": -1.5, "rank": 2}, "9": {"logprob": -0.5, "rank": 1}, "11": None}
     reply = reply_of(
         {
