@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -22,7 +22,7 @@ from eval.datasets import Say
 from eval.judging import AT_ONCE, Judged, judge_tasks
 from xdrec_agent.endpoint import Endpoint
 from xdrec_agent.llm import LLMClient
-from xdrec_agent.rerank import JUDGES, RerankContext
+from xdrec_agent.rerank import RerankContext
 from xdrec_agent.rerank.prompt import LABELS, list_prompt
 from xdrec_agent.settings import LLMSettings
 from xdrec_agent.yes_no import NO, YES
@@ -61,9 +61,15 @@ class _Costs:
 
 
 async def cost_figures(
-    context: RerankContext, llm: LLMSettings, tasks: Sequence[Task], latency: int, saturation: int, say: Say
+    context: RerankContext,
+    llm: LLMSettings,
+    judges: Sequence[str],
+    tasks: Sequence[Task],
+    latency: int,
+    saturation: int,
+    say: Say,
 ) -> list[Figure]:
-    """Cost of every judge with the context's templates and endpoint, live: the response cache is not used.
+    """Cost of these judges with the context's templates and endpoint, live: the response cache is not used.
 
     Args:
         tasks: at least 3 · (latency + saturation).
@@ -74,9 +80,9 @@ async def cost_figures(
         client = await stack.enter_async_context(LLMClient(context.model.endpoint, llm, http_client=http))
         live = RerankContext(context.settings, context.templates, client)
         await client.label_ids((*LABELS, YES, NO))
-        parts = _dealt(live, tasks, latency, saturation)
+        parts = _dealt(live, judges, tasks, latency, saturation)
         figures, costs = [], {}
-        for judge in JUDGES:
+        for judge in judges:
             transport.seconds, transport.chats = 0.0, []
             alone = (await judge_tasks(live, [judge], parts[judge, latency], 1, say))[judge]
             inside = transport.seconds
@@ -90,11 +96,11 @@ async def cost_figures(
                 figures.append(_overhead(sum(j.seconds for j in alone) - inside, len(alone)))
                 raw = await _raw(transport.chats, client.endpoint, llm.timeout_s)
                 figures.append(_share_of_raw(costs[judge].users_per_s, raw, len(many)))
-    return figures + _ratios(costs, latency, saturation)
+    return [*figures, *_ratios(costs, latency, saturation)]
 
 
 def _dealt(
-    context: RerankContext, tasks: Sequence[Task], latency: int, saturation: int
+    context: RerankContext, judges: Sequence[str], tasks: Sequence[Task], latency: int, saturation: int
 ) -> Mapping[tuple[str, int], Sequence[Task]]:
     """The users of each part, by judge and number."""
 
@@ -102,7 +108,6 @@ def _dealt(
         items = [c.item for c in task.ranking.candidates]
         return sum(len(m["content"]) for m in list_prompt(context, task.query, items))
 
-    judges = list(JUDGES)
     # Evenly spread over all lengths, so that the parts are alike.
     spread = np.linspace(0, len(tasks) - 1, (latency + saturation) * len(judges)).astype(int)
     chosen = [sorted(tasks, key=length)[at] for at in spread]
@@ -174,27 +179,19 @@ def _share_of_raw(ours: float, raw: float, users: int) -> Figure:
     )
 
 
-def _ratios(costs: Mapping[str, _Costs], latency: int, saturation: int) -> list[Figure]:
-    faster = costs[_LISTWISE].latency / costs[_GENERATE].latency
-    more = costs[_LISTWISE].users_per_s / costs[_GENERATE].users_per_s
-    dearer = costs[_LISTWISE].users_per_s / costs[_POINTWISE].users_per_s
-    return [
-        Figure(
-            name="latency, listwise-logprob / generate",
-            value=faster,
-            target="<= 1/3, aim 1/5",
-            met=faster <= 1 / 3,
-            n=latency,
-        ),
-        Figure(
-            name="throughput, listwise-logprob / generate", value=more, target=">= 1.5", met=more >= 1.5, n=saturation
-        ),
-        Figure(
-            name="cost, pointwise / one shuffle",
-            value=dearer,
-            target="<= 1.5",
-            met=dearer <= 1.5,
-            n=saturation,
-            note=f"at saturation; of one user {costs[_POINTWISE].latency / costs[_LISTWISE].latency:.2f}",
-        ),
-    ]
+def _ratios(costs: Mapping[str, _Costs], latency: int, saturation: int) -> Iterator[Figure]:
+    """The judges beside each other, as far as they were measured."""
+    listwise, pointwise, generate = (costs.get(judge) for judge in (_LISTWISE, _POINTWISE, _GENERATE))
+    if listwise and generate:
+        faster = listwise.latency / generate.latency
+        target = "<= 1/3, aim 1/5"
+        name = "latency, listwise-logprob / generate"
+        yield Figure(name=name, value=faster, target=target, met=faster <= 1 / 3, n=latency)
+        more = listwise.users_per_s / generate.users_per_s
+        name = "throughput, listwise-logprob / generate"
+        yield Figure(name=name, value=more, target=">= 1.5", met=more >= 1.5, n=saturation)
+    if listwise and pointwise:
+        dearer = listwise.users_per_s / pointwise.users_per_s
+        note = f"at saturation; of one user {pointwise.latency / listwise.latency:.2f}"
+        name = "cost, pointwise / one shuffle"
+        yield Figure(name=name, value=dearer, target="<= 1.5", met=dearer <= 1.5, n=saturation, note=note)

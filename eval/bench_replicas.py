@@ -71,7 +71,7 @@ async def _rate(load: Load, servers: int, requests: int) -> float:
         endpoint = Endpoint(base_url=",".join(urls), model=MODEL, managed=False)
         async with LLMClient(endpoint, settings) as client:
             await client.capabilities()  # asked once, before the clock runs
-            calls = (client.label_logprobs(_prompt(n), "", _LABELS) for n in range(requests))
+            calls = (client.label_logprobs(_prompt(n), _LABELS) for n in range(requests))
             start = perf_counter()
             await gathered(calls)
             return requests / (perf_counter() - start)

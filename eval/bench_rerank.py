@@ -21,7 +21,7 @@ from eval.fit_rerank import fused, weigh
 from eval.intervals import Estimate, mean
 from eval.judging import AT_ONCE, Judged, judge_tasks, ndcg_of
 from eval.protocol import FOLDS
-from xdrec_agent.rerank import JUDGES, RerankContext
+from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import LLMSettings
 
 
@@ -36,9 +36,9 @@ class Sizes:
 
 
 async def bench_rerank(
-    context: RerankContext, llm: LLMSettings, tasks: Sequence[Task], sizes: Sizes, say: Say
+    context: RerankContext, llm: LLMSettings, judges: Sequence[str], tasks: Sequence[Task], sizes: Sizes, say: Say
 ) -> list[Figure]:
-    """Quality, cost and self-consistency of all strategies with one model.
+    """Quality, cost and self-consistency of these judges with one model.
 
     Args:
         context: with a client that keeps replies.
@@ -47,11 +47,11 @@ async def bench_rerank(
     """
     rng = np.random.default_rng(0)
     model = context.model.endpoint.model
-    judged = await judge_tasks(_one_shuffle(context), list(JUDGES), tasks[: sizes.users], AT_ONCE, say)
+    judged = await judge_tasks(_one_shuffle(context), judges, tasks[: sizes.users], AT_ONCE, say)
     figures = quality_figures(judged, rng)
-    if sizes.shuffles:
+    if sizes.shuffles and "listwise-logprob" in judges:
         figures += await consistency_figures(context, tasks[: sizes.shuffles], say)
-    figures += await cost_figures(_one_shuffle(context), llm, tasks, sizes.latency, sizes.saturation, say)
+    figures += await cost_figures(_one_shuffle(context), llm, judges, tasks, sizes.latency, sizes.saturation, say)
     return [f.model_copy(update={"name": f"{model}: {f.name}"}) for f in figures]
 
 

@@ -22,7 +22,7 @@ from eval.judging import AT_ONCE, Judged, judge_tasks, ndcg_of
 from eval.protocol import TEST_FOLD
 from xdrec_agent.concurrent import gathered
 from xdrec_agent.fitted import RerankFit
-from xdrec_agent.rerank import JUDGES, TASK_OF, RerankContext
+from xdrec_agent.rerank import TASK_OF, RerankContext
 from xdrec_agent.rerank.consistency import shuffles
 from xdrec_agent.rerank.context import seed_of, standardised
 from xdrec_agent.rerank.listwise import shuffle_scores
@@ -55,14 +55,18 @@ def weigh(judged: Sequence[Judged], rng: np.random.Generator) -> Weighed:
     return Weighed(best if gain.low > 0 else 0.0, best, gain)
 
 
-async def fit_all(context: RerankContext, data: Dataset, users: int, how: str, say: Say) -> tuple[RerankFit, ...]:
-    """Fit every judge on `users` validation users, one case and one shuffle each. Raises LLMError if all failed."""
+async def fit_all(
+    context: RerankContext, data: Dataset, judges: Sequence[str], users: int, how: str, say: Say
+) -> tuple[RerankFit, ...]:
+    """Fit judges on `users` validation users, one case and one shuffle each. Raises LLMError if all failed."""
     settings = context.settings.model_copy(update={"min_shuffles": 1, "max_shuffles": 1})
     chosen = tasks(data, users, leave_out=(TEST_FOLD,))
-    say("position bias: one shuffle a user")
-    bias = await position_bias_of(RerankContext(settings, context.templates, context.client), chosen)
+    bias = np.empty(0)
+    if "listwise-logprob" in judges:
+        say("position bias: one shuffle a user")
+        bias = await position_bias_of(RerankContext(settings, context.templates, context.client), chosen)
     once = RerankContext(settings, context.templates, context.client, bias)
-    judged = await judge_tasks(once, list(JUDGES), chosen, AT_ONCE, say)
+    judged = await judge_tasks(once, judges, chosen, AT_ONCE, say)
     rng = np.random.default_rng(0)
     return tuple(
         fit_rerank(once, judge, said, bias if judge == "listwise-logprob" else np.empty(0), how, rng)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 from rich.console import Console
 
-from eval.cli.context import Bench, DataFolder, prepared, pulled_encoder, say, with_model
+from eval.cli.context import Bench, DataFolder, Judges, judges_of, prepared, pulled_encoder, say, with_model
 
 if TYPE_CHECKING:
     from eval.bench_report import Figure, Report
@@ -42,6 +42,7 @@ def bench_rerank_(
     latency: Annotated[int, typer.Option(min=2, help="For the latency of one user.")] = 12,
     saturation: Annotated[int, typer.Option(min=2, help="For the throughput at saturation.")] = 48,
     shuffles: Annotated[int, typer.Option(min=0, help="For the stopping rule; 0: leave it out.")] = 24,
+    judge: Judges = None,
     json_: ReportFile = None,
 ) -> None:
     """Quality and cost of every reranking strategy with the running model.
@@ -55,11 +56,11 @@ def bench_rerank_(
     from eval.bench_rerank import Sizes, bench_rerank
     from eval.choices import tasks
 
-    sizes = Sizes(users, latency, saturation, shuffles)
+    sizes, judges = Sizes(users, latency, saturation, shuffles), judges_of(judge)
 
     async def run(bench: Bench) -> list[Figure]:
         chosen = tasks(bench.dataset, max(users, 4 * (latency + saturation)))
-        return await bench_rerank(bench.context, bench.settings.llm, chosen, sizes, bench.say)
+        return await bench_rerank(bench.context, bench.settings.llm, judges, chosen, sizes, bench.say)
 
     _show(make_report("rerank", with_model(data, run)), json_)
 

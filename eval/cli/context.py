@@ -24,6 +24,9 @@ DataFolder: TypeAlias = Annotated[Path, typer.Option(help="The folder amazon-thr
 Assignments: TypeAlias = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="A setting.")
 ]
+Judges: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--judge", metavar="NAME", help="This judge alone; again for more. Default: all.")
+]
 AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -39,6 +42,16 @@ def pulled_encoder(settings: Settings) -> SentenceEncoder:
 
     models.pull(settings.encoder.model, settings.models_dir, offline=settings.offline)
     return open_encoder(settings)
+
+
+def judges_of(named: list[str] | None) -> list[str]:
+    """The judges that are meant, in the order of the table. Raises UsageError for a name that is none."""
+    from retrieval.errors import UsageError
+    from xdrec_agent.rerank import JUDGES
+
+    if unknown := sorted(set(named or ()) - JUDGES.keys()):
+        raise UsageError(f"there is no judge {unknown[0]!r}", hint=f"--judge is one of: {', '.join(JUDGES)}")
+    return [judge for judge in JUDGES if not named or judge in named]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eval.cli.context import Bench, DataFolder, prepared, say, with_model
+from eval.cli.context import Bench, DataFolder, Judges, judges_of, prepared, say, with_model
 
 app = typer.Typer(help="What is fitted on validation users and shipped.", no_args_is_help=True)
 
@@ -16,6 +16,7 @@ app = typer.Typer(help="What is fitted on validation users and shipped.", no_arg
 def rerank(
     data: DataFolder,
     users: Annotated[int, typer.Option(min=20, help="Validation users, one case each.")] = 800,
+    judge: Judges = None,
     write: Annotated[bool, typer.Option("--write", help="Put the fits into xdrec_agent/fitted.json.")] = False,
 ) -> None:
     """Fit what the running model's judgements are worth: weight in `hybrid`, position bias, confidence.
@@ -28,8 +29,10 @@ def rerank(
     from eval.fit_rerank import fit_all
     from xdrec_agent.fitted import RerankFit, save_fits
 
+    judges, how = judges_of(judge), f"xdrec-eval fit rerank --users {users}"
+
     async def run(bench: Bench) -> tuple[RerankFit, ...]:
-        return await fit_all(bench.context, bench.dataset, users, f"xdrec-eval fit rerank --users {users}", bench.say)
+        return await fit_all(bench.context, bench.dataset, judges, users, how, bench.say)
 
     found = with_model(data, run)
     typer.echo(json.dumps([one.model_dump() for one in found], indent=2))
