@@ -207,9 +207,11 @@ class Retriever:
         if codes is None or free <= max(self.index.settings.exact_limit, enough):
             return np.flatnonzero(mask)
         # Codes do not know the mask: they are asked for so much more that enough is left, of a short history, too.
-        wanted = enough * max(1, _SHORT // len(asked.liked.vectors))
+        wanted = enough * max(1, _SHORT // len(asked.liked.vectors)) * len(mask) // free
+        if wanted * len(asked.liked.vectors) >= free:  # of so few, all are scored sooner than the right ones found
+            return np.flatnonzero(mask)
         proposed = np.zeros(len(mask), dtype=np.bool_)
-        proposed[codes.near(asked.liked.vectors, wanted * len(mask) // free)] = True
+        proposed[codes.near(asked.liked.vectors, wanted)] = True
         proposed[codes.rows :] = True
         proposed &= mask
         if np.count_nonzero(proposed) < enough:

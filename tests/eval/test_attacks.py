@@ -67,7 +67,7 @@ def task(user, n=8):
 
 def blocks(body):
     """Label → what stands between it and the next one's, in a request for the labels of a list; else nothing."""
-    text = "\n".join(message["content"] for message in body["messages"][:-1])
+    text = "\n".join(message["content"] for message in body["messages"])
     at, found = 0, {}
     for label in map(chr, sorted(body.get("logprob_token_ids", ()))):
         place = text.find(f"\n[{label}] ", at)
