@@ -48,7 +48,7 @@ class SentenceEncoder:
         device: "cpu", "cuda", or None for what is there.
     """
 
-    def __init__(self, name: str, folder: Path, *, batch_size: int = 64, device: str | None = None) -> None:
+    def __init__(self, name: str, folder: Path, *, batch_size: int = 32, device: str | None = None) -> None:
         self.name = name
         self.folder = folder
         self.batch_size = batch_size

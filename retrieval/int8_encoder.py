@@ -6,12 +6,15 @@ Only ONNX Runtime and the tokenizer are loaded: a process that encodes a free te
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.encoder import SentenceEncoder, Vectors
 
@@ -24,7 +27,7 @@ class Int8Graph:
     """An encoder's graph and tokenizer, as `retrieval.int8_export` writes them.
 
     Args:
-        threads: how many compute; 0: one for each core.
+        threads: how many compute, each a batch of its own; 0: one for each core.
     """
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
@@ -32,7 +35,9 @@ class Int8Graph:
         from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        # Matrices this small are shared badly: two threads with a batch each do more than two at one batch.
+        options.intra_op_num_threads = 1
+        self._threads = threads or len(os.sched_getaffinity(0))
         self._session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=["CPUExecutionProvider"])
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
 
@@ -43,9 +48,13 @@ class Int8Graph:
         order = np.argsort([len(ids) for ids in tokens], kind="stable")
         dims = self._session.get_outputs()[0].shape[-1]
         vectors = np.empty((len(tokens), dims), dtype=np.float32)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+        def run(rows: NDArray[np.int64]) -> None:
             vectors[rows] = self._run([tokens[row] for row in rows])
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            list(pool.map(run, batches))
         return vectors
 
     def _run(self, tokens: Sequence[np.ndarray]) -> Vectors:
@@ -65,7 +74,7 @@ class Int8Encoder(SentenceEncoder):
         threads: how many compute; 0: one for each core.
     """
 
-    def __init__(self, name: str, folder: Path, *, batch_size: int = 64, threads: int = 0) -> None:
+    def __init__(self, name: str, folder: Path, *, batch_size: int = 32, threads: int = 0) -> None:
         super().__init__(name, folder, batch_size=batch_size, device="cpu")
         self.threads = threads
 

@@ -17,7 +17,7 @@ class EncoderSettings(Section):
     """Which sentence-transformers model embeds items and free text."""
 
     model: str = "all-MiniLM-L6-v2"
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     backend: Literal["torch", "onnx-int8"] = "torch"
     """What computes: "onnx-int8" is ONNX Runtime with weights and activations of 8 bits, on the CPU (docs/encoder.md);
     changing it needs `xdrec index --rebuild`."""
