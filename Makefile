@@ -74,7 +74,7 @@ bench-replicas: ## throughput of 1, 2 and 4 simulated LLM servers (a minute)
 	@mkdir -p build/bench
 	$(BIN)/xdrec-eval bench replicas --json build/bench/replicas.json
 
-bench-scale: ## what 10 thousand to a million items cost (hours and 15 GB; goes on if stopped)
+bench-scale: ## what 10 thousand to a million items cost (an hour and 6 GB; goes on if stopped)
 	@mkdir -p build/bench
 	$(BIN)/xdrec-eval bench scale --data $(BENCH_DATA) --json build/bench/scale.json
 

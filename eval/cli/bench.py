@@ -217,7 +217,7 @@ def bench_scale_(
     """Ingest, index and search of made-up catalogues from ten thousand items on; with --json a plot beside the file.
 
     \b
-    A million items take hours and 15 GB in build/bench, which keeps them: a stopped run goes on where it was.
+    A million items take an hour and 6 GB in build/bench, which keeps them: a stopped run goes on where it was.
     Example:
       xdrec-eval bench scale --data ../data/amazon-three-domains --json build/bench/scale.json
     """
