@@ -42,7 +42,7 @@ class Codes:
         import faiss
 
         worth = max(1, self.rows * len(queries) // _A_THREAD)
-        faiss.omp_set_num_threads(min(worth, len(os.sched_getaffinity(0))))  # of the calling thread
+        faiss.omp_set_num_threads(min(worth, os.cpu_count() or 1))  # of the calling thread
         _, found = self.index.search(_padded(queries), min(k, self.rows))
         return np.asarray(found[found >= 0])  # of vectors that are all alike faiss finds none
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.codes import open_codes, write_codes
+from retrieval.codes import Codes, open_codes, write_codes
 from retrieval.errors import IndexMissing
 from retrieval.retriever import Retriever, _best
 from retrieval.settings import RetrieverSettings
@@ -95,9 +95,9 @@ def asking(*films, **fields):
 
 @pytest.fixture
 def library(store, open_index):
-    """Four hundred books of four topics and films of them, indexed with codes."""
+    """Twelve hundred books of four topics and films of them, indexed with codes."""
     films = [Item(domain="films", id=f"f{n}", title="film", description=TOPICS[n % 4]) for n in range(12)]
-    store.upsert_items([*(book(n, TOPICS[n % 4]) for n in range(400)), *films], "run")
+    store.upsert_items([*(book(n, TOPICS[n % 4]) for n in range(1_200)), *films], "run")
     index = open_index(exact_limit=LIMIT)
     for domain in ("books", "films"):
         index.build(store, domain)
@@ -106,21 +106,41 @@ def library(store, open_index):
     return index
 
 
-def test_a_search_by_codes_is_about_as_good(store, library):
+@pytest.fixture
+def searches(monkeypatch):
+    """How many rows each search by codes was asked for."""
+    asked, near = [], Codes.near
+    monkeypatch.setattr(Codes, "near", lambda codes, queries, k: asked.append(k) or near(codes, queries, k))
+    return asked
+
+
+def test_a_search_by_codes_is_about_as_good(store, library, searches):
     """What is found is of the liked topic and scores hardly less than the best of everything."""
     retriever = Retriever(store, library, RetrieverSettings(sources=("text",)))
     _, scores = retriever.scores(asking())
     found = retriever.rank(asking(k=5))
+    assert len(searches) == 1
     assert {int(item_id) % 4 for item_id in found.ids} == {0}
     assert [c.score for c in found.candidates] == pytest.approx(np.sort(scores)[:-6:-1].tolist(), abs=0.02)
 
 
-def test_an_item_that_is_added_is_found(store, library):
+def test_an_item_that_is_added_is_found(store, library, searches):
     """What joins the index between two runs has no code and is looked at all the same."""
-    store.upsert_items([book(1_000, TOPICS[0])], "later")
+    store.upsert_items([Item(domain="books", id="new", title="film", description=TOPICS[0])], "later")
     assert library.add(store, "books", 10).added == 1
     assert library.snapshot("books").codes is not None
-    assert "1000" in Retriever(store, library, RetrieverSettings()).rank(asking(k=102)).ids
+    assert "new" in Retriever(store, library, RetrieverSettings()).rank(asking()).ids
+    assert len(searches) == 1
+
+
+def test_few_that_are_eligible_are_all_scored(store, library, searches):
+    """Codes are not asked for more rows than a filter leaves."""
+    old = [Item(domain="books", id=f"old {n}", title=TOPICS[2], year=1900) for n in range(300)]
+    store.upsert_items(old, "later")
+    library.build(store, "books")
+    found = Retriever(store, library, RetrieverSettings()).rank(asking(filter=Filter(year_to=1950)))
+    assert len(found.ids) == 10
+    assert not searches
 
 
 def test_a_filter_far_from_what_is_liked(store, library):

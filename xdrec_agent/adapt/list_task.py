@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _VALIDATION: Final = 2**20
 """An epoch that no training reaches: validation lists are drawn with it."""
 _TOGETHER: Final = 32
-"""Validation lists computed at once where that is faster."""
+"""Validation lists computed at once."""
 
 
 class ListTask:

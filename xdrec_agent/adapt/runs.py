@@ -11,7 +11,7 @@ from retrieval.errors import UsageError
 from retrieval.settings import Section
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate
-from xdrec_agent.adapt.adapters import AdapterManifest, TrainingData
+from xdrec_agent.adapt.adapters import AdapterKind, AdapterManifest, TrainingData
 from xdrec_agent.adapt.continued import TextTask, item_texts
 from xdrec_agent.adapt.judge_prompts import JudgePrompts
 from xdrec_agent.adapt.list_prompts import ListPrompts
@@ -78,7 +78,9 @@ def train_lists(
         examples=len(training),
         left_out=people.left_out,
     )
-    written = ListPrompts if judge == "listwise-logprob" else JudgePrompts
+    kind: AdapterKind
+    written: type[ListPrompts | JudgePrompts]
+    kind, written = ("list", ListPrompts) if judge == "listwise-logprob" else ("judge", JudgePrompts)
     task = ListTask(
         written(load_tokenizer(place.base_folder), template, settings.lists.history),
         training,
@@ -89,7 +91,7 @@ def train_lists(
         validation_lists=settings.validation_lists,
         candidates=_VALIDATION_CANDIDATES,
     )
-    lesson = Lesson("list" if judge == "listwise-logprob" else "judge", template, data, settings, settings.plan)
+    lesson = Lesson(kind, template, data, settings, settings.plan)
     return trained(name, lesson, place, lambda: (task, _opened(place, settings)), restart=restart, report=report)
 
 
