@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from word_encoder import WordEncoder
 
 from retrieval.behaviour import forget
+from retrieval.codes import Codes
 from retrieval.errors import UsageError
 from retrieval.fusion import BY_HAND, SOURCES, FusionFit, Weight, shipped_fusion
 from retrieval.graph import RelationGraph
@@ -168,10 +169,14 @@ def test_every_source_can_speak(home, retriever):
 
 @pytest.mark.parametrize("exact_limit", [200_000, 20])
 @pytest.mark.parametrize("diversity", [0.0, 0.5])
-def test_stages_sum_to_the_score(home, retriever, exact_limit, diversity):
+def test_stages_sum_to_the_score(home, retriever, exact_limit, diversity, monkeypatch):
     """What the sources say adds up to each candidate's score, also of a series, whose first volume is shown."""
+    monkeypatch.setattr("retrieval.retriever._AS_MANY", 1)  # else all of so few are scored
+    searches, near = [], Codes.near
+    monkeypatch.setattr(Codes, "near", lambda codes, queries, k: searches.append(k) or near(codes, queries, k))
     asked = asking("space-0", "space-2", k=4)
     ranking = retriever(home, fit(text=1, words=1, popularity=1e-3), exact_limit, diversity=diversity).rank(asked)
+    assert len(searches) == (exact_limit == 20)
     assert "saga-1" in ranking.ids  # far from what was asked; its third volume is not
     for candidate in ranking.candidates:
         assert set(candidate.stages) == {"text", "words", "popularity"}

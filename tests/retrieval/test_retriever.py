@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from word_encoder import WordEncoder
 
+from retrieval.codes import Codes
 from retrieval.errors import IndexMismatch, IndexMissing, UsageError
 from retrieval.fusion import shipped_fusion
 from retrieval.profile import Profile, soft_maximum
@@ -389,7 +390,7 @@ def test_scores_of_all_rows_are_those_of_the_ranking(world):
 
 
 @pytest.mark.parametrize("wanted", [Filter(), Filter(categories=("even",))])
-def test_approximate_search_finds_nearly_the_same(world, wanted):
+def test_approximate_search_finds_nearly_the_same(world, wanted, monkeypatch):
     """Above the exact limit codes propose the candidates: the top 10 is nearly the exact one."""
     rng = np.random.default_rng(0)
     words = [f"w{n}" for n in range(40)]
@@ -400,10 +401,12 @@ def test_approximate_search_finds_nearly_the_same(world, wanted):
             description=" ".join(rng.choice(words, 6)),
             categories=("even",) if n % 2 == 0 else ("odd",),
         )
-        for n in range(300)
+        for n in range(2_000)
     ]
     films = [item("films", f"f{n}", description=" ".join(rng.choice(words, 6))) for n in range(20)]
     exact, near = world(*many, *films), world(*many, *films, exact_limit=50)
+    searches, by_codes = [], Codes.near
+    monkeypatch.setattr(Codes, "near", lambda codes, queries, k: searches.append(k) or by_codes(codes, queries, k))
     shared = 0
     for n in range(0, 20, 4):
         asked = query(*liked(*(f"f{m}" for m in range(n, n + 4))), k=10, filter=wanted)
@@ -413,6 +416,7 @@ def test_approximate_search_finds_nearly_the_same(world, wanted):
         assert wanted.empty or all(int(i[1:]) % 2 == 0 for i in found.ids)
         shared += len(set(exact.rank(asked).ids) & set(found.ids))
     assert shared >= 45
+    assert len(searches) == 10
 
 
 def test_approximate_search_fills_k_under_a_narrow_filter(world):
