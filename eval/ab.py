@@ -45,13 +45,16 @@ class ABResult(Frozen):
         decisive = self.comparisons[0]
         first = self.arms[0]
         other = next(a for a in self.arms if a.manifest.name == decisive.arm)
-        said = [decisive.verdict]
-        if first.summary.tokens and other.summary.tokens:
-            said.append(f"{other.summary.tokens / first.summary.tokens:.2g}x the tokens")
-        said += [
-            f"{a.summary.degraded:.1%} of {a.manifest.name} degraded" for a in (first, other) if a.summary.degraded
-        ]
-        return ", ".join(said)
+        return ", ".join([decisive.verdict, *costs_beside(first, other)])
+
+
+def costs_beside(first: Arm, other: Arm) -> list[str]:
+    """What a verdict adds: the tokens of `other` beside those of `first`, and the share of each that was degraded."""
+    said = []
+    if first.summary.tokens and other.summary.tokens:
+        said.append(f"{other.summary.tokens / first.summary.tokens:.2g}x the tokens")
+    said += [f"{a.summary.degraded:.1%} of {a.manifest.name} degraded" for a in (first, other) if a.summary.degraded]
+    return said
 
 
 def compare_runs(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,6 @@ from eval.report_page import (
     write_page,
 )
 from eval.report_svg import Dot, Effect, State, forest, scatter, shares
-from eval.run_folder import Manifest
 
 _LONGEST: Final = 60
 """Characters of a setting's value that a table shows."""
@@ -64,15 +63,12 @@ def page_of(result: ABResult) -> Page:
         verdict=plain(result.verdict),
         state=_state(decisive),
         facts={**facts, "data": plain(first.data)[:12]},
-        notes=_notes(result),
+        notes=notes_on(result.arms),
         plots=_plots(result),
-        beside=cost_plots(
-            [(a.manifest.name, a.summary.metrics, {c: getattr(a.summary, c) for c in COSTS}) for a in result.arms],
-            decisive.metric,
-        ),
-        sheets=(_comparisons(result), _arms(result)),
+        beside=cost_plots(costs_of(result.arms), decisive.metric),
+        sheets=(_comparisons(result), arms_sheet(result.arms, dict.fromkeys(c.metric for c in result.comparisons))),
         reading=_READING,
-        details=tuple((plain(arm.manifest.name), _listed(arm.manifest)) for arm in result.arms),
+        details=manifests(result.arms),
         command=command(result),
         source="with the run folders of the arms in this order",
         json=result.model_dump_json(indent=2),
@@ -86,8 +82,9 @@ def command(result: ABResult) -> str:
     return " ".join(["xdrec-eval ab RUN-FOLDER…", *words, "--out REPORT-FOLDER"])
 
 
-def _notes(result: ABResult) -> tuple[str, ...]:
-    kept = [plain(arm.manifest.name) for arm in result.arms if arm.summary.cache_hits]
+def notes_on(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """What must be known of the arms' costs."""
+    kept = [plain(arm.manifest.name) for arm in arms if arm.summary.cache_hits]
     if not kept:
         return ()
     return (f"Seconds are no measure of {', '.join(kept)}: replies came from the response cache.",)
@@ -120,16 +117,20 @@ def _comparisons(result: ABResult) -> Sheet:
     return Sheet(title, columns, tuple(_compared(c) for c in result.comparisons))
 
 
-def _arms(result: ABResult) -> Sheet:
-    """Every arm: what it is, how it scored in what is compared, and what it cost a user."""
-    settings = [_settings(arm) for arm in result.arms]
+def manifests(arms: Sequence[Arm]) -> tuple[tuple[str, str], ...]:
+    """Every arm's manifest, to unfold."""
+    return tuple((plain(a.manifest.name), json.dumps(a.manifest.model_dump(mode="json"), indent=2)) for a in arms)
+
+
+def arms_sheet(arms: Sequence[Arm], metrics: Iterable[str]) -> Sheet:
+    """Every arm: what it is, how it scored in these metrics, and what it cost a user."""
+    settings, metrics = [_settings(arm) for arm in arms], list(metrics)
     names = sorted({name for found in settings for name in found})
     differing = [name for name in names if len({found.get(name) for found in settings}) > 1]
-    metrics = list(dict.fromkeys(comparison.metric for comparison in result.comparisons))
     costs = ("tokens", "cached tokens", "requests", "seconds", "degraded", "cache hits")
-    covers = any(arm.summary.coverage is not None for arm in result.arms)
+    covers = any(arm.summary.coverage is not None for arm in arms)
     rows = []
-    for arm, found in zip(result.arms, settings, strict=True):
+    for arm, found in zip(arms, settings, strict=True):
         summary, manifest = arm.summary, arm.manifest
         own = "\n".join(f"{name} = {found.get(name, NOTHING)}" for name in differing)
         rows.append((
@@ -203,6 +204,11 @@ COSTS: Final = ("tokens", "seconds")
 """Costs of an arm that quality is drawn against."""
 
 
+def costs_of(arms: Sequence[Arm]) -> list[tuple[str, Mapping[str, float], Mapping[str, float]]]:
+    """The arms as `cost_plots` takes them."""
+    return [(a.manifest.name, a.summary.metrics, {c: getattr(a.summary, c) for c in COSTS}) for a in arms]
+
+
 def cost_plots(
     arms: Sequence[tuple[str, Mapping[str, float], Mapping[str, float]]], metric: str, per: str = "a user"
 ) -> tuple[Plot, ...]:
@@ -238,10 +244,6 @@ def _state(comparison: Comparison) -> State:
     if p is None or p > ALPHA:
         return "open"
     return "better" if comparison.difference.mean > 0 else "worse"
-
-
-def _listed(manifest: Manifest) -> str:
-    return json.dumps(manifest.model_dump(mode="json"), indent=2)
 
 
 def _settings(arm: Arm) -> dict[str, str]:

@@ -56,6 +56,16 @@ class Dot:
 
 
 @dataclass(frozen=True)
+class Look:
+    """An interval after so many users, in a plot of a trial."""
+
+    users: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Scale:
     """Values of an axis that runs from `low` to `high`, as percentages of the width."""
 
@@ -136,6 +146,43 @@ def scatter(dots: Sequence[Dot], description: str, cost: str, quality: str) -> M
     places = _apart([y_of(d.quality) for d in dots], top, bottom)
     for dot, place in zip(dots, places, strict=True):
         parts.append(_dot(dot, across, y_of(dot.quality), place))
+    return _drawing(description, height, parts)
+
+
+def looks(seen: Sequence[Look], margin: float, state: State, description: str, sides: tuple[str, str]) -> Markup:
+    """Intervals (up) after each look (across, from 0 users), with the zero line and the margins; at least one.
+
+    Args:
+        margin: the largest difference that does not matter.
+        description: what a screen reader says of it.
+        sides: who is better below and above zero.
+    """
+    height, top, bottom = 300, 26, 256
+    ends = [end for look in seen for end in (look.low, look.high)]
+    # The first looks say little, and would flatten the rest.
+    reach = min(max(map(abs, ends)), 4 * max(abs(seen[-1].low), abs(seen[-1].high), margin))
+    up, across = Scale(-reach, reach), Scale(0, seen[-1].users * 1.05)
+
+    def y_of(value: float) -> float:
+        return round(bottom - (bottom - top) * (min(max(value, -reach), reach) + reach) / (2 * reach), 1)
+
+    parts = [element("text", f"▴ {sides[1]}", class_="side", x="0%", y=14)]
+    for value, text in up.ticks(4):
+        kind = "grid" if value else "zero"
+        parts.append(element("line", class_=kind, x1="0%", x2="100%", y1=y_of(value), y2=y_of(value)))
+        parts.append(element("text", text, class_="tick", x="0%", y=y_of(value) - 4))
+    for value in (-margin, margin):
+        parts.append(element("line", class_="zero unsure", x1="0%", x2="100%", y1=y_of(value), y2=y_of(value)))
+    for value, text in across.ticks():
+        anchor = "start" if value == 0 else "middle"
+        parts.append(element("text", text, class_="tick", x=across(value), y=bottom + 18, text_anchor=anchor))
+    parts.append(element("text", f"▾ {sides[0]}", class_="side", x="0%", y=height - 6))
+    parts.append(element("text", "users ▸", class_="side", x="100%", y=height - 6, text_anchor="end"))
+    for at, look in enumerate(seen):
+        x = across(look.users)
+        whisker = element("line", class_="whisker", x1=x, x2=x, y1=y_of(look.low), y2=y_of(look.high))
+        point = element("circle", class_="point", cx=x, cy=y_of(look.mean), r=4)
+        parts.append(element("g", whisker, point, class_=state if at == len(seen) - 1 else "open"))
     return _drawing(description, height, parts)
 
 

@@ -31,6 +31,9 @@ from retrieval.types import Frozen
 _BETS: Final = np.array([0.75, 0.25, 0.25 / 3])[:, None]
 """Shares of the capital staked, in (0, 1): the large ones win early and on sparse differences, the small ones late."""
 _EDGE: Final = 1e-12
+_FUTURES: Final = 51
+_MOST: Final = 50_000
+"""Futures that a forecast draws, and users at which it gives up."""
 
 Values = NDArray[np.float64]
 
@@ -57,6 +60,7 @@ class ConfidenceSequence:
     """Intervals for the mean of differences in [-1, 1] that all cover it together with probability 1 - alpha.
 
     Users must come in random order, and be fresh draws: nobody twice. For several comparisons share alpha among them.
+    `seen` are the differences so far.
 
     Raises:
         UsageError: alpha is not in (0, 1).
@@ -66,7 +70,7 @@ class ConfidenceSequence:
         if not 0 < alpha < 1:
             raise UsageError(f"alpha is {alpha}", hint="alpha lies between 0 and 1, usually .05")
         self._bar = _bar(alpha)
-        self._seen: Values = np.empty(0)
+        self.seen: Values = np.empty(0)
 
     def update(self, differences: Values | Sequence[float]) -> Interval:
         """The interval after one more batch, one difference a user.
@@ -81,9 +85,9 @@ class ConfidenceSequence:
         if not (np.abs(batch) <= 1).all():
             hint = "use a metric in [0, 1], such as nDCG, and look for NaN in the per-user results"
             raise DataError("a difference is NaN or outside [-1, 1]", hint=hint)
-        self._seen = np.concatenate([self._seen, batch])
-        low, high = self._low(self._seen), -self._low(-self._seen)
-        return Interval(low=low, high=high, mean=float(self._seen.mean()), users=len(self._seen))
+        self.seen = np.concatenate([self.seen, batch])
+        low, high = self._low(self.seen), -self._low(-self.seen)
+        return Interval(low=low, high=high, mean=float(self.seen.mean()), users=len(self.seen))
 
     def _low(self, seen: Values) -> float:
         """Where the capital of the gambler on "above m", which falls in m, comes down to the bar."""
@@ -105,6 +109,38 @@ def ever_excludes_zero(differences: Values, batch: int, alpha: float = 0.05) -> 
     sides = np.stack([differences, -differences])[..., None, :]
     growth = np.log1p(_BETS * sides).cumsum(axis=-1)[..., ends]
     return np.asarray((_log_capital(growth, axis=-2) > _bar(alpha)).any(axis=(0, 2)))
+
+
+def users_to_decide(
+    seen: Values | Sequence[float], margin: float, rng: np.random.Generator, alpha: float = 0.05
+) -> int | None:
+    """Users at which half of all trials that go on from here would be decided; None: more than 50,000.
+
+    The users to come are drawn with replacement from those seen, so from a few of them it is a rough guess.
+
+    Args:
+        seen: differences in [-1, 1], at least one.
+        margin: the largest difference that does not matter.
+    """
+    known = np.asarray(seen, dtype=np.float64)
+    futures = (np.concatenate([known, rng.choice(known, _MOST)]) for _ in range(_FUTURES))
+    decided = (_decided(path, margin, alpha, len(known)) for path in futures)
+    median = sorted(_MOST + 1 if users is None else users for users in decided)[_FUTURES // 2]
+    return None if median > _MOST else median
+
+
+def _decided(path: Values, margin: float, alpha: float, beyond: int = 0) -> int | None:
+    """The first number of users beyond those whose interval decides, along a path of differences."""
+    above, below = (_wins(side, 0.0, alpha) for side in (path, -path))
+    near = _wins(path, -margin, alpha) & _wins(-path, -margin, alpha)
+    ends = np.flatnonzero((above | below | near)[beyond:])
+    return beyond + int(ends[0]) + 1 if ends.size else None
+
+
+def _wins(path: Values, m: float, alpha: float) -> NDArray[np.bool_]:
+    """After each user, whether the gambler on "above m" has refuted m."""
+    growth = np.log1p(_BETS * ((path - m) / (1 + m))).cumsum(axis=-1)
+    return np.asarray(_log_capital(growth, axis=0) > _bar(alpha))
 
 
 def _log_capital(growth: Values, axis: int = -1) -> Values:

@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from eval.ab import Arm, costs_beside
 from eval.choices import Task
 from eval.datasets import Say
-from eval.run_folder import CaseResult, RunFolder, Summary
+from eval.paired import number_text
+from eval.run_folder import CaseResult, RunFolder
 from eval.run_rerank import run_rerank
-from eval.sequential import ConfidenceSequence, Decision, Interval, StoppingRule
+from eval.sequential import ConfidenceSequence, Decision, Interval, StoppingRule, users_to_decide
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
 from xdrec_agent.rerank import RerankContext
@@ -36,30 +40,38 @@ class TrialResult(Frozen):
         decision: why it stopped.
         requests: LLM requests of both arms, those that the response cache answered included.
         saved: share of the requests that all `offered` users would have taken.
+        margin: the largest difference that does not matter.
+        wanted: users that would probably decide; None: it is decided, or more than can be foreseen.
     """
 
-    arms: tuple[str, str]
+    arms: tuple[Arm, Arm]
     metric: str
+    margin: float
     looks: tuple[Interval, ...]
     decision: Decision
     offered: int
     requests: int
     saved: float
-    summaries: tuple[Summary, Summary]
+    wanted: int | None
 
     @property
     def verdict(self) -> str:
         """In a sentence."""
-        a, b = self.arms
+        a, b = (arm.manifest.name for arm in self.arms)
         last = self.looks[-1]
-        found = f"{b} - {a} = {last.mean:+.4f} {self.metric} [{last.low:+.4f}, {last.high:+.4f}]"
-        tail = f"n = {last.users:,} of {self.offered:,} users, {self.saved:.0%} of the requests saved"
+        mean, low, high = (number_text(value, 3) for value in (last.mean, last.low, last.high))
+        found = f"{b} - {a} = {mean} {self.metric} [{low}, {high}]"
+        seen = f"n = {last.users:,}"
+        if self.saved:
+            seen += f" of {self.offered:,} users, {self.saved:.0%} of the requests saved"
+        seen = ", ".join([seen, *costs_beside(*self.arms)])
         if self.decision is Decision.DIFFERENCE:
             ahead, behind = (b, a) if last.mean > 0 else (a, b)
-            return f"{ahead} beats {behind}: {found}, {tail}"
+            return f"{ahead} beats {behind}: {found}, {seen}"
         if self.decision is Decision.NO_RELEVANT_DIFFERENCE:
-            return f"no relevant difference: {found}, {tail}"
-        return f"cannot tell yet: {found}, {tail}"
+            return f"no relevant difference: {found}, {seen}"
+        wanted = "more users than can be foreseen" if self.wanted is None else f"about {self.wanted:,} users"
+        return f"cannot tell yet: {found}, {seen}; {wanted} would decide"
 
 
 async def trial(
@@ -97,15 +109,19 @@ async def trial(
         say(f"{looks[-1].users} users: {looks[-1].mean:+.4f} [{looks[-1].low:+.4f}, {looks[-1].high:+.4f}], {decision}")
         if decision is not Decision.GO_ON:
             break
+    decision = Decision.LIMIT if decision is Decision.GO_ON else decision
+    undecided = decision is Decision.LIMIT
+    first, second = (Arm(manifest=arm.folder.manifest, summary=arm.folder.finish()) for arm in arms)
     return TrialResult(
-        arms=(arms[0].folder.manifest.name, arms[1].folder.manifest.name),
+        arms=(first, second),
         metric=metric,
+        margin=rule.margin,
         looks=tuple(looks),
-        decision=Decision.LIMIT if decision is Decision.GO_ON else decision,
+        decision=decision,
         offered=len(tasks),
         requests=requests,
         saved=1 - looks[-1].users / len(tasks),
-        summaries=(arms[0].folder.finish(), arms[1].folder.finish()),
+        wanted=users_to_decide(sequence.seen, rule.margin, np.random.default_rng(0)) if undecided else None,
     )
 
 

@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "trial": "eval.cli.trial:trial",
     "chat": "eval.cli.chat:chat",
     "bias": "eval.cli.bias:bias",
+    "attacks": "eval.cli.attacks:attacks",
     "judge": "eval.cli.judge:judge",
     "facets": "eval.cli.facets:facets",
     "explain": "eval.cli.explain:explain",

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from eval.cli.context import AsJSON, DataFolder, say
 from retrieval.errors import UsageError
 
 
 def trial(
-    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Parent of the two runs; a stopped trial goes on.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="For the runs and the report; a stopped trial goes on.")
+    ],
     data: DataFolder,
     arm: Annotated[list[str], typer.Option(metavar="NAME:SETTING,…", help="Twice: A, then B.")],
     margin: Annotated[float, typer.Option(min=1e-6, help="The largest difference that does not matter.")] = 0.02,
@@ -31,12 +34,16 @@ def trial(
     """Run two arms against each other and stop as soon as it is clear; looking after every batch is allowed.
 
     \b
-    Example:
+    The folder gets report.html, report.md and report.json, and the run of each arm.
+    Examples:
       xdrec-eval trial runs/t --data ../data --arm a:rerank.strategy=identity --arm b:rerank.strategy=listwise-logprob
+      xdrec-eval trial runs/t --data ../data --arm long: --arm short:rerank.template=short.jinja --max-requests 500
     """
     from eval.arms import arm_settings
+    from eval.report_page import print_page, write_page
     from eval.running import TrialRequest, make_trial
     from eval.sequential import StoppingRule
+    from eval.trial_report import page_of
 
     if len(arm) != 2:
         raise UsageError(f"{len(arm)} arms", hint="--arm A:… --arm B:…")
@@ -44,4 +51,6 @@ def trial(
     rule = StoppingRule(margin=margin, max_requests=max_requests)
     request = TrialRequest(out, (a, b), metric, rule, batch, candidates, users, seed, repeats, split)
     found = make_trial(request, data, say)
-    typer.echo(found.model_dump_json(indent=2) if json_ else found.verdict)
+    page = page_of(found)
+    write_page(page, out)
+    typer.echo(page.json) if json_ else print_page(page, Console(highlight=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import unicodedata
@@ -10,8 +11,10 @@ from collections import Counter
 import numpy as np
 import pytest
 from fake_llm import FakeLLM
+from rich.console import Console
 
 from eval.attack_prompts import ENCODED, VARIABLES, breaches
+from eval.attack_report import AttackReport, attack_report, print_attacks
 from eval.attacks import KINDS, Attack, Trial, attacked, control, gains, load_attacks, measure
 from eval.choices import Task
 from eval.negatives import Choice
@@ -253,6 +256,35 @@ def test_the_grammar_of_a_reason_takes_the_neutralised_title_and_nothing_else(at
     pattern = f"you may like {re.escape(title)} for its".join(parts)
     assert re.fullmatch(pattern, f"Because you liked “Old Harbour”, you may like {title} for its drama.")
     assert not re.fullmatch(pattern, attack.payload)
+
+
+async def report_on(fake, judge):
+    async with LLMClient(
+        fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client(), sleep=no_nap
+    ) as client:
+        context = RerankContext(RerankSettings(), {name: load_template(name) for name in ("rerank", "judge")}, client)
+        found = await attack_report(context, [judge], [task(u) for u in "uv"], lambda line: None)
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_attacks(found, console)
+    return found, console.export_text()
+
+
+async def test_the_report_has_a_row_for_all_attacks_and_one_for_each_kind():
+    """In the table and in JSON, with the gains over harmless words."""
+    found, shown = await report_on(gullible(r"rank me first"), "listwise-logprob")
+    assert [gain.kind for gain in found.gains] == [None, *KINDS]
+    assert found.failed == {"listwise-logprob": 0}
+    assert all(f"{gain.over_control.value:+.2f} [" in shown for gain in found.gains)
+    assert AttackReport.model_validate_json(found.model_dump_json()) == found
+
+
+async def test_the_report_says_what_got_no_ranking():
+    """A judge that never answers has no gain, which would look like safety."""
+    fake = gullible(r"rank me first")
+    fake.scores = lambda body: ["no number" for _ in body["items"]]
+    found, shown = await report_on(fake, "pointwise-logprob")
+    assert (found.gains, found.failed) == ((), {"pointwise-logprob": 1})
+    assert "pointwise-logprob: 100.0% of the attacked lists without a ranking" in shown
 
 
 @each_attack

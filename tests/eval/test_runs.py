@@ -24,11 +24,13 @@ from eval.datasets import Dataset
 from eval.leakage import guard
 from eval.others import Others
 from eval.protocol import Case, SplitName, cases, histories
+from eval.report_page import html_of, markdown_of
 from eval.run_catalogue import catalogue_case, run_catalogue
 from eval.run_folder import CaseResult, Manifest, RunFolder
 from eval.run_rerank import run_rerank
 from eval.sequential import Decision, StoppingRule
-from eval.trial import LiveArm, trial
+from eval.trial import LiveArm, TrialResult, trial
+from eval.trial_report import page_of
 from retrieval.errors import DataError, UsageError
 from retrieval.templates import load_template
 from retrieval.types import History, HistoryEntry, Item
@@ -226,6 +228,7 @@ async def test_a_trial_stops_as_soon_as_it_knows(dataset: Dataset, tmp_path):
     assert found.verdict.startswith("b beats a: ")
     assert found.requests == found.looks[-1].users < 39
     assert found.saved > 0
+    assert found.wanted is None
     asked = len(fake.calls)
     again = await tried(dataset, tmp_path, fake, chosen, rule, ("identity", "listwise-logprob"))
     assert again.looks == found.looks
@@ -242,9 +245,24 @@ async def test_a_trial_of_the_same_thing_twice_finds_no_difference_that_matters(
     )
     assert tight.decision is Decision.LIMIT
     assert tight.verdict.startswith("cannot tell yet")
+    assert tight.verdict.endswith(f"; about {tight.wanted:,} users would decide")
+    assert tight.wanted > 39
     budget = StoppingRule(margin=0.001, max_requests=12)
     short = await tried(dataset, tmp_path / "3", FakeLLM(), chosen, budget, ("identity", "listwise-logprob"))
     assert short.requests <= 12
+
+
+async def test_a_trials_report_shows_every_look(dataset: Dataset, tmp_path):
+    """As a table and as a whisker of the plot, the last one coloured by the verdict; and what the arms differ in."""
+    chosen = tasks(dataset, 39)
+    rule = StoppingRule(margin=0.001)
+    found = await tried(dataset, tmp_path, FakeLLM(), chosen, rule, ("identity", "identity"))
+    page = page_of(found)
+    assert [row[0].text for row in page.sheets[0].rows] == ["10", "20", "30", "39"]
+    shown = html_of(page)
+    assert shown.count('class="whisker"') == 4
+    assert found.verdict in markdown_of(page)
+    assert TrialResult.model_validate_json(page.json) == found
 
 
 def test_a_catalogue_run_measures_seen_and_unseen_apart(dataset: Dataset, tmp_path):

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eval.sequential import ConfidenceSequence, Decision, Interval, StoppingRule, ever_excludes_zero
+from eval.sequential import (
+    ConfidenceSequence,
+    Decision,
+    Interval,
+    StoppingRule,
+    _decided,
+    ever_excludes_zero,
+    users_to_decide,
+)
 from eval.validity import draw_aa, simulate_aa
 from retrieval.errors import DataError, UsageError
 
@@ -215,3 +223,30 @@ def test_scores_outside_the_metric_are_refused(bad):
     scores[3, 1] = bad
     with pytest.raises(DataError):
         simulate_aa(scores, np.random.default_rng(0), comparisons=1)
+
+
+# How many users would decide
+
+
+def test_the_forecast_stops_where_the_rule_would():
+    """Along a known path the forecast's decision comes at the user after which the stopping rule says stop."""
+    rng = np.random.default_rng(3)
+    for shift, margin in ((0.2, 0.05), (0.0, 0.15)):
+        path = np.clip(rng.normal(shift, 0.2, 1500), -1, 1)
+        sequence, rule = ConfidenceSequence(), StoppingRule(margin=margin)
+        stops = next(n for n, d in enumerate(path, 1) if rule.decide(sequence.update([d])) is not Decision.GO_ON)
+        assert _decided(path, margin, 0.05) == stops
+
+
+def test_more_users_are_wanted_for_smaller_effects_and_margins():
+    """The clearest wants one user more than there are; what cannot be foreseen is said to be so."""
+    rng = np.random.default_rng(4)
+    noise = rng.normal(0, 0.3, 100)
+    wanted = [
+        users_to_decide(np.clip(shift + noise - noise.mean(), -1, 1), 0.02, np.random.default_rng(0))
+        for shift in (0.2, 0.1, 0.05)
+    ]
+    assert 101 == wanted[0] <= wanted[1] < wanted[2]
+    equal = [users_to_decide(noise - noise.mean(), m, np.random.default_rng(0)) for m in (0.1, 0.03, 0.001)]
+    assert equal[0] < equal[1]
+    assert equal[2] is None

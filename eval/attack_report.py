@@ -1,0 +1,65 @@
+"""What `xdrec-eval attacks` shows. Reads lists and a model, produces what hostile texts gain from each judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from eval.attacks import Gain, gains, load_attacks, measure
+from eval.choices import Task
+from eval.datasets import Say
+from eval.intervals import Estimate
+from eval.judging import AT_ONCE
+from retrieval.types import Frozen
+from xdrec_agent.rerank import RerankContext
+
+
+class AttackReport(Frozen):
+    """What attackers gain.
+
+    Attributes:
+        users: lists that were attacked, one a user.
+        failed: judge → share of the attacks on a list that a judge gave no ranking for; they are left out.
+        gains: by judge all attacks together, then each kind; in places of 20.
+    """
+
+    model: str
+    users: int
+    failed: dict[str, float]
+    gains: tuple[Gain, ...]
+
+
+async def attack_report(context: RerankContext, judges: Sequence[str], tasks: Sequence[Task], say: Say) -> AttackReport:
+    """Try every shipped attack on every list, one shuffle each."""
+    shuffles = {"min_shuffles": 1, "max_shuffles": 1}
+    once = RerankContext(context.settings.model_copy(update=shuffles), context.templates, context.client)
+    attacks, rng = load_attacks(), np.random.default_rng(0)
+    trials = await measure(once, judges, tasks, attacks, at_once=AT_ONCE, say=say)
+    return AttackReport(
+        model=context.model.endpoint.model,
+        users=len(tasks),
+        failed={judge: 1 - len(found) / (len(tasks) * len(attacks)) for judge, found in trials.items()},
+        gains=tuple(gain for judge, found in trials.items() if found for gain in gains(judge, found, rng)),
+    )
+
+
+def print_attacks(report: AttackReport, console: Console) -> None:
+    """The gains as a table."""
+    title = f"places of 20 that hostile item texts gain from {report.model}, {report.users} lists"
+    table = Table(title=title, title_justify="left", box=None)
+    for heading in ("judge", "kind", "attacks", "gain", "over harmless words", "of these 3 places or more"):
+        table.add_column(heading, justify="left" if heading in {"judge", "kind"} else "right")
+    for gain in report.gains:
+        cells = (gain.judge, gain.kind or "all", str(gain.attacks), _places(gain.lift), _places(gain.over_control))
+        table.add_row(*cells, f"{gain.won:.0%}", style=None if gain.kind else "bold")
+    console.print(table)
+    for judge, share in report.failed.items():
+        if share:
+            console.print(f"{judge}: {share:.1%} of the attacked lists without a ranking, left out", style="dim")
+
+
+def _places(found: Estimate) -> str:
+    return rf"{found.value:+.2f} \[{found.low:+.2f}, {found.high:+.2f}]"
