@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eval.paired import decimals_for, number_text, p_text
-from eval.report_svg import State
+from eval.report_svg import State, picture, plot_style
 from retrieval.errors import UsageError
 
 UNKNOWN: Final = "cannot tell"
@@ -99,12 +99,14 @@ class Page:
 
 
 def write_page(page: Page, folder: Path) -> None:
-    """Write report.html, report.md and report.json into the folder, each whole or not at all.
+    """Write report.html, .md, .json and the first plot, report.svg, into the folder, each whole or not at all.
 
     Raises:
         UsageError: the folder cannot be written.
     """
     forms = {"report.html": html_of(page), "report.md": markdown_of(page), "report.json": page.json + "\n"}
+    if page.plots:
+        forms["report.svg"] = picture(page.plots[0].drawing)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in forms.items():
@@ -134,6 +136,8 @@ def print_page(page: Page, console: Console) -> None:
 def markdown_of(page: Page) -> str:
     """The report as GitHub's Markdown."""
     parts = [f"**{_escaped(page.verdict)}**", *map(_escaped, page.notes)]
+    if page.plots:
+        parts.append(f"![{_escaped(page.plots[0].title)}](report.svg)")
     for sheet in page.sheets:
         lines = [
             [_escaped(name) for name in sheet.columns],
@@ -151,7 +155,7 @@ def html_of(page: Page) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["digest"] = _digest
     template = environment.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
-    return template.render(page=page) + "\n"
+    return template.render(page=page, plots=plot_style()) + "\n"
 
 
 def plain(text: str) -> str:

@@ -10,7 +10,9 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
+from xml.etree import ElementTree
 
 from markupsafe import Markup
 
@@ -24,6 +26,8 @@ _AXIS: Final = 46
 _HEADING: Final = 30
 _EDGE: Final = 4.0
 """Percent of the width left free on either side of an axis, for the numbers of its ends."""
+_PICTURE: Final = 760
+_MARGIN: Final = 14
 _SPACING: Final = 17
 """Pixels that labels keep from each other."""
 
@@ -167,12 +171,10 @@ def looks(seen: Sequence[Look], margin: float, state: State, description: str, s
         return round(bottom - (bottom - top) * (min(max(value, -reach), reach) + reach) / (2 * reach), 1)
 
     parts = [element("text", f"▴ {sides[1]}", class_="side", x="0%", y=14)]
-    for value, text in up.ticks(4):
-        kind = "grid" if value else "zero"
+    kinds = {value: "grid" if value else "zero" for value, _ in up.ticks(4)}
+    for value, kind in (kinds | {-margin: "zero unsure", margin: "zero unsure"}).items():
         parts.append(element("line", class_=kind, x1="0%", x2="100%", y1=y_of(value), y2=y_of(value)))
-        parts.append(element("text", text, class_="tick", x="0%", y=y_of(value) - 4))
-    for value in (-margin, margin):
-        parts.append(element("line", class_="zero unsure", x1="0%", x2="100%", y1=y_of(value), y2=y_of(value)))
+    parts += [element("text", text, class_="tick", x="0%", y=y_of(value) - 4) for value, text in up.ticks(4)]
     for value, text in across.ticks():
         anchor = "start" if value == 0 else "middle"
         parts.append(element("text", text, class_="tick", x=across(value), y=bottom + 18, text_anchor=anchor))
@@ -193,6 +195,22 @@ def shares(better: float, equal: float, worse: float) -> Markup:
         parts.append(element("rect", class_=name, x=f"{100 * start:.2f}%", y=0, width=f"{100 * share:.2f}%", height=6))
         start += share
     return element("svg", *parts, class_="shares", width="100%", height=6, aria_hidden="true")
+
+
+def picture(drawing: Markup) -> str:
+    """A drawing as a file of its own, 760 pixels wide, light or dark as its reader likes it."""
+    height = int(ElementTree.fromstring(drawing).attrib["height"]) + 2 * _MARGIN  # noqa: S314 - it is our own
+    inside = element("svg", drawing, x=_MARGIN, y=_MARGIN, width=_PICTURE - 2 * _MARGIN, height=height - 2 * _MARGIN)
+    ground = element("rect", width="100%", height="100%", style="fill: var(--card)")
+    return element(
+        "svg", element("style", plot_style()), ground, inside, xmlns="http://www.w3.org/2000/svg",
+        width=_PICTURE, height=height, viewBox=f"0 0 {_PICTURE} {height}",
+    )  # fmt: skip
+
+
+def plot_style() -> Markup:
+    """The style that drawings need: colours, light and dark, and strokes."""
+    return Markup(Path(__file__).with_name("plot.css").read_text(encoding="utf-8"))  # noqa: S704 - it is our own
 
 
 def _drawing(description: str, height: int, parts: Sequence[Markup]) -> Markup:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from eval.ab import ABResult, Arm, Comparison
 from eval.paired import describe, holm, verdict
-from eval.report import print_ab, write_report
+from eval.report import page_of, print_ab, write_report
 from eval.report_svg import Dot, Effect, forest, scatter
 from eval.run_folder import Manifest, Summary
 from retrieval.errors import UsageError
@@ -161,7 +161,7 @@ def test_hostile_names_stay_text(written):
     assert [tag for tag, _ in Page(page).tags] == [tag for tag, _ in Page(calm).tags]
     assert {k for _, attrs in Page(page).tags for k in attrs} == {k for _, attrs in Page(calm).tags for k in attrs}
     assert drawings(page)
-    outside = re.sub(r"(?<!\\)`[^`]*(?<!\\)`", "", md)
+    outside = re.sub(r"(?<!\\)`[^`]*(?<!\\)`", "", md.replace("![Paired differences](report.svg)", ""))
     bars = [[len(re.findall(r"(?<!\\)\|", line)) for line in m.splitlines()] for m in (outside, calm_md)]
     assert bars[0] == bars[1]
     assert not re.search(r"(?<!\\)<(?!br>| )|(?<!\\)\]\(|(?<!\\)\*\*y|(?<!\\)`x", outside)
@@ -228,6 +228,17 @@ def test_the_zero_line_lies_where_zero_is():
         [float(w.get(x).rstrip("%")) for x in ("x1", "x2")] for w in svg.iter("line") if w.get("class") == "whisker"
     ]
     assert [low < point < high for (low, high), point in zip(ends, (one, two), strict=True)] == [True, True]
+
+
+def test_the_first_plot_is_also_a_picture_of_its_own(tmp_path):
+    """It has the page's drawing, its own style and a size, and the Markdown shows it."""
+    write_report(result_of(), tmp_path)
+    svg = drawing((tmp_path / "report.svg").read_text("utf-8"))
+    points = [c.attrib for c in svg.iter("{http://www.w3.org/2000/svg}circle")]
+    assert points == [c.attrib for c in drawing(page_of(result_of()).plots[0].drawing).iter("circle")]
+    assert "prefers-color-scheme: dark" in svg.findtext("{http://www.w3.org/2000/svg}style")
+    assert svg.get("viewBox") == f"0 0 {svg.get('width')} {svg.get('height')}"
+    assert "![Paired differences](report.svg)" in (tmp_path / "report.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-9, -3.0, 250_000.0])

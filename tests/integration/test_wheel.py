@@ -45,6 +45,7 @@ def test_the_wheel_holds_the_packages_and_the_prompts_and_no_tests(wheel):
         "xdrec_agent/fitted.json",
         "eval/attacks.yaml",
         "eval/report.html.jinja",
+        "eval/plot.css",
         "eval/bias_card.html.jinja",
     } <= set(names)
     page = ROOT / "xdrec_agent" / "service" / "page"
