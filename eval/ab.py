@@ -49,10 +49,10 @@ class ABResult(Frozen):
 
 
 def costs_beside(first: Arm, other: Arm) -> list[str]:
-    """What a verdict adds: the tokens of `other` beside those of `first`, and the share of each that was degraded."""
+    """What a verdict adds: what `other` costs beside `first`, and the share of each that was degraded."""
     said = []
     if first.summary.tokens and other.summary.tokens:
-        said.append(f"{other.summary.tokens / first.summary.tokens:.2g}x the tokens")
+        said.append(f"{other.manifest.name} at {other.summary.tokens / first.summary.tokens:.2g}x the tokens")
     said += [f"{a.summary.degraded:.1%} of {a.manifest.name} degraded" for a in (first, other) if a.summary.degraded]
     return said
 

@@ -1,9 +1,9 @@
-"""Runs the baselines of other libraries. Reads the benchmarks' data, produces a run folder for each library.
+"""Runs all baselines. Reads the benchmarks' data, produces a run folder for each, and a report that compares them.
 
-    .venv/bin/python scripts/baselines/run.py [lightfm surprise tfrs] [--data ../shared/data] [--users 1008]
+    .venv/bin/python scripts/baselines/run.py [bm25 lightfm …] [--data ../shared/data] [--users 1008]
 
-Each library gets a virtual environment of its own, is tried on a toy, answers the export, and its rankings are measured
-like our own runs. What is finished is not done again.
+The built-in ones are run beside our retriever. Each of the other libraries gets a virtual environment of its own, is
+tried on a toy, answers the export, and its rankings are measured like our own runs. What is finished is not done again.
 """
 
 from __future__ import annotations
@@ -21,37 +21,60 @@ from smoke import Broken, smoke
 
 HERE = Path(__file__).resolve().parent
 EVAL = Path(sys.executable).with_name("xdrec-eval")
+METRICS = ("recall@100", "seen recall@100", "unseen recall@100", "ndcg@10", "mrr")
+OURS = "retriever"
+BUILT_IN = (
+    "random", "popularity", "unseen-first", "mean-embedding", "bm25", "item-knn", "matrix-factorisation", "emcdr",
+)  # fmt: skip
 PROGRAMS = {"lightfm": "lightfm_hybrid.py", "surprise": "surprise_svd.py", "tfrs": "tfrs_two_tower.py"}
 
 
 def main() -> int:
     """Run all that are named; 0 if every one of them came in."""
-    parser = argparse.ArgumentParser(description="Baselines of other libraries, as run folders.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PROGRAMS)}; default: all")
+    known = [*BUILT_IN, *PROGRAMS]
+    parser = argparse.ArgumentParser(description="All baselines, as run folders, and a report that compares them.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; default: all")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="as for xdrec-eval run")
     parser.add_argument("--users", type=int, default=1008, help="as for xdrec-eval run")
     parser.add_argument("--home", type=Path, default=Path("build/baselines"), help="environments, export, rankings")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the run folders go")
     args = parser.parse_args()
-    unknown = [name for name in args.names if name not in PROGRAMS]
+    unknown = [name for name in args.names if name not in known]
     if unknown:
-        parser.error(f"no baseline {unknown[0]}; there are {', '.join(PROGRAMS)}")
-    export = args.home.absolute() / f"export-{args.users}"
-    failed = []
+        parser.error(f"no baseline {unknown[0]}; there are {', '.join(known)}")
+    names, home = args.names or known, args.home.absolute()
+    export = home / f"export-{args.users}"
     try:
-        if not (export / "export.json").exists():
+        measure(OURS, args)
+        if set(names) & set(PROGRAMS) and not (export / "export.json").exists():
             shutil.rmtree(export, ignore_errors=True)
             call([EVAL, "export", export, "--data", args.data, "--users", str(args.users)])
-        for name in args.names or PROGRAMS:
+        made, failed = [OURS], []
+        for name in names:
             try:
-                run(name, args.home.absolute() / name, export, args.runs / name, args.data)
+                if name in PROGRAMS:
+                    run(name, home / name, export, args.runs / name, args.data)
+                else:
+                    measure(name, args)
+                made.append(name)
             except (Broken, subprocess.CalledProcessError) as exc:
                 print(f"{name}: {exc}", file=sys.stderr)
                 failed.append(name)
+        if made[1:]:
+            metrics = [part for name in METRICS for part in ("--metric", name)]
+            call([EVAL, "ab", *(args.runs / name for name in made), *metrics, "--out", args.runs / "report"])
     except subprocess.CalledProcessError as exc:
         print(exc, file=sys.stderr)
         return 1
     return 1 if failed else 0
+
+
+def measure(system: str, args: argparse.Namespace) -> None:
+    """A built-in system, on the same users. Raises CalledProcessError."""
+    if (args.runs / system / "summary.json").exists():
+        return
+    users = ["--users", str(args.users)]
+    call([EVAL, "run", args.runs / system, "--task", "catalogue", "--system", system, "--data", args.data, *users])
 
 
 def run(name: str, home: Path, export: Path, out: Path, data: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval.baselines import BASELINES
+
 FOLDER = Path(__file__).resolve().parents[2] / "scripts" / "baselines"
 TOGETHER = """
 import numpy as np
@@ -139,3 +141,8 @@ def test_an_unknown_baseline_is_refused():
     done = subprocess.run([sys.executable, FOLDER / "run.py", "netflix"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "lightfm, surprise, tfrs" in done.stderr
+
+
+def test_every_built_in_baseline_is_in_the_table():
+    """One that is added to the evaluation is run beside the others."""
+    assert set(load("run").BUILT_IN) == set(BASELINES)
