@@ -171,10 +171,10 @@ def looks(seen: Sequence[Look], margin: float, state: State, description: str, s
         return round(bottom - (bottom - top) * (min(max(value, -reach), reach) + reach) / (2 * reach), 1)
 
     parts = [element("text", f"▴ {sides[1]}", class_="side", x="0%", y=14)]
-    kinds = {value: "grid" if value else "zero" for value, _ in up.ticks(4)}
+    kinds = {value: "grid" if value else "zero" for value, _ in up.ticks(6)}
     for value, kind in (kinds | {-margin: "zero unsure", margin: "zero unsure"}).items():
         parts.append(element("line", class_=kind, x1="0%", x2="100%", y1=y_of(value), y2=y_of(value)))
-    parts += [element("text", text, class_="tick", x="0%", y=y_of(value) - 4) for value, text in up.ticks(4)]
+    parts += [element("text", text, class_="tick", x="0%", y=y_of(value) - 4) for value, text in up.ticks(6)]
     for value, text in across.ticks():
         anchor = "start" if value == 0 else "middle"
         parts.append(element("text", text, class_="tick", x=across(value), y=bottom + 18, text_anchor=anchor))

@@ -20,7 +20,11 @@ MAX_LABELS = 128
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Largest ranks of adapters that vLLM can be set to."""
 
-_KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_TOP_PAD_": str(2**26)}
+_KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),  # the most that glibc takes; loading frees larger blocks, which must go
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
 """glibc would give each layer's tensors back to the system and fetch them anew: 64,000 page faults a second, an eighth
 of the 135M model's throughput on two cores."""
 

@@ -317,12 +317,12 @@ def test_the_environment_is_silent_and_offline():
 def test_on_a_cpu_vllm_keeps_its_memory_unless_told_otherwise(monkeypatch):
     """Memory given back and fetched anew for every layer costs an eighth of the speed; whoever sets it is heard."""
     monkeypatch.setattr("xdrec_agent.vllm_command.on_cpu", lambda: True)
-    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "123")
     environment = vllm_environment("secret", LLMSettings())
-    assert (environment["MALLOC_MMAP_MAX_"], environment["MALLOC_TRIM_THRESHOLD_"]) == ("0", "123")
+    assert (environment["MALLOC_MMAP_THRESHOLD_"], environment["MALLOC_TRIM_THRESHOLD_"]) == ("33554432", "123")
     monkeypatch.setattr("xdrec_agent.vllm_command.on_cpu", lambda: False)
-    assert "MALLOC_MMAP_MAX_" not in vllm_environment("secret", LLMSettings())
+    assert "MALLOC_MMAP_THRESHOLD_" not in vllm_environment("secret", LLMSettings())
 
 
 def test_the_stage_is_the_latest_in_the_log():
