@@ -19,7 +19,7 @@ from eval.others import Others
 from eval.rankings import Ranked, read_rankings
 from eval.run_catalogue import catalogue_case
 from eval.run_folder import CaseResult, Manifest, RunFolder, Summary
-from eval.run_rerank import metrics_of
+from eval.run_rerank import beside, metrics_of
 from eval.running import RunRequest
 from retrieval.errors import DataError
 
@@ -98,6 +98,7 @@ def _result(data: Dataset, others: Others, question: Question, answer: Ranked) -
         slices=task.slices,
         ranking=tuple(snapshot.ids(answer.rows)),
         metrics=metrics_of(at),
+        beside=beside(task),
         seconds=answer.seconds,
     )
 

@@ -1,4 +1,5 @@
-"""Ranking metrics as expectations over random tie-breaking. Reads scores, produces Recall@k, nDCG@k, MRR, coverage.
+"""Ranking metrics as expectations over random tie-breaking. Reads scores, produces Recall@k, nDCG@k, hit rate, MRR,
+coverage.
 
 Where candidates share a score their order is chance, and what is reported is the mean over all orders: a scorer that
 knows nothing (all scores equal) has exactly chance, without drawing anything.
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import hypergeom
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,14 @@ def places(scores: NDArray[Any], relevant: NDArray[np.int64]) -> Places:
 def recall(at: Places, k: int) -> float:
     """Expected share of the relevant items among the first k, in [0, 1]."""
     return float(np.clip((k - at.above) / at.level, 0, 1).mean())
+
+
+def hit(at: Places, k: int) -> float:
+    """Chance that any relevant item is among the first k, in [0, 1]; 0 or 1 where nothing is tied."""
+    above = int(at.above.min())
+    tied, relevant = int(at.level[at.above == above][0]), int((at.above == above).sum())
+    # Of the tie in random order min(k - above, tied) come first; the hypergeometric chance that none is relevant.
+    return float(1 - hypergeom.pmf(0, tied, relevant, min(max(k - above, 0), tied)))
 
 
 def reciprocal_rank(at: Places) -> float:
@@ -84,6 +94,7 @@ METRICS: Final[Mapping[str, Callable[[Places], float]]] = {
     "recall@100": lambda at: recall(at, 100),
     "recall@500": lambda at: recall(at, 500),
     "ndcg@10": lambda at: ndcg(at, 10),
+    "hit@10": lambda at: hit(at, 10),
     "mrr": reciprocal_rank,
 }
 """What rankings of a whole catalogue are measured by."""
@@ -103,3 +114,15 @@ def by_kind(touched: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
         touched: training users of each candidate.
     """
     return {"all": np.ones(len(touched), dtype=bool), "seen": touched > 0, "unseen": touched == 0}
+
+
+def references(touched: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Scores of candidates by rules that know nobody's taste, by name: what a system must be better than.
+
+    "chance" ties all; "unseen first" puts those that no training user touched above the others, a shortcut where every
+    item of a catalogue was liked by somebody.
+
+    Args:
+        touched: training users of each candidate.
+    """
+    return {"chance": np.zeros(len(touched), dtype=bool), "unseen first": touched == 0}

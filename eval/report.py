@@ -143,6 +143,13 @@ def arms_sheet(arms: Sequence[Arm], metrics: Iterable[str]) -> Sheet:
             amount_cell(summary.cache_hits),
             *((_coverage(summary.coverage),) if covers else ()),
         ))  # fmt: skip
+    for rule, scored in arms[0].summary.beside.items():
+        unknown = Cell(NOTHING)
+        means = (score_cell(scored.get(metric)) for metric in metrics)
+        rows.append((
+            Cell(plain(rule), plain(rule)), Cell(NOTHING, ""), Cell(NOTHING, ""), *means, *(unknown for _ in costs),
+            *((unknown,) if covers else ()),
+        ))  # fmt: skip
     title = "Arms: means over users, costs a user"
     columns = ("arm", "model", "what differs", *map(plain, metrics), *costs, *(("coverage",) if covers else ()))
     return Sheet(title, columns, tuple(rows))

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from eval.baseline_types import Scorer, Scores
 from eval.datasets import Dataset, Say
 from eval.judging import Progress
 from eval.leakage import guard
-from eval.metrics import METRICS, by_kind, places_within
+from eval.metrics import METRICS, by_kind, places_within, references
 from eval.others import Others
 from eval.protocol import Case
 from eval.run_folder import CaseResult, RunFolder
@@ -73,20 +73,26 @@ def catalogue_case(
     best = _best(scores, case)
     truth = snapshot.rows(case.truth)
     items = data.store.items(case.target, case.truth)
-    found: dict[str, float] = {}
-    for kind, kept in by_kind(touched).items():
-        at = places_within(scores, truth, kept)
-        prefix = "" if kind == "all" else f"{kind} "
-        found |= {prefix + name: metric(at) for name, metric in METRICS.items()} if at else {}
     return CaseResult(
         user=case.user,
         source=case.source,
         target=case.target,
         slices=slices_of(case, list(items.values()), int(touched[truth].max(initial=0))),
         ranking=tuple(snapshot.ids(best)),
-        metrics=found | _of_list(best[:LIST], touched, snapshot.vectors),
+        metrics=_measured(scores, truth, touched) | _of_list(best[:LIST], touched, snapshot.vectors),
+        beside={name: _measured(blind, truth, touched) for name, blind in references(touched).items()},
         seconds=seconds,
     )
+
+
+def _measured(scores: NDArray[Any], truth: NDArray[np.int64], touched: NDArray[np.int64]) -> dict[str, float]:
+    """Every metric over the whole catalogue, its seen and its unseen items."""
+    found: dict[str, float] = {}
+    for kind, kept in by_kind(touched).items():
+        at = places_within(scores, truth, kept)
+        prefix = "" if kind == "all" else f"{kind} "
+        found |= {prefix + name: metric(at) for name, metric in METRICS.items()} if at else {}
+    return found
 
 
 def _best(scores: Scores, case: Case) -> NDArray[np.int64]:

@@ -67,6 +67,7 @@ class CaseResult(Frozen):
         slices: by the name of a slicing ("history length") the part that the case is in.
         ranking: the first item ids, best first, at most 100.
         metrics: by name, higher is better; never NaN. A metric that does not apply to the case is left out.
+        beside: the same metrics of rules that know nobody's taste, by their names (`eval.metrics.references`).
         seconds: wall time, while other users were being served.
     """
 
@@ -76,6 +77,7 @@ class CaseResult(Frozen):
     slices: dict[str, str] = Field(default_factory=dict)
     ranking: tuple[str, ...] = ()
     metrics: dict[str, float]
+    beside: dict[str, dict[str, float]] = Field(default_factory=dict)
     seconds: float = 0.0
     usage: Usage = Usage()
     degraded: bool = False
@@ -90,7 +92,8 @@ class CaseResult(Frozen):
 class Summary(Frozen):
     """What a run came to: means of the metrics over users, and what it cost a user.
 
-    `coverage` is that of `eval.metrics`, of the first ten; None where the manifest does not tell the catalogue's size.
+    `beside` are the metrics of rules that know nobody's taste, where every case has them. `coverage` is that of
+    `eval.metrics`, of the first ten; None where the manifest does not tell the catalogue's size.
     """
 
     users: int
@@ -102,6 +105,7 @@ class Summary(Frozen):
     cache_hits: float
     seconds: float
     degraded: float
+    beside: dict[str, dict[str, float]] = Field(default_factory=dict)
     coverage: float | None = None
 
 
@@ -205,11 +209,16 @@ def summarise(results: Sequence[CaseResult], catalogue: Mapping[str, int] = Mapp
     def mean(value: Callable[[CaseResult], float]) -> float:
         return float(np.mean([np.mean([value(r) for r in per_user[u]]) for u in users]))
 
-    names = dict.fromkeys(name for result in results for name in result.metrics)
+    def means(metrics_of: Callable[[CaseResult], Mapping[str, float]]) -> dict[str, float]:
+        names = dict.fromkeys(name for result in results for name in metrics_of(result))
+        return {name: _mean_of(name, per_user, metrics_of) for name in names}
+
+    rules = set.intersection(*(set(result.beside) for result in results))
     return Summary(
         users=len(users),
         cases=len(results),
-        metrics={name: _mean_of(name, per_user) for name in names},
+        metrics=means(lambda r: r.metrics),
+        beside={rule: means(lambda r, rule=rule: r.beside[rule]) for rule in sorted(rules)},
         tokens=mean(lambda r: r.usage.prompt_tokens + r.usage.completion_tokens),
         cached_tokens=mean(lambda r: r.usage.cached_tokens),
         requests=mean(lambda r: r.usage.requests),
@@ -220,9 +229,12 @@ def summarise(results: Sequence[CaseResult], catalogue: Mapping[str, int] = Mapp
     )
 
 
-def _mean_of(name: str, per_user: Mapping[str, Sequence[CaseResult]]) -> float:
+def _mean_of(
+    name: str, per_user: Mapping[str, Sequence[CaseResult]], metrics_of: Callable[[CaseResult], Mapping[str, float]]
+) -> float:
     """Over the users who have the metric in a case."""
-    values = [[r.metrics[name] for r in results if name in r.metrics] for results in per_user.values()]
+    found = [[metrics_of(r) for r in results] for results in per_user.values()]
+    values = [[metrics[name] for metrics in mine if name in metrics] for mine in found]
     return float(np.mean([np.mean(mine) for mine in values if mine]))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from eval.choices import Task
 from eval.datasets import Say
 from eval.judging import for_all
-from eval.metrics import Places, ndcg, places, recall, reciprocal_rank
+from eval.metrics import Places, ndcg, places, recall, reciprocal_rank, references
 from eval.run_folder import CaseResult, RunFolder
 from retrieval.types import Ranking
 from xdrec_agent.errors import LLMError
@@ -58,6 +58,7 @@ async def rerank_case(context: RerankContext, task: Task, repeats: int) -> CaseR
         slices=task.slices,
         ranking=ranking.ids,
         metrics={name: float(np.mean([m[name] for m in metrics])) for name in metrics[0]},
+        beside=beside(task),
         seconds=perf_counter() - began,
         usage=usage,
         degraded=reason is not None,
@@ -68,6 +69,12 @@ async def rerank_case(context: RerankContext, task: Task, repeats: int) -> CaseR
 def _metrics(ranking: Ranking, task: Task) -> dict[str, float]:
     scores = -np.arange(len(ranking.ids), dtype=np.float64)
     return metrics_of(places(scores, np.array([ranking.ids.index(task.choice.truth)])))
+
+
+def beside(task: Task) -> dict[str, dict[str, float]]:
+    """What rules that know nobody's taste would get."""
+    truth = np.array([task.truth])
+    return {name: metrics_of(places(blind, truth)) for name, blind in references(task.counts).items()}
 
 
 def metrics_of(at: Places) -> dict[str, float]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.intervals import mean, ratio_of_means
-from eval.metrics import coverage, ndcg, places, recall, reciprocal_rank
+from eval.metrics import coverage, hit, ndcg, places, recall, reciprocal_rank
 
 
 def at(scores, relevant):
@@ -76,6 +76,21 @@ def test_the_reciprocal_rank_is_the_mean_over_the_orders_of_a_tie(n, relevant, a
     at = places(scores, np.arange(above, above + relevant))
     firsts = [min(order.index(i) for i in range(relevant)) for order in permutations(range(n))]
     assert reciprocal_rank(at) == pytest.approx(np.mean([1 / (above + first + 1) for first in firsts]))
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 3), st.integers(1, 8))
+def test_the_hit_rate_is_the_mean_over_the_orders_of_a_tie(n, relevant, above, k):
+    """The share of all orders in which a relevant item comes among the first k."""
+    relevant = min(n, relevant)
+    scores = [2.0] * above + [1.0] * n + [0.0]
+    tie = range(above, above + n)
+    found = [any(above + order.index(item) < k for item in tie[:relevant]) for order in permutations(tie)]
+    assert hit(at(scores, list(tie[:relevant])), k) == pytest.approx(np.mean(found))
+
+
+def test_a_hit_is_a_hit_whatever_follows():
+    """One relevant item among the first k is enough, and below k none counts."""
+    assert [hit(at([4, 3, 2, 1], [1, 3]), k) for k in (1, 2, 4)] == [0, 1, 1]
 
 
 def test_coverage_counts_what_stands_in_anybodys_first_k():

@@ -136,6 +136,21 @@ def test_quality_is_drawn_against_what_it_costs(written):
     assert [t for t in Page(page).text["h2"] if t.startswith("Quality")] == ["Quality against seconds"]
 
 
+def test_what_knows_nobodys_taste_stands_below_the_arms(written):
+    """Chance and its like have a row in every form, with what of the metrics is known of them and no costs."""
+    result = result_of()
+    first = result.arms[0]
+    metric = result.comparisons[0].metric
+    summary = first.summary.model_copy(update={"beside": {"chance": {metric: 0.227}}})
+    beside = first.model_copy(update={"summary": summary})
+    result = result.model_copy(update={"arms": (beside, *result.arms[1:])})
+    _, md, _ = written(result)
+    (row,) = (line.strip("| ").split(" | ") for line in md.splitlines() if line.startswith("| chance |"))
+    assert row[3] == ".227"
+    assert set(row[4:]) == {"—"}
+    assert "chance" in terminal(result)
+
+
 def test_every_comparison_and_arm_is_in_every_form(written):
     """Each row has its arm, metric, slice, and the users whose scores differ; what differs between arms is named."""
     result = result_of()
