@@ -218,7 +218,7 @@ def summarise(results: Sequence[CaseResult], catalogue: Mapping[str, int] = Mapp
         users=len(users),
         cases=len(results),
         metrics=means(lambda r: r.metrics),
-        beside={rule: means(lambda r, rule=rule: r.beside[rule]) for rule in sorted(rules)},
+        beside={rule: means(_beside(rule)) for rule in sorted(rules)},
         tokens=mean(lambda r: r.usage.prompt_tokens + r.usage.completion_tokens),
         cached_tokens=mean(lambda r: r.usage.cached_tokens),
         requests=mean(lambda r: r.usage.requests),
@@ -227,6 +227,10 @@ def summarise(results: Sequence[CaseResult], catalogue: Mapping[str, int] = Mapp
         degraded=mean(lambda r: float(r.degraded)),
         coverage=coverage(((r.target, r.ranking) for r in results), catalogue),
     )
+
+
+def _beside(rule: str) -> Callable[[CaseResult], Mapping[str, float]]:
+    return lambda result: result.beside[rule]
 
 
 def _mean_of(
