@@ -134,7 +134,7 @@ def scatter(dots: Sequence[Dot], description: str, cost: str, quality: str) -> M
     low, high = min(d.quality for d in dots), max(d.quality for d in dots)
     slack = (high - low or abs(high) or 1.0) * 0.2
     up = Scale(low - slack, high + slack)
-    top, bottom = 26, height - 44
+    top, bottom = 36, height - 44
 
     def y_of(value: float) -> float:
         return round(bottom - (bottom - top) * (value - up.low) / (up.high - up.low), 1)
@@ -161,7 +161,7 @@ def looks(seen: Sequence[Look], margin: float, state: State, description: str, s
         description: what a screen reader says of it.
         sides: who is better below and above zero.
     """
-    height, top, bottom = 300, 26, 256
+    height, top, bottom = 310, 36, 266
     ends = [end for look in seen for end in (look.low, look.high)]
     # The first looks say little, and would flatten the rest.
     reach = min(max(map(abs, ends)), 4 * max(abs(seen[-1].low), abs(seen[-1].high), margin))
