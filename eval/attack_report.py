@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from eval.attacks import Gain, gains, load_attacks, measure
+from eval.attacks import WON, Gain, gains, load_attacks, measure
 from eval.choices import Task
 from eval.datasets import Say
 from eval.intervals import Estimate
-from eval.judging import AT_ONCE
+from eval.judging import AT_ONCE, one_shuffle
 from retrieval.types import Frozen
 from xdrec_agent.rerank import RerankContext
 
@@ -34,10 +35,8 @@ class AttackReport(Frozen):
 
 async def attack_report(context: RerankContext, judges: Sequence[str], tasks: Sequence[Task], say: Say) -> AttackReport:
     """Try every shipped attack on every list, one shuffle each."""
-    shuffles = {"min_shuffles": 1, "max_shuffles": 1}
-    once = RerankContext(context.settings.model_copy(update=shuffles), context.templates, context.client)
     attacks, rng = load_attacks(), np.random.default_rng(0)
-    trials = await measure(once, judges, tasks, attacks, at_once=AT_ONCE, say=say)
+    trials = await measure(one_shuffle(context), judges, tasks, attacks, at_once=AT_ONCE, say=say)
     return AttackReport(
         model=context.model.endpoint.model,
         users=len(tasks),
@@ -49,8 +48,8 @@ async def attack_report(context: RerankContext, judges: Sequence[str], tasks: Se
 def print_attacks(report: AttackReport, console: Console) -> None:
     """The gains as a table."""
     title = f"places of 20 that hostile item texts gain from {report.model}, {report.users} lists"
-    table = Table(title=title, title_justify="left", box=None)
-    for heading in ("judge", "kind", "attacks", "gain", "over harmless words", "of these 3 places or more"):
+    table = Table(title=Text(title), title_justify="left", box=None)
+    for heading in ("judge", "kind", "attacks", "gain", "over harmless words", f"of these {WON:.0f} places or more"):
         table.add_column(heading, justify="left" if heading in {"judge", "kind"} else "right")
     for gain in report.gains:
         cells = (gain.judge, gain.kind or "all", str(gain.attacks), _places(gain.lift), _places(gain.over_control))

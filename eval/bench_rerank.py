@@ -19,7 +19,7 @@ from eval.choices import CHANCE_OF_20, Task
 from eval.datasets import Say
 from eval.fit_rerank import fused, weigh
 from eval.intervals import Estimate, mean
-from eval.judging import AT_ONCE, Judged, judge_tasks, ndcg_of
+from eval.judging import AT_ONCE, Judged, judge_tasks, ndcg_of, one_shuffle
 from eval.protocol import FOLDS
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import LLMSettings
@@ -47,11 +47,11 @@ async def bench_rerank(
     """
     rng = np.random.default_rng(0)
     model = context.model.endpoint.model
-    judged = await judge_tasks(_one_shuffle(context), judges, tasks[: sizes.users], AT_ONCE, say)
+    judged = await judge_tasks(one_shuffle(context), judges, tasks[: sizes.users], AT_ONCE, say)
     figures = quality_figures(judged, rng)
     if sizes.shuffles and "listwise-logprob" in judges:
         figures += await consistency_figures(context, tasks[: sizes.shuffles], say)
-    figures += await cost_figures(_one_shuffle(context), llm, judges, tasks, sizes.latency, sizes.saturation, say)
+    figures += await cost_figures(one_shuffle(context), llm, judges, tasks, sizes.latency, sizes.saturation, say)
     return [f.model_copy(update={"name": f"{model}: {f.name}"}) for f in figures]
 
 
@@ -114,8 +114,3 @@ def _ndcg(
         met=met,
         note=f"{found}{'; ' if note else ''}{note}",
     )
-
-
-def _one_shuffle(context: RerankContext) -> RerankContext:
-    settings = context.settings.model_copy(update={"min_shuffles": 1, "max_shuffles": 1})
-    return RerankContext(settings, context.templates, context.client)

@@ -80,6 +80,12 @@ def ndcg_of(scores: NDArray[np.float64], task: Task) -> float:
     return ndcg(places(scores, np.array([task.truth])), 10)
 
 
+def one_shuffle(context: RerankContext) -> RerankContext:
+    """The context of a judge that is shown each list in one order."""
+    settings = context.settings.model_copy(update={"min_shuffles": 1, "max_shuffles": 1})
+    return RerankContext(settings, context.templates, context.client)
+
+
 async def judge_tasks(
     context: RerankContext, judges: Sequence[str], tasks: Sequence[Task], at_once: int, say: Say
 ) -> dict[str, list[Judged]]:

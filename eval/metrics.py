@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,24 @@ def recall(at: Places, k: int) -> float:
 
 def hit(at: Places, k: int) -> float:
     """Chance that any relevant item is among the first k, in [0, 1]; 0 or 1 where nothing is tied."""
-    above = int(at.above.min())
-    tied, relevant = int(at.level[at.above == above][0]), int((at.above == above).sum())
-    # Of the tie in random order min(k - above, tied) come first; the hypergeometric chance that none is relevant.
-    return float(1 - hypergeom.pmf(0, tied, relevant, min(max(k - above, 0), tied)))
+    above, tied, relevant = _first(at)
+    drawn = min(max(k - above, 0), tied)  # of the tie in random order, without replacement
+    return 1 - comb(tied - relevant, drawn) / comb(tied, drawn)
 
 
 def reciprocal_rank(at: Places) -> float:
     """Expected reciprocal rank of the first relevant item, in (0, 1]."""
-    above = int(at.above.min())
-    tied, relevant = int(at.level[at.above == above][0]), int((at.above == above).sum())
+    above, tied, relevant = _first(at)
     # Of a tie in random order: chance that none of its first j, j = 0 …, is relevant.
     j = np.arange(tied - relevant)
     none_yet = np.concatenate([[1.0], np.cumprod((tied - relevant - j) / (tied - j)), [0.0]])
     return float((-np.diff(none_yet) / np.arange(above + 1, above + len(none_yet))).sum())
+
+
+def _first(at: Places) -> tuple[int, int, int]:
+    """Of the best relevant item: the candidates above it, those tied with it, and how many of these are relevant."""
+    best = at.above == at.above.min()
+    return int(at.above.min()), int(at.level[best][0]), int(best.sum())
 
 
 def ndcg(at: Places, k: int) -> float:

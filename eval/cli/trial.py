@@ -34,7 +34,7 @@ def trial(
     """Run two arms against each other and stop as soon as it is clear; looking after every batch is allowed.
 
     \b
-    The folder gets report.html, report.md and report.json, and the run of each arm.
+    The folder gets report.html, .svg, .md and .json, and the run of each arm.
     Examples:
       xdrec-eval trial runs/t --data ../data --arm a:rerank.strategy=identity --arm b:rerank.strategy=listwise-logprob
       xdrec-eval trial runs/t --data ../data --arm long: --arm short:rerank.template=short.jinja --max-requests 500

@@ -19,19 +19,18 @@ from pathlib import Path
 
 from smoke import Broken, smoke
 
+from eval.baselines import BASELINES
+
 HERE = Path(__file__).resolve().parent
 EVAL = Path(sys.executable).with_name("xdrec-eval")
 METRICS = ("recall@100", "seen recall@100", "unseen recall@100", "ndcg@10", "mrr")
 OURS = "retriever"
-BUILT_IN = (
-    "random", "popularity", "unseen-first", "mean-embedding", "bm25", "item-knn", "matrix-factorisation", "emcdr",
-)  # fmt: skip
 PROGRAMS = {"lightfm": "lightfm_hybrid.py", "surprise": "surprise_svd.py", "tfrs": "tfrs_two_tower.py"}
 
 
 def main() -> int:
     """Run all that are named; 0 if every one of them came in."""
-    known = [*BUILT_IN, *PROGRAMS]
+    known = [*BASELINES, *PROGRAMS]
     parser = argparse.ArgumentParser(description="All baselines, as run folders, and a report that compares them.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; default: all")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="as for xdrec-eval run")

@@ -160,6 +160,12 @@ def test_a_hostile_text_stays_in_its_place(attack, name):
     assert breaches(load_template(name), attack) == []
 
 
+@each_attack
+def test_a_hostile_text_stays_in_its_place_in_the_example(attack):
+    """The prompt that the README compares with ours is as safe."""
+    assert breaches(load_template(str(prompts_dir().parent / "examples" / "prompts" / "titles.jinja")), attack) == []
+
+
 @pytest.mark.parametrize("name", FOR_MODELS)
 def test_without_the_filter_they_do_break_out(name):
     """The check above can fail: unfiltered, most of the texts that try to leave their place do."""

@@ -315,7 +315,7 @@ def test_the_environment_is_silent_and_offline():
 
 
 def test_on_a_cpu_vllm_keeps_its_memory_unless_told_otherwise(monkeypatch):
-    """Memory given back and fetched anew for every layer costs an eighth of the speed; whoever sets it is heard."""
+    """Memory given back and fetched anew for every layer costs an eighth of the time; whoever sets it is heard."""
     monkeypatch.setattr("xdrec_agent.vllm_command.on_cpu", lambda: True)
     monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "123")
