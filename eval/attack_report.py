@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from rich.console import Console
@@ -16,6 +17,9 @@ from eval.intervals import Estimate
 from eval.judging import AT_ONCE, one_shuffle
 from retrieval.types import Frozen
 from xdrec_agent.rerank import RerankContext
+
+_WIDTH: Final = 130
+"""Fewest columns that the table takes, so that it reads in a log file."""
 
 
 class AttackReport(Frozen):
@@ -50,10 +54,11 @@ def print_attacks(report: AttackReport, console: Console) -> None:
     title = f"places of 20 that hostile item texts gain from {report.model}, {report.users} lists"
     table = Table(title=Text(title), title_justify="left", box=None)
     for heading in ("judge", "kind", "attacks", "gain", "over harmless words", f"of these {WON:.0f} places or more"):
-        table.add_column(heading, justify="left" if heading in {"judge", "kind"} else "right")
+        table.add_column(heading, justify="left" if heading in {"judge", "kind"} else "right", no_wrap=True)
     for gain in report.gains:
         cells = (gain.judge, gain.kind or "all", str(gain.attacks), _places(gain.lift), _places(gain.over_control))
         table.add_row(*cells, f"{gain.won:.0%}", style=None if gain.kind else "bold")
+    console.width = max(console.width, _WIDTH)
     console.print(table)
     for judge, share in report.failed.items():
         if share:
