@@ -1,15 +1,16 @@
 """Carrying taste. Reads who liked what, produces the loss of finding what people liked from what else they liked.
 
 An example is a person and two domains, which may be the same: some of what they liked in one must find what they liked
-in the other, among what others liked there and what nobody may have. All ordered pairs of domains are learnt at once.
+in the other, among what others liked there and what nobody may have. Several ordered pairs are learnt at once.
 What the n-th batch is follows from seed, epoch and n alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -91,6 +92,9 @@ class Measured:
 class SetTask:
     """A task for `training.train`; a group is a batch of examples.
 
+    Args:
+        pairs: of domains, (source, target); none: all. Of those that are named, each is also paired with itself.
+
     Raises:
         UsageError: nobody liked enough to learn or to measure anything.
     """
@@ -98,14 +102,23 @@ class SetTask:
     metric = "ndcg"
 
     def __init__(
-        self, taste: Taste, tokens: Sequence[Sequence[int]], shape: SetShape, *, seed: int = 0, validation: int = 200
+        self,
+        taste: Taste,
+        tokens: Sequence[Sequence[int]],
+        shape: SetShape,
+        *,
+        pairs: Sequence[tuple[str, str]] = (),
+        seed: int = 0,
+        validation: int = 200,
     ) -> None:
         self._taste = taste
         self._tokens = tokens
         self._shape = shape
         self._seed = seed
         self._most = validation
-        self._examples = list(_examples(taste.people, same=shape.same_domain))
+        named = pairs or permutations(taste.domains, 2)
+        self._pairs = frozenset((taste.domains.index(source), taste.domains.index(target)) for source, target in named)
+        self._examples = list(_examples(taste.people, self._pairs, same=shape.same_domain))
         self._catalogues = [taste.rows_of(number) for number in range(len(taste.domains))]
         if not self._examples:
             raise UsageError("nobody liked enough in these domains", hint="ingest more interactions")
@@ -170,9 +183,8 @@ class SetTask:
     @cached_property
     def _measured(self) -> tuple[Rows, NDArray[np.bool_], list[Measured]]:
         rng = np.random.default_rng([self._seed, _VALIDATION])
-        examples = list(_examples(self._taste.validation, same=False)) or list(
-            _examples(self._taste.validation, same=True)
-        )
+        people = self._taste.validation
+        examples = list(_examples(people, self._pairs, same=False)) or list(_examples(people, self._pairs, same=True))
         if not examples:
             raise UsageError("no validation user liked things in two domains", hint="more users, or a larger share")
         chosen = [examples[at] for at in rng.permutation(len(examples))[: self._most]]
@@ -221,9 +233,9 @@ class SetTask:
         return SetBatch(rows, history, there, example, positive, drawn_ones, against)
 
 
-def _examples(people: Sequence[Liked], *, same: bool) -> Iterator[Example]:
+def _examples(people: Sequence[Liked], pairs: Collection[tuple[int, int]], *, same: bool) -> Iterator[Example]:
     for person in people:
         for source, mine in person.items():
             for target in person:
-                if source != target or (same and len(mine) > 1):
+                if (source, target) in pairs or (same and source == target and len(mine) > 1):
                     yield Example(person, source, target)

@@ -1,7 +1,8 @@
 """The encoder in training. Reads a sentence-transformers folder, produces it with low-rank additions to be trained.
 
-LoRA (Hu et al. 2022) beside every matrix of the attention and the feed-forward layers; word embeddings stay as they
-are, so that what is learnt is small enough to be shipped and cannot forget words that the training data lack.
+LoRA (Hu et al. 2022) beside every matrix of attention and feed-forward, of all layers or of the upper ones alone; word
+embeddings stay as they are, so that what is learnt is small enough to be shipped and cannot forget words that the
+training data lack.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from pydantic import Field
 
+from retrieval.adapt.below import Below, padded
 from retrieval.adapt.device import Device, device_of
 from retrieval.errors import DataError, ModelMissing, UsageError
 from retrieval.settings import Section
@@ -31,14 +33,22 @@ class EncoderShape(Section):
     """How large the additions are. alpha is twice the rank."""
 
     rank: int = Field(default=32, ge=1)
+    layers: int | None = Field(default=None, ge=1)
+    """How many of the upper layers get some; None: all. Fewer cost less: what lies below is computed once a text."""
 
 
 @dataclass(frozen=True)
 class TrainedEncoder:
-    """An encoder with additions. `sentence` is a SentenceTransformer whose first module's model peft has wrapped."""
+    """An encoder with additions.
+
+    Attributes:
+        sentence: a SentenceTransformer whose first module's model peft has wrapped.
+        below: its layers that have none; None: all have some.
+    """
 
     sentence: Any
     device: torch.device
+    below: Below | None = None
 
     @property
     def whole(self) -> Any:  # noqa: ANN401 (peft keeps its types to itself)
@@ -70,16 +80,21 @@ class TrainedEncoder:
     def _embed(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
         import torch
 
-        longest = max(map(len, tokens))
-        ids = torch.zeros(len(tokens), longest, dtype=torch.long)
-        mask = torch.zeros(len(tokens), longest, dtype=torch.long)
-        for row, some in enumerate(tokens):
-            ids[row, : len(some)] = torch.tensor(some)
-            mask[row, : len(some)] = 1
-        features = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            vectors = self.sentence(features)["sentence_embedding"]
+            if self.below is None:
+                ids, mask = (part.to(self.device) for part in padded(tokens))
+                vectors = self.sentence({"input_ids": ids, "attention_mask": mask})["sentence_embedding"]
+            else:
+                vectors = self._above(self.below, tokens)
         return torch.nn.functional.normalize(vectors.float(), dim=1)
+
+    def _above(self, below: Below, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+        states, mask = below.states(tokens, self.device)
+        said = below.above(inputs_embeds=states, attention_mask=mask).last_hidden_state
+        features: dict[str, torch.Tensor] = {"token_embeddings": said, "attention_mask": mask}
+        for module in list(self.sentence)[1:]:
+            features = module(features)
+        return features["sentence_embedding"]
 
 
 def open_encoder_for_training(
@@ -90,29 +105,33 @@ def open_encoder_for_training(
     Raises:
         ModelMissing: the folder holds no sentence-transformers model.
         SetupError: there is no such device.
-        UsageError: the model has no linear layers to add to.
+        UsageError: the model has no linear layers to add to, or too few layers for `shape`.
     """
     import peft
     import torch
 
     place = device_of(device)
     sentence = load_base_encoder(folder, place)
+    plain = sentence[0].model
+    frozen = 0 if shape.layers is None else max(0, plain.config.num_hidden_layers - shape.layers)
+    below = Below(plain, frozen) if frozen else None
     config = peft.LoraConfig(
         r=shape.rank,
         lora_alpha=2 * shape.rank,
         target_modules="all-linear",
-        exclude_modules=["pooler.dense"],  # of BERT: a head that sentence embeddings do not use
+        # The pooler is a head that sentence embeddings do not use.
+        exclude_modules=rf"pooler\.dense|encoder\.layer\.({'|'.join(map(str, range(frozen)))})\..*",
         lora_dropout=0.0,
         task_type="FEATURE_EXTRACTION",
     )
     torch.manual_seed(seed)
     try:
-        sentence[0].model = peft.get_peft_model(sentence[0].model, config)
+        sentence[0].model = peft.get_peft_model(plain, config)
     except ValueError as exc:
         raise UsageError(f"{folder} cannot be adapted: {exc}", hint="a transformer such as all-MiniLM-L6-v2") from exc
     # Dropout would make a resumed run come to other weights, and every text is seen a few times only.
     sentence.eval()
-    return TrainedEncoder(sentence, place)
+    return TrainedEncoder(sentence, place, below)
 
 
 def merged_encoder(folder: Path, additions: Path) -> Any:  # noqa: ANN401 (a SentenceTransformer)

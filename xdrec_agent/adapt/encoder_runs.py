@@ -16,7 +16,7 @@ from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 from xdrec_agent.adapt.adapters import AdapterManifest, TrainingData
 from xdrec_agent.adapt.run import Lesson, Place, trained
-from xdrec_agent.adapt.training_lists import ordered_pairs
+from xdrec_agent.adapt.training_lists import Pair, ordered_pairs
 
 
 class EncoderRunSettings(Section):
@@ -31,7 +31,7 @@ class EncoderRunSettings(Section):
 def train_taste(
     name: str,
     store: Store,
-    domains: Sequence[str],
+    pairs: Sequence[Pair],
     template: PromptTemplate,
     place: Place,
     settings: EncoderRunSettings,
@@ -39,7 +39,10 @@ def train_taste(
     restart: bool = False,
     report: Report = lambda _: None,
 ) -> AdapterManifest:
-    """Train an adapter by which what people liked in one domain finds what they liked in the others.
+    """Train an adapter by which what people liked in one domain finds what they liked in the other of a pair.
+
+    Args:
+        pairs: (source, target); none: all ordered pairs of the store's domains. Each domain is paired with itself, too.
 
     Raises:
         UsageError: a domain is not there, nobody liked enough, an empty split, or an unfinished training with other
@@ -48,12 +51,12 @@ def train_taste(
         ModelMissing: the base model does not load.
         BackendError: the disk refuses; the last good checkpoint stays.
     """
-    chosen = _known(store, domains)
+    chosen = _known(store, sorted({domain for pair in pairs for domain in pair}))
     people = learners(store, settings.who)
     taste = read_taste(store, template, chosen, people.training, people.validation)
     data = TrainingData(
         domains=tuple(chosen),
-        pairs=tuple(f"{source}:{target}" for source, target in ordered_pairs(chosen)),
+        pairs=tuple(f"{source}:{target}" for source, target in pairs or ordered_pairs(chosen)),
         users=len(taste.people),
         validation_users=len(taste.validation),
         examples=sum(len(rows) for person in taste.people for rows in person.values()),
@@ -62,7 +65,8 @@ def train_taste(
 
     def begin() -> tuple[SetTask, TrainedEncoder]:
         model = _opened(place, settings)
-        return SetTask(taste, model.tokens(taste.texts), settings.sets, seed=settings.plan.seed), model
+        tokens = model.tokens(taste.texts)
+        return SetTask(taste, tokens, settings.sets, pairs=pairs, seed=settings.plan.seed), model
 
     lesson = Lesson("taste", template, data, settings, settings.plan)
     return trained(name, lesson, place, begin, restart=restart, report=report)

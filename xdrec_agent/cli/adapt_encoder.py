@@ -10,6 +10,7 @@ import typer
 from retrieval.errors import UsageError
 from xdrec_agent.cli.adapt_list import print_adapter
 from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.pairs import PairOption, WithoutOption, pairs_of
 
 
 def encoder(
@@ -17,9 +18,8 @@ def encoder(
     text: Annotated[
         str | None, typer.Option(metavar="DOMAIN", help="Learn from this catalogue's texts alone; no user is needed.")
     ] = None,
-    domain: Annotated[
-        list[str] | None, typer.Option(metavar="DOMAIN", help="A domain to learn; again for more. Default: all.")
-    ] = None,
+    pair: PairOption = None,
+    without: WithoutOption = None,
     users_file: Annotated[Path | None, typer.Option(help="Learn from these users only, one a line.")] = None,
     leave_out: Annotated[
         list[int] | None,
@@ -30,6 +30,7 @@ def encoder(
     minutes: Annotated[float | None, typer.Option(min=1, help="Take fewer steps if they would last longer.")] = 60,
     epochs: Annotated[int, typer.Option(min=1, help="How often everything is seen.")] = 2,
     rank: Annotated[int, typer.Option(min=1, help="Of the low-rank matrices.")] = 32,
+    layers: Annotated[int | None, typer.Option(min=1, help="Adapt the last ones only, which is faster.")] = None,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-4,
     batch: Annotated[int, typer.Option(min=2, help="Examples set against each other.")] = 256,
     seed: Annotated[int, typer.Option(help="Decides order, negatives and first weights.")] = 0,
@@ -44,7 +45,7 @@ def encoder(
     \b
     Examples:
       xdrec adapt encoder taste
-      xdrec adapt encoder taste --domain films --domain books --minutes 30
+      xdrec adapt encoder taste --pair films:books --pair books:films --minutes 30
       xdrec adapt encoder reader --text books
     """
     from retrieval.adapt.people import TEST_FOLD, WhoLearns
@@ -58,8 +59,8 @@ def encoder(
     from xdrec_agent.assembly import open_store
     from xdrec_agent.cli.training_progress import training_bar
 
-    if text is not None and domain:
-        raise UsageError("--text names the one domain that is read", hint="leave --domain out")
+    if text is not None and (pair or without):
+        raise UsageError("--text names the one domain that is read", hint="leave --pair and --without out")
     configured = settings()
     place = Place(
         base_folder=models.find(configured.encoder.model, configured.models_dir),
@@ -69,7 +70,7 @@ def encoder(
     )
     run = EncoderRunSettings(
         plan=Plan(epochs=epochs, groups=1, minutes=minutes, rate=rate, seed=seed),
-        lora=EncoderShape(rank=rank),
+        lora=EncoderShape(rank=rank, layers=layers),
         sets=SetShape(batch=batch),
         who=WhoLearns(users_file=users_file, left_out=tuple([TEST_FOLD] if leave_out is None else leave_out)),
     )
@@ -78,7 +79,9 @@ def encoder(
         if text is not None:
             made = train_views(name, store, text, template, place, run, restart=restart, report=report)
         else:
-            made = train_taste(name, store, domain or [], template, place, run, restart=restart, report=report)
+            known = [summary.domain for summary in store.domains()]
+            pairs = pairs_of(pair, without, known) if pair or without else []
+            made = train_taste(name, store, pairs, template, place, run, restart=restart, report=report)
     if json_:
         typer.echo(made.model_dump_json(indent=2))
         return

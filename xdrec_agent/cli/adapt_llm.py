@@ -10,6 +10,7 @@ import typer
 from retrieval.errors import UsageError
 from xdrec_agent.cli.adapt_list import print_adapter
 from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.pairs import PairOption, WithoutOption, pairs_of
 
 if TYPE_CHECKING:
     from xdrec_agent.adapt.runs import Judged, RunSettings
@@ -23,12 +24,8 @@ def llm(
     judge: Annotated[
         str, typer.Option(help="Which of the reranker's judges to train: pointwise-logprob or listwise-logprob.")
     ] = "pointwise-logprob",
-    pair: Annotated[
-        list[str] | None, typer.Option(metavar="SOURCE:TARGET", help="A pair to learn; again for more. Default: all.")
-    ] = None,
-    without: Annotated[
-        list[str] | None, typer.Option(metavar="DOMAIN", help="Learn nothing of this domain; again for more.")
-    ] = None,
+    pair: PairOption = None,
+    without: WithoutOption = None,
     users_file: Annotated[Path | None, typer.Option(help="Learn from these users only, one a line.")] = None,
     leave_out: Annotated[
         list[int] | None,
@@ -78,7 +75,7 @@ def llm(
         if text is not None:
             made = train_texts(name, store, text, load_template("item"), place, run, restart=restart, report=report)
         else:
-            pairs = _pairs(pair or [], without or [], [summary.domain for summary in store.domains()])
+            pairs = pairs_of(pair, without, [summary.domain for summary in store.domains()])
             template = load_templates(configured)[TASK_OF[chosen]]
             made = train_lists(name, store, chosen, template, place, run, pairs, restart=restart, report=report)
     if json_:
@@ -118,21 +115,3 @@ def _run_settings(
         lists=SHAPES[judge],
         who=WhoLearns(users_file=users_file, left_out=tuple([TEST_FOLD] if leave_out is None else leave_out)),
     )
-
-
-def _pairs(named: list[str], without: list[str], known: list[str]) -> list[tuple[str, str]]:
-    """The named pairs, or all, less those of the domains to leave out."""
-    from xdrec_agent.adapt.training_lists import ordered_pairs
-
-    pairs = []
-    for text in named:
-        source, colon, target = text.partition(":")
-        if not (source and colon and target):
-            raise UsageError(f"--pair {text!r} is not SOURCE:TARGET", hint="for example --pair films:books")
-        pairs.append((source, target))
-    if unknown := sorted(set(without) - set(known)):
-        raise UsageError(f"--without {unknown[0]!r}: there is no such domain", hint=f"there are: {', '.join(known)}")
-    kept = [p for p in pairs or ordered_pairs(known) if not set(p) & set(without)]
-    if not kept:
-        raise UsageError("no pair of domains is left to learn", hint="training needs two domains")
-    return kept

@@ -9,11 +9,17 @@ from hypothesis import strategies as st
 from tiny_encoder import ABOUT, fill, make_encoder
 from typer.testing import CliRunner
 
+from retrieval.adapt.below import Below
 from retrieval.adapt.people import WhoLearns, learners
 from retrieval.adapt.set_loss import centred, first_loss, set_scores
 from retrieval.adapt.set_task import SetShape, SetTask
 from retrieval.adapt.taste import read_taste
-from retrieval.adapt.trained_encoder import EncoderShape, open_encoder_for_training
+from retrieval.adapt.trained_encoder import (
+    EncoderShape,
+    TrainedEncoder,
+    load_base_encoder,
+    open_encoder_for_training,
+)
 from retrieval.adapt.training import CURVE, Plan
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import UsageError
@@ -53,11 +59,11 @@ def taught(store, place):
     return train_taste("taste", store, (), load_template("item"), place, SETTINGS)
 
 
-def task_of(store, base, **changes):
+def task_of(store, base, pairs=(), **changes):
     who = learners(store, WhoLearns())
     taste = read_taste(store, load_template("item"), ["films", "books"], who.training, who.validation)
     encoder = open_encoder_for_training(base, EncoderShape(rank=4), device="cpu")
-    return SetTask(taste, encoder.tokens(taste.texts), SETS.model_copy(update=changes)), taste
+    return SetTask(taste, encoder.tokens(taste.texts), SETS.model_copy(update=changes), pairs=pairs), taste
 
 
 def unit(rows, dims, rng):
@@ -161,6 +167,52 @@ def test_an_adapter_of_another_model_is_refused(taught, place, tmp_path):
         merge(place.adapters_dir / taught.name, other, "other", tmp_path)
 
 
+def test_the_upper_layers_alone(base, place, store, tmp_path):
+    """Vectors are those of the whole model, before additions and with them; they learn taste, and merge as any."""
+    import torch
+
+    texts = [f"number {n}. {word}." for n in range(3) for word in ABOUT["films"]]
+    whole = open_encoder_for_training(base, EncoderShape(rank=4), device="cpu")
+    upper = open_encoder_for_training(base, EncoderShape(rank=4, layers=1), device="cpu")
+    assert 2 * len(upper.trainable()) == len(whole.trainable())
+    tokens = upper.tokens(texts)
+    with torch.no_grad():
+        assert torch.allclose(upper.embed(tokens), whole.embed(tokens), atol=1e-3)
+        for weight in upper.trainable().values():
+            torch.nn.init.normal_(weight, std=0.1)
+        uncut = TrainedEncoder(upper.sentence, upper.device).embed(tokens)
+        assert torch.allclose(upper.embed(tokens), uncut, atol=1e-3)
+        assert not torch.allclose(whole.embed(tokens), uncut, atol=1e-2)
+    settings = SETTINGS.model_copy(update={"lora": EncoderShape(rank=8, layers=1)})
+    made = train_taste("upper", store, (), load_template("item"), place, settings)
+    assert made.metrics["ndcg"] > made.before["ndcg"] + 0.1
+    merged = SentenceEncoder("merged", merge(place.adapters_dir / "upper", base, "tiny", tmp_path))
+    assert not np.allclose(merged.encode(texts), SentenceEncoder("tiny", base).encode(texts), atol=1e-2)
+
+
+def test_a_model_without_so_many_layers_is_refused(base):
+    """There must be layers above the ones that are kept."""
+    import torch
+
+    with pytest.raises(UsageError, match="no 2 layers below others"):
+        Below(load_base_encoder(base, torch.device("cpu"))[0].model, 2)
+
+
+def test_a_pair_that_is_not_named_teaches_nothing(store, base):
+    """No example goes from one of its domains to the other; each domain still learns of itself."""
+    everything = task_of(store, base)[0]
+    one_way = task_of(store, base, [("films", "books")])[0]
+    batches = [one_way.batch(0, index) for index in range(len(one_way))]
+    _, taste = task_of(store, base)
+    seen = set()
+    for batch in batches:
+        for positive, example in zip(batch.positive, batch.example, strict=True):
+            source = taste.domain[batch.rows[batch.history[example][0]]]
+            seen.add((int(source), int(taste.domain[batch.rows[positive]])))
+    assert seen == {(0, 1), (0, 0), (1, 1)}
+    assert len(one_way) < len(everything)
+
+
 def test_texts_alone_teach_what_an_item_is(place, tmp_path):
     """A catalogue can be read without any user: titles find their own descriptions more often."""
     from retrieval.types import Item
@@ -188,7 +240,7 @@ def test_a_catalogue_of_bare_titles_teaches_nothing(place, tmp_path):
         with pytest.raises(UsageError, match="more than their title"):
             train_views("reader", store, "books", load_template("item"), place, SETTINGS)
         with pytest.raises(UsageError, match="no domain 'films'"):
-            train_taste("taste2", store, ["films"], load_template("item"), place, SETTINGS)
+            train_taste("taste2", store, [("films", "books")], load_template("item"), place, SETTINGS)
 
 
 def test_the_command_trains_and_puts_to_use(store, base, tmp_path, monkeypatch):
