@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "chat": "eval.cli.chat:chat",
     "bias": "eval.cli.bias:bias",
     "attacks": "eval.cli.attacks:attacks",
+    "transfer": "eval.cli.transfer:transfer",
     "judge": "eval.cli.judge:judge",
     "facets": "eval.cli.facets:facets",
     "explain": "eval.cli.explain:explain",

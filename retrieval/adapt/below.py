@@ -18,12 +18,18 @@ from retrieval.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-_CHUNK: Final = 256
+_CHUNK: Final = 64
 """Texts computed together: of similar length, so that little is padded."""
+
+Kept = dict[tuple[int, tuple[int, ...]], NDArray[np.float16]]
+"""How many layers, and a text's token ids → their states of that text, shape (tokens, dims); of one model."""
 
 
 class Below:
     """The lower layers of a BERT-like transformer, and a view of it that begins above them.
+
+    Args:
+        kept: what is known already; what is computed is added.
 
     Attributes:
         layers: how many they are.
@@ -34,7 +40,7 @@ class Below:
         UsageError: the model has no such layers.
     """
 
-    def __init__(self, model: Any, layers: int) -> None:  # noqa: ANN401 (a transformers model)
+    def __init__(self, model: Any, layers: int, kept: Kept) -> None:  # noqa: ANN401 (a transformers model)
         blocks = getattr(getattr(model, "encoder", None), "layer", ())
         if not 0 < layers < len(blocks):
             raise UsageError(
@@ -44,31 +50,32 @@ class Below:
         self.layers = layers
         self._lower = _view(model, blocks[:layers], model.embeddings)
         self.above = _view(model, blocks[layers:], _given())
-        self._kept: dict[tuple[int, ...], NDArray[np.float16]] = {}
+        self._kept = kept
 
     def states(self, tokens: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """States of some texts, float32, shape (texts, longest, dims), and which of them are tokens and not padding."""
         import torch
 
-        keys = [tuple(some) for some in tokens]
-        self._learn(sorted({key for key in keys if key not in self._kept}, key=lambda key: (len(key), key)), device)
-        mask = torch.zeros(len(keys), max(map(len, keys)), dtype=torch.long)
-        found = np.zeros((*mask.shape, self._kept[keys[0]].shape[1]), dtype=np.float16)
-        for row, key in enumerate(keys):
-            found[row, : len(key)] = self._kept[key]
-            mask[row, : len(key)] = 1
+        texts = [tuple(some) for some in tokens]
+        new = {text for text in texts if (self.layers, text) not in self._kept}
+        self._learn(sorted(new, key=lambda text: (len(text), text)), device)
+        mask = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long)
+        found = np.zeros((*mask.shape, self._kept[self.layers, texts[0]].shape[1]), dtype=np.float16)
+        for row, text in enumerate(texts):
+            found[row, : len(text)] = self._kept[self.layers, text]
+            mask[row, : len(text)] = 1
         return torch.from_numpy(found).to(device).float(), mask.to(device)
 
-    def _learn(self, keys: Sequence[tuple[int, ...]], device: torch.device) -> None:
+    def _learn(self, texts: Sequence[tuple[int, ...]], device: torch.device) -> None:
         import torch
 
-        for start in range(0, len(keys), _CHUNK):
-            some = keys[start : start + _CHUNK]
+        for start in range(0, len(texts), _CHUNK):
+            some = texts[start : start + _CHUNK]
             ids, mask = (part.to(device) for part in padded(some))
             with torch.no_grad():
                 states = self._lower(input_ids=ids, attention_mask=mask).last_hidden_state.half().cpu().numpy()
-            for row, key in enumerate(some):
-                self._kept[key] = states[row, : len(key)].copy()
+            for row, text in enumerate(some):
+                self._kept[self.layers, text] = states[row, : len(text)].copy()
 
 
 def padded(tokens: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:

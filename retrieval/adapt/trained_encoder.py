@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from pydantic import Field
 
-from retrieval.adapt.below import Below, padded
+from retrieval.adapt.below import Below, Kept, padded
 from retrieval.adapt.device import Device, device_of
 from retrieval.errors import DataError, ModelMissing, UsageError
 from retrieval.settings import Section
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 64
 """Tokens of a text that are read in training; few item texts are longer."""
-_CHUNK: Final = 512
-"""Texts encoded together: of similar length, so that little is padded."""
+_CHUNK: Final = {"cpu": 32, "cuda": 512}
+"""Texts encoded together, by device: of similar length, so that little is padded. On a CPU what a layer says of a few
+stays in the cache; with 512 a step takes twice as long."""
 
 
 class EncoderShape(Section):
@@ -70,9 +71,9 @@ class TrainedEncoder:
         import torch
 
         order = np.argsort([len(some) for some in tokens], kind="stable")
-        parts = [
-            self._embed([tokens[at] for at in order[start : start + _CHUNK]]) for start in range(0, len(order), _CHUNK)
-        ]
+        chunk = _CHUNK[self.device.type]
+        some = [order[start : start + chunk] for start in range(0, len(order), chunk)]
+        parts = [self._embed([tokens[at] for at in rows]) for rows in some]
         back = torch.empty(len(order), dtype=torch.long)
         back[torch.from_numpy(order)] = torch.arange(len(order))
         return torch.cat(parts)[back.to(self.device)]
@@ -98,9 +99,12 @@ class TrainedEncoder:
 
 
 def open_encoder_for_training(
-    folder: Path, shape: EncoderShape, *, device: Device = "auto", seed: int = 0
+    folder: Path, shape: EncoderShape, *, device: Device = "auto", seed: int = 0, kept: Kept | None = None
 ) -> TrainedEncoder:
     """Load an encoder and add fresh low-rank matrices, the same for the same seed.
+
+    Args:
+        kept: what the layers that get none are known to say, where several trainings share it.
 
     Raises:
         ModelMissing: the folder holds no sentence-transformers model.
@@ -114,7 +118,7 @@ def open_encoder_for_training(
     sentence = load_base_encoder(folder, place)
     plain = sentence[0].model
     frozen = 0 if shape.layers is None else max(0, plain.config.num_hidden_layers - shape.layers)
-    below = Below(plain, frozen) if frozen else None
+    below = Below(plain, frozen, {} if kept is None else kept) if frozen else None
     config = peft.LoraConfig(
         r=shape.rank,
         lora_alpha=2 * shape.rank,
@@ -132,6 +136,22 @@ def open_encoder_for_training(
     # Dropout would make a resumed run come to other weights, and every text is seen a few times only.
     sentence.eval()
     return TrainedEncoder(sentence, place, below)
+
+
+def take_additions(encoder: TrainedEncoder, additions: Path) -> None:
+    """Put the additions of peft's folder in place of the encoder's own, which have the same shape.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    import peft
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        peft.set_peft_model_state_dict(encoder.whole, load_file(additions / "adapter_model.safetensors"))
+    except (OSError, RuntimeError, SafetensorError) as exc:
+        raise DataError(f"the adapter {additions} cannot be read: {exc}", hint="xdrec adapt encoder") from exc
 
 
 def merged_encoder(folder: Path, additions: Path) -> Any:  # noqa: ANN401 (a SentenceTransformer)

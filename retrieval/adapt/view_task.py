@@ -1,4 +1,4 @@
-"""Reading a catalogue. Reads item texts alone, produces the loss of telling what an item is from what it is called.
+"""Reading catalogues. Reads item texts alone, produces the loss of telling what an item is from what it is called.
 
 No user is needed: the title, with who made it, must find the rest of its own text (categories, themes, description)
 among those of other items of its domain, and the other way round. Items that are nothing but a title teach nothing.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.adapt.trained_encoder import TrainedEncoder
 from retrieval.errors import UsageError
@@ -26,6 +27,7 @@ _SHARE: Final = 50
 _SCALE: Final = 20.0
 """Logits for a unit of cosine, as sentence-transformers' losses have it."""
 _VALIDATION: Final = 500
+"""Items of a catalogue that validation looks at."""
 
 
 @dataclass(frozen=True)
@@ -56,32 +58,35 @@ def read_views(items: Iterable[Item], template: PromptTemplate) -> tuple[Views, 
 
 
 class ViewTask:
-    """A task for `training.train`; a group is a batch of items of one catalogue."""
+    """A task for `training.train`; a group is a batch of items of one catalogue.
+
+    Args:
+        catalogues: of each what is learnt from and what is kept for validation, as `read_views` gives them.
+    """
 
     metric = "found"
 
     def __init__(
-        self, encoder: TrainedEncoder, training: Views, validation: Views, *, batch: int = 128, seed: int = 0
+        self, encoder: TrainedEncoder, catalogues: Sequence[tuple[Views, Views]], *, batch: int = 128, seed: int = 0
     ) -> None:
-        self._batch = min(batch, len(training.called))
         self._seed = seed
-        self._training = encoder.tokens(training.called), encoder.tokens(training.described)
-        kept = min(_VALIDATION, len(validation.called))
-        self._validation = encoder.tokens(validation.called[:kept]), encoder.tokens(validation.described[:kept])
+        self._training = [_tokens(encoder, training) for training, _ in catalogues]
+        self._validation = [_tokens(encoder, validation, _VALIDATION) for _, validation in catalogues]
+        self._batches = [min(batch, len(called)) for called, _ in self._training]
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return len(self._training[0]) // self._batch
+        return len(self._order(0))
 
     def loss(self, model: TrainedEncoder, epoch: int, indices: Sequence[int]) -> tuple[torch.Tensor, int]:
         """Mean loss of some batches, and how many tokens they have."""
         import torch
 
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._training[0]))
+        order = self._order(epoch)
         losses, tokens = [], 0
         for index in indices:
-            rows = order[index * self._batch : (index + 1) * self._batch]
-            sides = [[side[row] for row in rows] for side in self._training]
+            catalogue, rows = order[index]
+            sides = [[side[row] for row in rows] for side in self._training[catalogue]]
             logits = _SCALE * model.embed(sides[0]) @ model.embed(sides[1]).T
             own = torch.arange(len(rows), device=logits.device)
             both = [torch.nn.functional.cross_entropy(way, own) for way in (logits, logits.T)]
@@ -89,12 +94,28 @@ class ViewTask:
             tokens += sum(map(len, sides[0])) + sum(map(len, sides[1]))
         return torch.stack(losses).mean(), tokens
 
+    def _order(self, epoch: int) -> list[tuple[int, NDArray[np.int64]]]:
+        """The batches of an epoch: a catalogue's number and rows of it."""
+        rng = np.random.default_rng([self._seed, epoch])
+        batches = []
+        for catalogue, ((called, _), size) in enumerate(zip(self._training, self._batches, strict=True)):
+            rows = rng.permutation(len(called))
+            batches += [(catalogue, rows[start : start + size]) for start in range(0, len(rows) - size + 1, size)]
+        return [batches[at] for at in rng.permutation(len(batches))]
+
     def validate(self, model: TrainedEncoder) -> dict[str, float]:
-        """Share of titles that find their own description first, with what chance would give."""
+        """Share of titles that find their own description first, with what chance would give; means of catalogues."""
         import torch
 
-        with torch.no_grad():
-            cosines = model.embed(self._validation[0]) @ model.embed(self._validation[1]).T
-        own = torch.arange(len(cosines), device=cosines.device)
-        found = float((cosines.argmax(dim=1) == own).float().mean())
-        return {"found": found, "chance_found": 1 / len(cosines)}
+        found, chance = [], []
+        for called, described in self._validation:
+            with torch.no_grad():
+                cosines = model.embed(called) @ model.embed(described).T
+            own = torch.arange(len(cosines), device=cosines.device)
+            found.append(float((cosines.argmax(dim=1) == own).float().mean()))
+            chance.append(1 / len(cosines))
+        return {"found": float(np.mean(found)), "chance_found": float(np.mean(chance))}
+
+
+def _tokens(encoder: TrainedEncoder, views: Views, most: int | None = None) -> tuple[list[list[int]], list[list[int]]]:
+    return encoder.tokens(views.called[:most]), encoder.tokens(views.described[:most])

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from retrieval.adapt.people import WhoLearns, learners
 from retrieval.adapt.set_task import SetShape, SetTask
 from retrieval.adapt.taste import read_taste
-from retrieval.adapt.trained_encoder import EncoderShape, TrainedEncoder, open_encoder_for_training
+from retrieval.adapt.trained_encoder import EncoderShape, TrainedEncoder, open_encoder_for_training, take_additions
 from retrieval.adapt.training import Plan, Report
 from retrieval.adapt.view_task import ViewTask, read_views
+from retrieval.encoder import Vectors
 from retrieval.errors import UsageError
 from retrieval.settings import Section
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate
-from xdrec_agent.adapt.adapters import AdapterManifest, TrainingData
+from xdrec_agent.adapt.adapters import AdapterManifest, TrainingData, read_manifest
 from xdrec_agent.adapt.run import Lesson, Place, trained
 from xdrec_agent.adapt.training_lists import Pair, ordered_pairs
+
+_PART: Final = 4_096
+"""Texts encoded at a time."""
 
 
 class EncoderRunSettings(Section):
@@ -75,7 +80,7 @@ def train_taste(
 def train_views(
     name: str,
     store: Store,
-    domain: str,
+    domains: Sequence[str],
     template: PromptTemplate,
     place: Place,
     settings: EncoderRunSettings,
@@ -83,17 +88,39 @@ def train_views(
     restart: bool = False,
     report: Report = lambda _: None,
 ) -> AdapterManifest:
-    """Train an adapter that has read a domain's catalogue; no user is needed. Raises as `train_taste`."""
-    (chosen,) = _known(store, [domain])
-    training, validation = read_views(store.iter_items(chosen), template)
-    data = TrainingData(domains=(chosen,), examples=len(training.called), left_out="one item of 50, for validation")
+    """Train an adapter that has read the catalogues of some domains; no user is needed. Raises as `train_taste`."""
+    chosen = tuple(_known(store, domains))
+    catalogues = [read_views(store.iter_items(domain), template) for domain in chosen]
+    examples = sum(len(training.called) for training, _ in catalogues)
+    data = TrainingData(domains=chosen, examples=examples, left_out="one item of 50, for validation")
 
     def begin() -> tuple[ViewTask, TrainedEncoder]:
         model = _opened(place, settings)
-        return ViewTask(model, training, validation, batch=settings.sets.batch, seed=settings.plan.seed), model
+        return ViewTask(model, catalogues, batch=settings.sets.batch, seed=settings.plan.seed), model
 
     lesson = Lesson("views", template, data, settings, settings.plan)
     return trained(name, lesson, place, begin, restart=restart, report=report)
+
+
+def encoded(name: str, place: Place, texts: Sequence[str]) -> Vectors:
+    """Unit vectors of some texts by an adapter that was trained at this place, shape (texts, dims).
+
+    What the layers below its additions say is taken from `place.kept`, so it costs what the upper layers cost.
+
+    Raises:
+        UsageError: there is no such adapter.
+        DataError: it cannot be read.
+    """
+    import torch
+
+    folder = place.adapters_dir / name
+    shape = EncoderShape.model_validate(read_manifest(folder).settings["lora"])
+    model = open_encoder_for_training(place.base_folder, shape, device=place.device, kept=place.kept)
+    take_additions(model, folder)
+    tokens = model.tokens(texts)
+    with torch.no_grad():
+        parts = [model.embed(tokens[start : start + _PART]) for start in range(0, len(tokens), _PART)]
+    return torch.cat(parts).cpu().numpy()
 
 
 def _known(store: Store, domains: Sequence[str]) -> list[str]:
@@ -106,4 +133,6 @@ def _known(store: Store, domains: Sequence[str]) -> list[str]:
 
 
 def _opened(place: Place, settings: EncoderRunSettings) -> TrainedEncoder:
-    return open_encoder_for_training(place.base_folder, settings.lora, device=place.device, seed=settings.plan.seed)
+    return open_encoder_for_training(
+        place.base_folder, settings.lora, device=place.device, seed=settings.plan.seed, kept=place.kept
+    )

@@ -11,13 +11,14 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
+from retrieval.adapt.below import Kept
 from retrieval.adapt.device import Device
 from retrieval.adapt.training import CURVE, LOG, Plan, Report, Task, Trainable, train
 from retrieval.errors import SetupError
@@ -49,12 +50,14 @@ class Place:
     Attributes:
         base_folder, base_name: the base model's folder and what the settings call it.
         adapters_dir: where adapters are kept.
+        kept: what lower layers of the base model are known to say, for trainings of its upper ones.
     """
 
     base_folder: Path
     base_name: str
     adapters_dir: Path
     device: Device = "auto"
+    kept: Kept = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

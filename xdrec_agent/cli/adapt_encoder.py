@@ -16,7 +16,8 @@ from xdrec_agent.cli.pairs import PairOption, WithoutOption, pairs_of
 def encoder(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the adapter will be called.")],
     text: Annotated[
-        str | None, typer.Option(metavar="DOMAIN", help="Learn from this catalogue's texts alone; no user is needed.")
+        list[str] | None,
+        typer.Option(metavar="DOMAIN", help="Learn from this catalogue's texts alone, without users; again for more."),
     ] = None,
     pair: PairOption = None,
     without: WithoutOption = None,
@@ -46,7 +47,7 @@ def encoder(
     Examples:
       xdrec adapt encoder taste
       xdrec adapt encoder taste --pair films:books --pair books:films --minutes 30
-      xdrec adapt encoder reader --text books
+      xdrec adapt encoder reader --text books --text films
     """
     from retrieval.adapt.people import TEST_FOLD, WhoLearns
     from retrieval.adapt.set_task import SetShape
@@ -59,8 +60,8 @@ def encoder(
     from xdrec_agent.assembly import open_store
     from xdrec_agent.cli.training_progress import training_bar
 
-    if text is not None and (pair or without):
-        raise UsageError("--text names the one domain that is read", hint="leave --pair and --without out")
+    if text and (pair or without):
+        raise UsageError("--text names the domains that are read", hint="leave --pair and --without out")
     configured = settings()
     place = Place(
         base_folder=models.find(configured.encoder.model, configured.models_dir),
@@ -76,7 +77,7 @@ def encoder(
     )
     template = load_template(configured.index.template)
     with open_store(configured, create=False) as store, training_bar(name) as report:
-        if text is not None:
+        if text:
             made = train_views(name, store, text, template, place, run, restart=restart, report=report)
         else:
             known = [summary.domain for summary in store.domains()]

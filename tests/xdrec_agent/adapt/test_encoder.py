@@ -195,7 +195,7 @@ def test_a_model_without_so_many_layers_is_refused(base):
     import torch
 
     with pytest.raises(UsageError, match="no 2 layers below others"):
-        Below(load_base_encoder(base, torch.device("cpu"))[0].model, 2)
+        Below(load_base_encoder(base, torch.device("cpu"))[0].model, 2, {})
 
 
 def test_a_pair_that_is_not_named_teaches_nothing(store, base):
@@ -225,7 +225,7 @@ def test_texts_alone_teach_what_an_item_is(place, tmp_path):
             for n in range(100)
         ]
         store.upsert_items(books, run="r")
-        made = train_views("reader", store, "books", load_template("item"), place, SETTINGS)
+        made = train_views("reader", store, ["books"], load_template("item"), place, SETTINGS)
     assert made.kind == "views"
     assert made.data.users == 0
     assert made.metrics["found"] > made.before["found"]
@@ -238,7 +238,7 @@ def test_a_catalogue_of_bare_titles_teaches_nothing(place, tmp_path):
     with Store.open(f"sqlite:///{tmp_path / 's.sqlite'}") as store:
         store.upsert_items([Item(domain="books", id=str(n), title=f"book {n}") for n in range(9)], run="r")
         with pytest.raises(UsageError, match="more than their title"):
-            train_views("reader", store, "books", load_template("item"), place, SETTINGS)
+            train_views("reader", store, ["books"], load_template("item"), place, SETTINGS)
         with pytest.raises(UsageError, match="no domain 'films'"):
             train_taste("taste2", store, [("films", "books")], load_template("item"), place, SETTINGS)
 
