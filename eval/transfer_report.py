@@ -96,7 +96,7 @@ def page_of(result: TransferResult) -> Page:
         for metric in found.metrics
     )
     first = next(iter(result.matrices.values()))
-    pooled = first.effect(first.arms[1], first.metrics[0], (ALL, ALL))
+    pooled = first.effect(AUTO, first.metrics[0], (ALL, ALL))
     return Page(
         title="XDRec: transfer",
         verdict=plain(result.verdict),
