@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from retrieval.adapt.hard import hard_negatives
 from retrieval.adapt.set_loss import centred, first_loss, set_scores
 from retrieval.adapt.taste import Liked, Rows, Taste
 from retrieval.adapt.trained_encoder import TrainedEncoder
@@ -31,6 +32,9 @@ _VALIDATION: Final = 2**20
 _STRANGERS: Final = 500
 """Items of each domain among which validation looks for the liked ones."""
 
+_PART: Final = 4_096
+"""Items encoded at a time."""
+
 
 class SetShape(Section):
     """How examples are drawn."""
@@ -43,6 +47,8 @@ class SetShape(Section):
     """Examples set against each other."""
     strangers: int = Field(default=128, ge=8)
     """Items of each domain drawn from the whole catalogue: they are negatives, and give the domain's mean."""
+    hard: int = Field(default=0, ge=0)
+    """Items for each example that look like what the person liked (`retrieval.adapt.hard`): more negatives."""
     scale: float = Field(default=10.0, gt=0)
     """Logits for a unit of score: with 1 / temperature they are the soft maximum's own (docs/experiments.md)."""
     temperature: float = Field(default=0.1, gt=0)
@@ -122,6 +128,23 @@ class SetTask:
         self._catalogues = [taste.rows_of(number) for number in range(len(taste.domains))]
         if not self._examples:
             raise UsageError("nobody liked enough in these domains", hint="ingest more interactions")
+        self._hard: list[Rows] = []
+
+    def mine(self, model: TrainedEncoder) -> None:
+        """Look for hard negatives, by a model that has not been trained yet; all items are encoded for it."""
+        import torch
+
+        everything = np.arange(len(self._tokens))
+        with torch.no_grad():
+            parts = [model.embed([self._tokens[row] for row in some]).cpu() for some in _parts(everything)]
+            domain = torch.from_numpy(self._taste.domain)
+            vectors = centred(torch.cat(parts), domain, torch.ones(len(domain), dtype=torch.bool)).numpy()
+        self._hard = hard_negatives(
+            vectors,
+            [e.person[e.source] for e in self._examples],
+            [self._catalogues[e.target] for e in self._examples],
+            [np.concatenate(list(e.person.values())) for e in self._examples],
+        )
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -152,7 +175,9 @@ class SetTask:
         rng = np.random.default_rng([self._seed, epoch, index])
         chosen = order[index * self._shape.batch : (index + 1) * self._shape.batch]
         examples = [self._examples[at] for at in chosen]
-        return self._joined([self._draw(one, rng) for one in examples], [one.person for one in examples], rng)
+        drawn = [self._draw(one, rng) for one in examples]
+        hard = [rng.permutation(self._hard[at])[: self._shape.hard] for at in chosen] if self._hard else []
+        return self._joined(drawn, [one.person for one in examples], hard, rng)
 
     def validate(self, model: TrainedEncoder) -> dict[str, float]:
         """Mean 1 / log2(1 + place) of liked items among 500 others of their domain, with what chance would give."""
@@ -213,10 +238,14 @@ class SetTask:
         return [rng.choice(rows, min(most, len(rows)), replace=False) for rows in self._catalogues]
 
     def _joined(
-        self, drawn: Sequence[tuple[Rows, Rows]], people: Sequence[Liked], rng: np.random.Generator
+        self,
+        drawn: Sequence[tuple[Rows, Rows]],
+        people: Sequence[Liked],
+        hard: Sequence[Rows],
+        rng: np.random.Generator,
     ) -> SetBatch:
         strangers = self._strangers(self._shape.strangers, rng)
-        rows = np.unique(np.concatenate([*strangers, *(part for pair in drawn for part in pair)]))
+        rows = np.unique(np.concatenate([*strangers, *hard, *(part for pair in drawn for part in pair)]))
         history = np.zeros((len(drawn), self._shape.history), dtype=np.int64)
         there = np.zeros(history.shape, dtype=np.bool_)
         for at, (items, _) in enumerate(drawn):
@@ -229,8 +258,13 @@ class SetTask:
         drawn_ones = np.isin(rows, np.concatenate(strangers))
         domain = self._taste.domain[rows]
         own = np.stack([np.isin(rows, np.concatenate(list(person.values()))) for person in people])
-        against = (looked_for | drawn_ones) & (domain[None] == domain[positive][:, None]) & ~own[example]
+        mined = np.isin(rows, np.concatenate([*hard, rows[:0]]))
+        against = (looked_for | drawn_ones | mined) & (domain[None] == domain[positive][:, None]) & ~own[example]
         return SetBatch(rows, history, there, example, positive, drawn_ones, against)
+
+
+def _parts(rows: Rows) -> list[Rows]:
+    return np.array_split(rows, max(1, len(rows) // _PART))
 
 
 def _examples(people: Sequence[Liked], pairs: Collection[tuple[int, int]], *, same: bool) -> Iterator[Example]:

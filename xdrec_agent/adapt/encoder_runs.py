@@ -71,7 +71,10 @@ def train_taste(
     def begin() -> tuple[SetTask, TrainedEncoder]:
         model = _opened(place, settings)
         tokens = model.tokens(taste.texts)
-        return SetTask(taste, tokens, settings.sets, pairs=pairs, seed=settings.plan.seed), model
+        task = SetTask(taste, tokens, settings.sets, pairs=pairs, seed=settings.plan.seed)
+        if settings.sets.hard:
+            task.mine(model)
+        return task, model
 
     lesson = Lesson("taste", template, data, settings, settings.plan)
     return trained(name, lesson, place, begin, restart=restart, report=report)

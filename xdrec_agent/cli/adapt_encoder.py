@@ -34,6 +34,9 @@ def encoder(
     layers: Annotated[int | None, typer.Option(min=1, help="Adapt the last ones only, which is faster.")] = None,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-4,
     batch: Annotated[int, typer.Option(min=2, help="Examples set against each other.")] = 256,
+    hard: Annotated[
+        int, typer.Option(min=0, help="Negatives for each example that look like what the person liked.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Decides order, negatives and first weights.")] = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Forget an unfinished training of this name.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
@@ -72,7 +75,7 @@ def encoder(
     run = EncoderRunSettings(
         plan=Plan(epochs=epochs, groups=1, minutes=minutes, rate=rate, seed=seed),
         lora=EncoderShape(rank=rank, layers=layers),
-        sets=SetShape(batch=batch),
+        sets=SetShape(batch=batch, hard=hard),
         who=WhoLearns(users_file=users_file, left_out=tuple([TEST_FOLD] if leave_out is None else leave_out)),
     )
     template = load_template(configured.index.template)

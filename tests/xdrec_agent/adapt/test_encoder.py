@@ -10,6 +10,7 @@ from tiny_encoder import ABOUT, fill, make_encoder
 from typer.testing import CliRunner
 
 from retrieval.adapt.below import Below
+from retrieval.adapt.hard import KEPT, LEFT_OUT, hard_negatives
 from retrieval.adapt.people import WhoLearns, learners
 from retrieval.adapt.set_loss import centred, first_loss, set_scores
 from retrieval.adapt.set_task import SetShape, SetTask
@@ -211,6 +212,34 @@ def test_a_pair_that_is_not_named_teaches_nothing(store, base):
             seen.add((int(source), int(taste.domain[batch.rows[positive]])))
     assert seen == {(0, 1), (0, 0), (1, 1)}
     assert len(one_way) < len(everything)
+
+
+def test_hard_negatives_look_like_what_was_liked(store, base):
+    """They are near the history, not the very nearest, never liked, and of the domain that is looked in."""
+    rng = np.random.default_rng(0)
+    vectors = unit(400, 8, rng)
+    books = np.arange(100, 400)
+    history, liked = np.array([3, 4, 5]), np.concatenate([[3, 4, 5], books[:20]])
+    (found,) = hard_negatives(vectors, [history], [books], [liked])
+    order = books[np.argsort(-(vectors[books] @ vectors[history].mean(axis=0)))]
+    assert list(found) == [row for row in order if row not in liked][LEFT_OUT : LEFT_OUT + KEPT]
+
+
+def test_mined_items_are_negatives_of_nobody_who_liked_them(store, base):
+    """With them a batch has more to set against, none of it liked; a second task mines the same."""
+    task, taste = task_of(store, base, hard=2)
+    plain = task_of(store, base)[0].batch(0, 0)
+    for _ in range(2):
+        task.mine(open_encoder_for_training(base, EncoderShape(rank=4), device="cpu"))
+    batch = task.batch(0, 0)
+    assert len(batch.rows) > len(plain.rows)
+    assert batch.against.sum() > plain.against.sum()
+    again, _ = task_of(store, base, hard=2)
+    again.mine(open_encoder_for_training(base, EncoderShape(rank=4), device="cpu"))
+    assert np.array_equal(again.batch(0, 0).rows, batch.rows)
+    for positive, against in zip(batch.positive, batch.against, strict=True):
+        assert {taste.domain[batch.rows[at]] for at in np.flatnonzero(against)} == {taste.domain[batch.rows[positive]]}
+        assert not against[positive]
 
 
 def test_texts_alone_teach_what_an_item_is(place, tmp_path):
