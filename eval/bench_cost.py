@@ -72,7 +72,7 @@ async def cost_figures(
     """Cost of these judges with the context's templates and endpoint, live: the response cache is not used.
 
     Args:
-        tasks: at least 3 · (latency + saturation).
+        tasks: at least 3 · (latency + saturation + 1).
     """
     transport = _Timed(httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=AT_ONCE)))
     async with AsyncExitStack() as stack:
@@ -80,15 +80,17 @@ async def cost_figures(
         client = await stack.enter_async_context(LLMClient(context.model.endpoint, llm, http_client=http))
         live = RerankContext(context.settings, context.templates, client)
         await client.label_ids((*LABELS, YES, NO))
-        parts = _dealt(live, judges, tasks, latency, saturation)
+        parts = _dealt(live, judges, tasks, latency, saturation + 1)
         figures, costs = [], {}
         for judge in judges:
+            first, *rest = parts[judge, saturation + 1]
+            await judge_tasks(live, [judge], [first], 1, say)  # loads what all others find loaded
             transport.seconds, transport.chats = 0.0, []
             alone = (await judge_tasks(live, [judge], parts[judge, latency], 1, say))[judge]
             inside = transport.seconds
             transport.chats = []
             began = perf_counter()
-            many = (await judge_tasks(live, [judge], parts[judge, saturation], AT_ONCE, say))[judge]
+            many = (await judge_tasks(live, [judge], rest, AT_ONCE, say))[judge]
             seconds = perf_counter() - began
             costs[judge] = _Costs(float(np.median([j.seconds for j in alone])), len(many) / seconds)
             figures += _measured(judge, costs[judge], alone, many)
@@ -109,8 +111,9 @@ def _dealt(
         return sum(len(m["content"]) for m in list_prompt(context, task.query, items))
 
     # Evenly spread over all lengths, so that the parts are alike.
+    by_length = sorted(tasks, key=length)
     spread = np.linspace(0, len(tasks) - 1, (latency + saturation) * len(judges)).astype(int)
-    chosen = [sorted(tasks, key=length)[at] for at in spread]
+    chosen = [by_length[at] for at in spread]
     few_at = set(np.linspace(0, len(chosen) - 1, latency * len(judges)).astype(int).tolist())
     few = [task for at, task in enumerate(chosen) if at in few_at]
     many = [task for at, task in enumerate(chosen) if at not in few_at]
@@ -145,7 +148,7 @@ def _measured(judge: str, costs: _Costs, alone: Sequence[Judged], many: Sequence
 
 def _overhead(seconds: float, users: int) -> Figure:
     each = 1000 * seconds / users
-    note = "listwise-logprob, one shuffle: everything but waiting for the server"
+    note = "listwise-logprob, one shuffle, after a first user: everything but waiting for the server"
     return Figure(name="own overhead a user", value=each, unit="ms", target="< 5", met=each < 5, n=users, note=note)
 
 
