@@ -6,7 +6,7 @@ looked at for every case (`eval.leakage`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ from eval.protocol import FOLDS, Case, fold
 from retrieval.behaviour import Behaviour
 from retrieval.crowd import Crowd
 from retrieval.fusion import FusionFit
+from retrieval.index import Index
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import History
@@ -29,11 +30,18 @@ class Others:
     Args:
         people: everybody's histories, as far as they may be learnt from (`Split.learnable`); None: all that the index
             knows.
+        index_of: the index that a case is answered from, with rows as `data.index` has them; None: `data.index`.
     """
 
-    def __init__(self, data: Dataset, people: Iterable[History] | None = None) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        people: Iterable[History] | None = None,
+        index_of: Callable[[Case], Index] | None = None,
+    ) -> None:
         self._data = data
         self._people = people
+        self._index_of = index_of
 
     @cached_property
     def _crowds(self) -> list[Crowd]:
@@ -45,11 +53,14 @@ class Others:
 
     def touched(self, case: Case) -> NDArray[np.int64]:
         """How many of them touched each row of the case's target. Raises DataError if one is the case's user."""
-        return self._crowd(case).likes(self._data.index.snapshot(case.target)).touched
+        return self._crowd(case).likes(self._index(case).snapshot(case.target)).touched
 
     def retriever(self, case: Case, settings: RetrieverSettings, fusion: FusionFit | None = None) -> Retriever:
         """The retriever for a case's user. Raises DataError if the crowd holds them."""
-        return Retriever(self._data.store, self._data.index, settings, self._crowd(case), fusion)
+        return Retriever(self._data.store, self._index(case), settings, self._crowd(case), fusion)
+
+    def _index(self, case: Case) -> Index:
+        return self._data.index if self._index_of is None else self._index_of(case)
 
     def _crowd(self, case: Case) -> Crowd:
         crowd = self._crowds[fold(case.user, FOLDS)]

@@ -17,9 +17,12 @@ from eval.transfer_run import CHOOSABLE
 from eval.transfer_svg import Square, grid
 from retrieval.types import Frozen
 
-RETRIEVAL: Final = "retrieval"
+RETRIEVAL: Final = "text alone"
+FUSED: Final = "all sources"
 RERANKING: Final = "reranking"
 _RETRIEVED: Final = ("recall@100", "seen recall@100", "unseen recall@100")
+_FUSED: Final = ("seen recall@100", "recall@100")
+"""Of unseen items popularity says nothing."""
 _RERANKED: Final = ("ndcg@10",)
 _READING: Final = (
     "Differences to the first arm, paired, means over users with 95% intervals (users resampled); ratios are of means "
@@ -31,7 +34,7 @@ _READING: Final = (
 
 
 class TransferResult(Frozen):
-    """The matrices by what was measured, "retrieval" and perhaps "reranking"."""
+    """The matrices by what was measured: `RETRIEVAL`, `FUSED` and perhaps `RERANKING`."""
 
     version: int = 1
     facts: dict[str, str]
@@ -54,7 +57,10 @@ class TransferResult(Frozen):
 
 
 def transfer_result(
-    retrieved: Sequence[RunFolder], reranked: Sequence[RunFolder], rng: np.random.Generator
+    retrieved: Sequence[RunFolder],
+    fused: Sequence[RunFolder],
+    reranked: Sequence[RunFolder],
+    rng: np.random.Generator,
 ) -> TransferResult:
     """The matrices of some runs, each against the first of its kind; no reranker leaves that matrix out.
 
@@ -62,13 +68,19 @@ def transfer_result(
         UsageError: one run alone, or runs that share no case.
         DataError: a run cannot be read.
     """
-    matrices = {RETRIEVAL: matrix(_arms(retrieved, CHOOSABLE, _RETRIEVED[0]), _RETRIEVED, rng)}
+    matrices = {
+        RETRIEVAL: matrix(_arms(retrieved, CHOOSABLE, _RETRIEVED[0]), _RETRIEVED, rng),
+        FUSED: matrix(_arms(fused, _names(fused), _FUSED[0]), _FUSED, rng),
+    }
     if reranked:
-        names = [folder.manifest.name for folder in reranked]
-        matrices[RERANKING] = matrix(_arms(reranked, names, _RERANKED[0]), _RERANKED, rng)
+        matrices[RERANKING] = matrix(_arms(reranked, _names(reranked), _RERANKED[0]), _RERANKED, rng)
     first = retrieved[0].manifest
     facts = {name: str(value) for name, value in first.protocol.items()} | {"data": first.data[:12]}
     return TransferResult(facts=facts, matrices=matrices)
+
+
+def _names(folders: Sequence[RunFolder]) -> list[str]:
+    return [folder.manifest.name for folder in folders]
 
 
 def _arms(folders: Sequence[RunFolder], choosable: Sequence[str], decisive: str) -> Arms:

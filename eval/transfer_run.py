@@ -1,34 +1,42 @@
 """Measuring transfer. Reads prepared data and encoders, produces a run folder for each arm.
 
-Ranked is by the text alone, because it is the encoder that carries taste from domain to domain; popularity and the
-crowd say the same whatever the encoder.
+Ranked is by the text alone, because it is the encoder that carries taste from domain to domain, and then by all sources
+of the retriever, beside popularity: what is left of it where other people's behaviour speaks, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from eval.arms import manifest_of
 from eval.baseline_types import Scores
+from eval.baselines import BASELINES, cross_fitted
 from eval.choices import in_hash_order
-from eval.datasets import Dataset
+from eval.fit_fusion import fit_by_fold
 from eval.leakage import guarded_cases
 from eval.others import Others
 from eval.protocol import COLD_TARGET, FOLDS, Case, fold, histories
 from eval.run_catalogue import run_catalogue
 from eval.run_folder import RunFolder
-from eval.transfer_encoders import ALL_PAIRS, DOMAIN_ADAPTED, OTHER_PAIRS, ZERO_SHOT, Encoders, lesson_of
+from eval.transfer_encoders import ALL_PAIRS, DOMAIN_ADAPTED, OTHER_PAIRS, ZERO_SHOT, Encoders, Lesson, lesson_of
+from retrieval.fusion import FusionFit
+from retrieval.index import Index
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
 from xdrec_agent.settings import Settings
 
+POPULARITY: Final = "popularity"
 ARMS: Final = (ZERO_SHOT, DOMAIN_ADAPTED, ALL_PAIRS, OTHER_PAIRS)
+FUSED: Final = (ZERO_SHOT, ALL_PAIRS)
+"""Arms that are also ranked by all sources."""
 CHOOSABLE: Final = (DOMAIN_ADAPTED, ALL_PAIRS)
 """What somebody could put to use; `OTHER_PAIRS` shows what a pair without common users can hope for."""
 
@@ -49,7 +57,7 @@ class TransferRequest:
 
 
 def run_arms(encoders: Encoders, request: TransferRequest, settings: Settings, data: str) -> list[RunFolder]:
-    """Measure every arm, or go on where it was stopped.
+    """Rank by the text alone with every arm, or go on where it was stopped.
 
     Args:
         data: hash of the data.
@@ -57,32 +65,66 @@ def run_arms(encoders: Encoders, request: TransferRequest, settings: Settings, d
     Raises:
         UsageError, DataError, BackendError: as `Encoders.index`, and if the folder holds other runs.
     """
-    dataset, say = encoders.data, encoders.say
-    say("reading histories")
-    people = in_hash_order(histories(dataset.store), 0)
-    with_cases = (mine for person in people if (mine := list(guarded_cases(person, dataset.domains, COLD_TARGET))))
-    asked = [case for mine in islice(with_cases, request.users) for case in mine]
-    others = Others(dataset)
-    folders = []
+    asked, others, folders = _asked(encoders, request), Others(encoders.data), []
     for arm in ARMS:
-        folder = _folder(dataset, request, settings, data, arm, encoders)
+        folder = _folder(encoders, request, settings, data, arm)
         left_out = request.left_out_folds if arm == OTHER_PAIRS else FOLDS
         mine = [case for case in asked if fold(case.user, FOLDS) < left_out]
         for retriever, some in _by_encoder(encoders, arm, mine, {r.key for r in folder.results()}):
-            run_catalogue(folder, dataset, some, others, partial(_scores, retriever), say)
+            run_catalogue(folder, encoders.data, some, others, partial(_scores, retriever), encoders.say)
         folder.finish()
         folders.append(folder)
     return folders
 
 
-def _folder(
-    dataset: Dataset, request: TransferRequest, settings: Settings, data: str, arm: str, encoders: Encoders
-) -> RunFolder:
+def run_fused(encoders: Encoders, request: TransferRequest, settings: Settings, data: str) -> list[RunFolder]:
+    """Rank by popularity, and by all sources with the weights that people of the other folds gave; as `run_arms`."""
+    asked, dataset, say = _asked(encoders, request), encoders.data, encoders.say
+    people, rng = list(histories(dataset.store)), np.random.default_rng(0)
+    folder = _folder(encoders, request, settings, data, POPULARITY)
+    scorer = cross_fitted(BASELINES[POPULARITY](dataset), people, FOLDS, rng)
+    run_catalogue(folder, dataset, asked, Others(dataset), scorer, say)
+    folder.finish()
+    folders = [folder]
+    for arm in FUSED:
+        folder = _folder(encoders, request, settings, data, f"{arm}, all sources")
+        others = Others(dataset, index_of=_index_of(encoders, arm))
+        say(f"{arm}: fitting the sources' weights")
+        weights = fit_by_fold(dataset, people, others, np.random.default_rng(0), say)
+        run_catalogue(folder, dataset, asked, others, partial(_fused, settings, others, weights), say)
+        folder.finish()
+        folders.append(folder)
+    return folders
+
+
+def _asked(encoders: Encoders, request: TransferRequest) -> list[Case]:
+    dataset = encoders.data
+    encoders.say("reading histories")
+    people = in_hash_order(histories(dataset.store), 0)
+    with_cases = (mine for person in people if (mine := list(guarded_cases(person, dataset.domains, COLD_TARGET))))
+    return [case for mine in islice(with_cases, request.users) for case in mine]
+
+
+def _index_of(encoders: Encoders, arm: str) -> Callable[[Case], Index]:
+    opened: dict[Lesson | None, Index] = {}
+
+    def index_of(case: Case) -> Index:
+        lesson = lesson_of(arm, case, encoders.data.domains)
+        if lesson not in opened:
+            opened[lesson] = encoders.index(lesson)
+        return opened[lesson]
+
+    return index_of
+
+
+def _folder(encoders: Encoders, request: TransferRequest, settings: Settings, data: str, name: str) -> RunFolder:
     protocol: dict[str, str | int] = {"split": COLD_TARGET.name.replace("-", " "), "users": request.users, "seed": 0}
-    manifest = manifest_of(arm, "catalogue", settings, protocol, data, {"item": encoders.template})
-    told = {"system": "text alone", "arm": arm, "training": encoders.settings.model_dump(mode="json")}
-    changes = {"settings": manifest.settings | told, "catalogue": dataset.catalogue}
-    return RunFolder.create(request.out / arm, manifest.model_copy(update=changes))
+    manifest = manifest_of(name, "catalogue", settings, protocol, data, {"item": encoders.template})
+    told = {"arm": name, "training": encoders.settings.model_dump(mode="json")}
+    changes = {"settings": manifest.settings | told, "catalogue": encoders.data.catalogue}
+    return RunFolder.create(
+        request.out / name.replace(", ", "-").replace(" ", "-"), manifest.model_copy(update=changes)
+    )
 
 
 def _by_encoder(
@@ -102,3 +144,8 @@ def _by_encoder(
 
 def _scores(retriever: Retriever, case: Case) -> Scores:
     return retriever.scores(Query(history=case.history, target=case.target))[1]
+
+
+def _fused(settings: Settings, others: Others, weights: Sequence[FusionFit], case: Case) -> Scores:
+    retriever = others.retriever(case, settings.retriever, weights[fold(case.user, FOLDS)])
+    return _scores(retriever, case)

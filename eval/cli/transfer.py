@@ -49,7 +49,7 @@ def transfer(
     from eval.run_folder import RunFolder
     from eval.transfer_encoders import Encoders
     from eval.transfer_report import page_of, transfer_result
-    from eval.transfer_run import TransferRequest, run_arms
+    from eval.transfer_run import TransferRequest, run_arms, run_fused
     from retrieval.adapt.trained_encoder import EncoderShape
     from retrieval.adapt.training import Plan
     from retrieval.templates import load_template
@@ -69,6 +69,7 @@ def transfer(
         encoders = Encoders(dataset, place, load_template("item"), training, say)
         request = TransferRequest(out, users, left_out_folds)
         retrieved = run_arms(encoders, request, configured, data_hash(data))
-    page = page_of(transfer_result(retrieved, reranked, np.random.default_rng(0)))
+        fused = run_fused(encoders, request, configured, data_hash(data))
+    page = page_of(transfer_result(retrieved, fused, reranked, np.random.default_rng(0)))
     write_page(page, out)
     typer.echo(page.json) if json_ else print_page(page, Console(highlight=False))

@@ -105,7 +105,7 @@ def world(tmp_path_factory):
                     file.write(f"{domain}{kind}-{n},number {n},,{ABOUT[about][kind]}\n")
         with gzip.open(folder / f"interactions_{domain}.csv.gz", "wt") as file:
             file.write("user_id,item_id,rating,timestamp\n")
-            for user in range(120):
+            for user in range(60):
                 for n in rng.choice(30, size=6, replace=False):
                     time = 1000 + int(rng.integers(900)) + day
                     file.write(f"u{user},{domain}{user % 6}-{n},5,{time}\n")
@@ -118,8 +118,8 @@ def test_the_command_trains_measures_and_draws(world, tmp_path, monkeypatch):
     monkeypatch.setenv("XDREC_ENCODER__MODEL", str(make_encoder(tmp_path / "tiny")))
     monkeypatch.setenv("XDREC_DEVICE", "cpu")
     monkeypatch.chdir(tmp_path)
-    command = ["transfer", "out", "--data", str(world), "--layers", "1", "--epochs", "4", "--rate", "0.01"]
-    command += ["--left-out-folds", "1", "--users", "60"]
+    command = ["transfer", "out", "--data", str(world), "--layers", "1", "--epochs", "4", "--rate", "0.02"]
+    command += ["--left-out-folds", "1", "--users", "40"]
     run = CliRunner()
     done = run.invoke(app, command)
     assert done.exit_code == 0, done.output
@@ -129,7 +129,9 @@ def test_the_command_trains_measures_and_draws(world, tmp_path, monkeypatch):
     assert made["without-books-films-0"].data.left_out == "users of fold 0 of 5"
     assert "books:films" not in made["without-books-films-0"].data.pairs
     again = run.invoke(app, [*command, "--json"])
-    found = json.loads(again.stdout)["matrices"]["retrieval"]
+    matrices = json.loads(again.stdout)["matrices"]
+    found, fused = matrices["text alone"], matrices["all sources"]
+    assert fused["arms"] == ["popularity", "zero-shot, all sources", "all-pairs, all sources", "auto"]
     pooled = {e["arm"]: e for e in found["effects"] if e["metric"] == "recall@100" and e["source"] == ALL}
     assert pooled["all-pairs"]["difference"]["low"] > 0
     assert pooled["other-pairs"]["users"] < pooled["all-pairs"]["users"]
