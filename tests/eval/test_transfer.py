@@ -105,7 +105,7 @@ def world(tmp_path_factory):
                     file.write(f"{domain}{kind}-{n},number {n},,{ABOUT[about][kind]}\n")
         with gzip.open(folder / f"interactions_{domain}.csv.gz", "wt") as file:
             file.write("user_id,item_id,rating,timestamp\n")
-            for user in range(60):
+            for user in range(120):
                 for n in rng.choice(30, size=6, replace=False):
                     time = 1000 + int(rng.integers(900)) + day
                     file.write(f"u{user},{domain}{user % 6}-{n},5,{time}\n")
@@ -118,8 +118,8 @@ def test_the_command_trains_measures_and_draws(world, tmp_path, monkeypatch):
     monkeypatch.setenv("XDREC_ENCODER__MODEL", str(make_encoder(tmp_path / "tiny")))
     monkeypatch.setenv("XDREC_DEVICE", "cpu")
     monkeypatch.chdir(tmp_path)
-    command = ["transfer", "out", "--data", str(world), "--layers", "1", "--epochs", "4", "--rate", "0.02"]
-    command += ["--left-out-folds", "1", "--users", "40"]
+    command = ["transfer", "out", "--data", str(world), "--layers", "1", "--epochs", "4", "--rate", "0.01"]
+    command += ["--left-out-folds", "1", "--users", "60"]
     run = CliRunner()
     done = run.invoke(app, command)
     assert done.exit_code == 0, done.output
