@@ -48,7 +48,7 @@ endef
 
 bench-rerank: ## quality and cost of reranking, the 135M and the 1.5B on vLLM (hours on two cores; goes on if stopped)
 	$(call bench_model,smollm2-135m-instruct,--users 1008)
-	$(call bench_model,qwen2.5-coder-1.5b-instruct,--users 40 --latency 4 --saturation 12 --shuffles 0)
+	$(call bench_model,qwen2.5-coder-1.5b-instruct,--users 40 --latency 3 --saturation 8 --shuffles 0)
 
 bench-service: ## the service under load, without a model (a quarter of an hour)
 	@mkdir -p build/bench

@@ -43,7 +43,8 @@ async def bench_rerank(
     Args:
         context: with a client that keeps replies.
         llm: settings for a client that does not.
-        tasks: at least `sizes.users`; cost and consistency use the same users.
+        tasks: `sizes.users` for quality, the first of them for consistency, too; the rest for cost, so that the server
+            knows no prompt of theirs.
     """
     rng = np.random.default_rng(0)
     model = context.model.endpoint.model
@@ -51,7 +52,8 @@ async def bench_rerank(
     figures = quality_figures(judged, rng)
     if sizes.shuffles and "listwise-logprob" in judges:
         figures += await consistency_figures(context, tasks[: sizes.shuffles], say)
-    figures += await cost_figures(one_shuffle(context), llm, judges, tasks, sizes.latency, sizes.saturation, say)
+    rest = tasks[sizes.users :]
+    figures += await cost_figures(one_shuffle(context), llm, judges, rest, sizes.latency, sizes.saturation, say)
     return [f.model_copy(update={"name": f"{model}: {f.name}"}) for f in figures]
 
 

@@ -59,7 +59,7 @@ def bench_rerank_(
     sizes, judges = Sizes(users, latency, saturation, shuffles), judges_of(judge)
 
     async def run(bench: Bench) -> list[Figure]:
-        chosen = tasks(bench.dataset, max(users, 4 * (latency + saturation)))
+        chosen = tasks(bench.dataset, users + 4 * (latency + saturation))
         return await bench_rerank(bench.context, bench.settings.llm, judges, chosen, sizes, bench.say)
 
     _show(make_report("rerank", with_model(data, run)), json_)
