@@ -19,6 +19,7 @@ from eval.protocol import FOLDS, fold
 from eval.run_folder import CaseResult
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
+from xdrec_agent.adapt.training_lists import Pair
 
 AUTO: Final = "auto"
 ALL: Final = "all pairs"
@@ -26,7 +27,6 @@ ALL: Final = "all pairs"
 _FOUND: Final = 20
 """Users for whom the first arm finds anything, below which there is no ratio: resampled, they could all be missing."""
 
-Pair = tuple[str, str]
 Key = tuple[str, str, str]
 """User, source and target: what tells cases apart."""
 Results = Mapping[Key, Mapping[str, float]]

@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
 from pathlib import Path
 from typing import Final
 
@@ -30,14 +29,13 @@ from retrieval.snapshot import Snapshot, centred
 from retrieval.templates import PromptTemplate
 from xdrec_agent.adapt.encoder_runs import EncoderRunSettings, encoded, train_taste, train_views
 from xdrec_agent.adapt.run import Place
+from xdrec_agent.adapt.training_lists import Pair, ordered_pairs
 
 ZERO_SHOT: Final = "zero-shot"
 DOMAIN_ADAPTED: Final = "domain-adapted"
 ALL_PAIRS: Final = "all-pairs"
 OTHER_PAIRS: Final = "other-pairs"
 _TOLD_EVERY_S: Final = 30.0
-
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Lesson:
 def lesson_of(arm: str, case: Case, domains: Sequence[str]) -> Lesson | None:
     """The training whose encoder an arm uses for a case; None: none."""
     own = fold(case.user, FOLDS)
-    pairs = tuple(permutations(domains, 2))
+    pairs = tuple(ordered_pairs(domains))
     if arm == DOMAIN_ADAPTED:
         return Lesson("catalogues")
     if arm == ALL_PAIRS:

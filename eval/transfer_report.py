@@ -12,10 +12,11 @@ from eval.paired import number_text
 from eval.report_page import NOTHING, UNKNOWN, Cell, Page, Plot, Sheet, plain
 from eval.report_svg import State
 from eval.run_folder import RunFolder
-from eval.transfer import ALL, AUTO, Arms, Effect, Matrix, Pair, matrix, results_of
+from eval.transfer import ALL, AUTO, Arms, Effect, Matrix, matrix, results_of
 from eval.transfer_run import CHOOSABLE
 from eval.transfer_svg import Square, grid
 from retrieval.types import Frozen
+from xdrec_agent.adapt.training_lists import Pair
 
 RETRIEVAL: Final = "text alone"
 FUSED: Final = "all sources"

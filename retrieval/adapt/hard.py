@@ -23,27 +23,34 @@ _PART: Final = 256
 
 
 def hard_negatives(
-    vectors: NDArray[np.float32], histories: Sequence[Rows], targets: Sequence[Rows], liked: Sequence[Rows]
+    vectors: NDArray[np.float32],
+    catalogues: Sequence[Rows],
+    histories: Sequence[Rows],
+    targets: Sequence[int],
+    liked: Sequence[Rows],
 ) -> list[Rows]:
     """For each example up to `KEPT` rows of its target domain, nearest first, of which the person liked none.
 
     Args:
         vectors: of all items, each domain's mean taken off, unit length, shape (items, dims).
+        catalogues: all rows of each domain.
         histories: rows that speak for the person, of each example.
-        targets: all rows of the domain that is looked in, of each example.
+        targets: number of the domain that is looked in, of each example.
         liked: all rows that the person liked, of each example.
     """
-    found: list[Rows] = []
-    for start in range(0, len(histories), _PART):
-        part = range(start, min(start + _PART, len(histories)))
-        asked = np.stack([vectors[histories[at]].mean(axis=0) for at in part])
-        close = {
-            id(rows): (rows, asked @ vectors[rows].T) for rows in {id(targets[at]): targets[at] for at in part}.values()
-        }
-        for place, at in enumerate(part):
-            rows, cosines = close[id(targets[at])]
-            most = min(len(rows), LEFT_OUT + KEPT + len(liked[at]))
-            best = np.argpartition(-cosines[place], most - 1)[:most]
-            near = rows[best[np.argsort(-cosines[place][best], kind="stable")]]
-            found.append(near[~np.isin(near, liked[at])][LEFT_OUT : LEFT_OUT + KEPT])
+    found: list[Rows] = [np.empty(0, dtype=np.int64)] * len(histories)
+    for number, rows in enumerate(catalogues):
+        there = vectors[rows].T
+        mine = np.flatnonzero(np.asarray(targets) == number)
+        for part in (mine[start : start + _PART] for start in range(0, len(mine), _PART)):
+            asked = np.stack([vectors[histories[at]].mean(axis=0) for at in part])
+            for at, cosines in zip(part, asked @ there, strict=True):
+                found[at] = _nearest(rows, cosines, liked[at])
     return found
+
+
+def _nearest(rows: Rows, cosines: NDArray[np.float32], liked: Rows) -> Rows:
+    most = min(len(rows), LEFT_OUT + KEPT + len(liked))
+    best = np.argpartition(-cosines, most - 1)[:most]
+    near = rows[best[np.argsort(-cosines[best], kind="stable")]]
+    return near[~np.isin(near, liked)][LEFT_OUT : LEFT_OUT + KEPT]

@@ -141,8 +141,9 @@ class SetTask:
             vectors = centred(torch.cat(parts), domain, torch.ones(len(domain), dtype=torch.bool)).numpy()
         self._hard = hard_negatives(
             vectors,
+            self._catalogues,
             [e.person[e.source] for e in self._examples],
-            [self._catalogues[e.target] for e in self._examples],
+            [e.target for e in self._examples],
             [np.concatenate(list(e.person.values())) for e in self._examples],
         )
 

@@ -27,7 +27,7 @@ _LONGEST: Final = 64
 """Tokens of a text that are read in training; few item texts are longer."""
 _CHUNK: Final = {"cpu": 32, "cuda": 512}
 """Texts encoded together, by device: of similar length, so that little is padded. On a CPU what a layer says of a few
-stays in the cache; with 512 a step takes twice as long."""
+stays in the cache; 600 texts, there and back by one core, take 3.9 s so and 7.5 s with 512."""
 
 
 class EncoderShape(Section):

@@ -129,6 +129,7 @@ def test_the_command_trains_measures_and_draws(world, tmp_path, monkeypatch):
     assert made["without-books-films-0"].data.left_out == "users of fold 0 of 5"
     assert "books:films" not in made["without-books-films-0"].data.pairs
     again = run.invoke(app, [*command, "--json"])
+    assert "step" not in again.stderr
     matrices = json.loads(again.stdout)["matrices"]
     found, fused = matrices["text alone"], matrices["all sources"]
     assert fused["arms"] == ["popularity", "zero-shot, all sources", "all-pairs, all sources", "auto"]

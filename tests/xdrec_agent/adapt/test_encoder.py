@@ -214,13 +214,13 @@ def test_a_pair_that_is_not_named_teaches_nothing(store, base):
     assert len(one_way) < len(everything)
 
 
-def test_hard_negatives_look_like_what_was_liked(store, base):
+def test_hard_negatives_look_like_what_was_liked():
     """They are near the history, not the very nearest, never liked, and of the domain that is looked in."""
     rng = np.random.default_rng(0)
     vectors = unit(400, 8, rng)
     books = np.arange(100, 400)
     history, liked = np.array([3, 4, 5]), np.concatenate([[3, 4, 5], books[:20]])
-    (found,) = hard_negatives(vectors, [history], [books], [liked])
+    (found,) = hard_negatives(vectors, [books], [history], [0], [liked])
     order = books[np.argsort(-(vectors[books] @ vectors[history].mean(axis=0)))]
     assert list(found) == [row for row in order if row not in liked][LEFT_OUT : LEFT_OUT + KEPT]
 
