@@ -89,10 +89,12 @@ def plain(text: object, limit: int = 160) -> str:
     labels, fields and control tokens in our prompts are replaced by ones that do not. Cut at a word's end with an
     ellipsis. A token of a byte-level tokenizer is at least one byte, so the bytes bound the tokens, whatever the text.
     """
-    # Folding may bring characters to light that must go, and what is gone may let others be folded.
-    parts = enumerate(_FRACTION.split(visible(text)))
-    folded = "".join(part if n % 2 else unicodedata.normalize("NFKC", part) for n, part in parts)
-    line = visible(folded.translate(_NEUTRAL))
+    line = visible(text).translate(_NEUTRAL)
+    if not line.isascii():  # ASCII has nothing to fold, and most texts are
+        # Folding may bring characters to light that must go, and what is gone may let others be folded.
+        parts = enumerate(_FRACTION.split(line))
+        folded = "".join(part if n % 2 else unicodedata.normalize("NFKC", part) for n, part in parts)
+        line = visible(folded.translate(_NEUTRAL))
     if len(line) <= limit and len(line.encode()) <= _BYTES_A_CHARACTER * limit:
         return line
     ellipsis = "…"
@@ -101,9 +103,24 @@ def plain(text: object, limit: int = 160) -> str:
     return cut.rsplit(" ", 1)[0].rstrip(" ,;:.") + ellipsis
 
 
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, asked once for each attribute of a type: its answer depends on nothing else, and a prompt reads
+    hundreds of attributes of the same few types."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._safe: dict[tuple[type, str], bool] = {}
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        key = type(obj), attr
+        if key not in self._safe:
+            self._safe[key] = super().is_safe_attribute(obj, attr, value)
+        return self._safe[key]
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
     # Prompts are plain text for a model, never HTML: escaping would corrupt them.
-    env = ImmutableSandboxedEnvironment(
+    env = _Sandbox(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
