@@ -1,8 +1,8 @@
 """How well it begins. Reads prepared data, produces figures of the situations in which little is known.
 
-Users of the fold that nothing was fitted on are asked, with the shipped weights; what the crowd says comes from the
-users of the other folds. Each situation stands beside popularity and chance, and beside the same people's whole
-histories where they have one (`eval.cold_start`).
+Users of the fold that no encoder learns from are asked, with the weights that other people's picks give; what the crowd
+says comes from the users of the other folds. Each situation stands beside popularity and chance, and beside the same
+people's whole histories where they have one (`eval.cold_start`).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from eval.cold_start import (
     whole,
 )
 from eval.datasets import Dataset, Say
+from eval.fit_fusion import Weights, fit_apart
 from eval.intervals import Estimate, mean
 from eval.metrics import by_kind, places_within
 from eval.others import Others
@@ -52,20 +53,22 @@ class Situation:
     questions: Sequence[Question]
     data: Dataset
     others: Others | Elsewhere
+    weights: Weights
     kind: str = "all"
 
 
 def measure_cold_start(data: Dataset, users: int, rng: np.random.Generator, say: Say) -> list[Figure]:
     """Every situation with every arm."""
-    cases, others = sample_cases(data, users, test=True), Others(data)
+    cases, people, others = sample_cases(data, users, test=True), list(histories(data.store)), Others(data)
+    known = Situation("", [], data, others, fit_apart(data, people, others, rng, say))
     figures: list[Figure] = []
     for name, poorer in _POORER.items():
-        figures += _figures(Situation(name, [poorer(case) for case in cases], data, others), rng, say)
-    figures += _two_sources(list(two_sources(cases)), data, others, rng, say)
-    nobody = Elsewhere(data, list(histories(data.store)))
-    figures += _figures(Situation("new domain", [whole(case) for case in cases], data, nobody), rng, say)
+        figures += _figures(replace(known, name=name, questions=[poorer(case) for case in cases]), rng, say)
+    figures += _two_sources(list(two_sources(cases)), known, rng, say)
+    nobody = replace(known, name="new domain", others=Elsewhere(data, people))
+    figures += _figures(replace(nobody, questions=[whole(case) for case in cases]), rng, say)
     with tempfile.TemporaryDirectory() as home, copied(data, Path(home)) as copy:
-        figures += _new_items(cases, copy, others, rng, say)
+        figures += _new_items(cases, replace(known, data=copy), rng, say)
     return figures
 
 
@@ -81,7 +84,7 @@ def _arms(situation: Situation) -> Arms:
     data, others = situation.data, situation.others
 
     def ranked(settings: RetrieverSettings) -> Callable[[Question], Scores]:
-        return lambda q: others.retriever(q.case, settings).scores(q.query)[1]
+        return lambda q: others.retriever(q.case, settings, situation.weights(q.case.user)).scores(q.query)[1]
 
     return {
         OURS: ranked(RetrieverSettings()),
@@ -113,15 +116,16 @@ def _answered(situation: Situation, arms: Arms) -> dict[str, Results]:
 
 
 def _two_sources(
-    people: Sequence[TwoSources], data: Dataset, others: Others, rng: np.random.Generator, say: Say
+    people: Sequence[TwoSources], known: Situation, rng: np.random.Generator, say: Say
 ) -> Iterator[Figure]:
     """Both domains, each alone, and what the second one adds: paired differences."""
     name = "two source domains"
-    yield from _figures(Situation(name, [person.both for person in people], data, others), rng, say)
-    singles = [Situation("", [person.singles[at] for person in people], data, others) for at in range(2)]
-    ours = {OURS: _arms(singles[0])[OURS]}
+    together = replace(known, name=name, questions=[person.both for person in people])
+    yield from _figures(together, rng, say)
+    singles = [replace(known, questions=[person.singles[at] for person in people]) for at in range(2)]
+    ours = {OURS: _arms(known)[OURS]}
     one, other = (_answered(single, ours)[OURS] for single in singles)
-    both = _answered(Situation("", [person.both for person in people], data, others), ours)[OURS]
+    both = _answered(together, ours)[OURS]
     longer = np.array([person.longer for person in people], dtype=bool)
     for metric in METRICS:
         alone = {
@@ -134,10 +138,9 @@ def _two_sources(
             yield _figure(f"{name}, {metric}, both - {which}", difference)
 
 
-def _new_items(
-    cases: Sequence[Case], copy: Dataset, others: Others, rng: np.random.Generator, say: Say
-) -> Iterator[Figure]:
+def _new_items(cases: Sequence[Case], known: Situation, rng: np.random.Generator, say: Say) -> Iterator[Figure]:
     """The first truth of each case that nobody else touched, as an item that came after the index was made."""
+    copy, others = known.data, known.others
     asked: list[Question] = []
     ids: dict[str, set[str]] = {}
     for case in cases:
@@ -149,9 +152,9 @@ def _new_items(
     home = renew(copy, ids, say)
     seconds = sum(home.seconds.values())
     added = sum(map(len, home.new.values()))
-    strangers = Others(home.data)
+    renewed = replace(known, questions=asked, data=home.data, others=Others(home.data))
     for kind, name in (("all", "new item"), ("unseen", "new item, among unseen")):
-        yield from _figures(Situation(name, asked, home.data, strangers, kind), rng, say)
+        yield from _figures(replace(renewed, name=name, kind=kind), rng, say)
     yield Figure(name="new items together, Index.add", value=seconds, unit="s", n=added, note="n: items")
 
 

@@ -46,7 +46,7 @@ def measure_encoder(data: Path, plain: SentenceEncoder, small: Int8Encoder, say:
     template, rng = load_template("item"), np.random.default_rng(seed)
     with open_dataset(data, plain, template, say) as dataset:
         figures = _speed(_texts(dataset, template), plain, small, say)
-        asked = [case for person in histories(dataset.store) for case in cases(person, dataset.domains)]
+        asked = [case for person in dataset.unmet(histories(dataset.store)) for case in cases(person, dataset.domains)]
         before = _scored(dataset, asked, say)
     with open_dataset(data, small, template, say) as dataset:
         after = _scored(dataset, asked, say)

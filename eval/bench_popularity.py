@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from eval.bench_report import Figure
 from eval.choices import in_hash_order
 from eval.datasets import Dataset, Say
-from eval.fit_fusion import fit_fusion, picks_of
+from eval.fit_fusion import cross_fits, picks_of
 from eval.intervals import mean, ratio_of_means
 from eval.leakage import guarded_cases
 from eval.metrics import by_kind, coverage, ndcg, places_within, recall
@@ -54,12 +54,11 @@ def measure_popularity(data: Dataset, users: int, rng: np.random.Generator, say:
     """Every share on so many validation users (cross-fitted) and on as many of the test fold (as shipped)."""
     others = Others(data)
     validation, test = sample_cases(data, users, test=False), sample_cases(data, users, test=True)
-    picks = picks_of(data, validation, others, rng, say)
-    fits = {own: fit_fusion(picks.of_others({own}), "", "", "") for own in {fold(c.user, FOLDS) for c in validation}}
-    shipped = shipped_fusion()
+    weights = cross_fits(picks_of(data, validation, others, rng, say))
+    shipped = shipped_fusion(data.index.encoder.name)
     figures: list[Figure] = []
     for name, asked, fit_of in (
-        ("validation", validation, lambda case: fits[fold(case.user, FOLDS)]),
+        ("validation", validation, lambda case: weights(case.user)),
         ("test", test, lambda case: shipped),
     ):
         arms = _asked(data, asked, others, fit_of, partial(_told, say, name))
@@ -69,8 +68,9 @@ def measure_popularity(data: Dataset, users: int, rng: np.random.Generator, say:
 
 def sample_cases(data: Dataset, users: int, *, test: bool) -> list[Case]:
     """All cases of the first users by hash who have any, of the test fold or of the others."""
-    people = (p for p in in_hash_order(histories(data.store), 0) if (fold(p.user or "", FOLDS) == TEST_FOLD) == test)
-    with_cases = filter(None, (list(guarded_cases(person, data.domains)) for person in people))
+    people = data.unmet(in_hash_order(histories(data.store), 0))
+    mine = (person for person in people if (fold(person.user or "", FOLDS) == TEST_FOLD) == test)
+    with_cases = filter(None, (list(guarded_cases(person, data.domains)) for person in mine))
     return [case for mine in islice(with_cases, users) for case in mine]
 
 

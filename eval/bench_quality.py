@@ -19,11 +19,11 @@ from eval.baseline_types import Scorer, Scores
 from eval.baselines import BASELINES, cross_fitted
 from eval.bench_report import Figure
 from eval.datasets import Dataset, Say
-from eval.fit_fusion import fit_fusion, picks_of
+from eval.fit_fusion import cross_fits, picks_of
 from eval.intervals import Estimate, Values, mean, ratio_of_means
 from eval.metrics import METRICS, Places, by_kind, places_within
 from eval.others import Others
-from eval.protocol import FOLDS, Case, cases, fold, histories
+from eval.protocol import FOLDS, Case, cases, histories
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
@@ -33,7 +33,7 @@ TEXT: Final = "text alone"
 MEAN: Final = "mean-embedding"
 ARMS: Final = (MEAN, "popularity", "unseen-first", "random")
 """The baselines beside our retriever that need nothing but the data (`eval.baselines`)."""
-_DECISIVE: Final = "recall@100"
+DECISIVE: Final = "recall@100"
 _TARGETS: Final[Mapping[tuple[str, str], Mapping[str, float]]] = {
     (TEXT, "retriever"): {"seen": 1.3, "unseen": 1.3},
     ("popularity", "retriever"): {"seen": 1.2},
@@ -69,40 +69,42 @@ def measure_quality(data: Dataset, rng: np.random.Generator, say: Say) -> list[F
     """Every metric of every arm in every slice, and ours over the plain mean-embedding query."""
     say("reading histories")
     people = list(histories(data.store))
-    asked = [case for person in people for case in cases(person, data.domains)]
+    asked = [case for person in data.unmet(people) for case in cases(person, data.domains)]
     others = Others(data)
     scorers = {
-        OURS: _cross_fitted(data, asked, others, rng, say),
-        TEXT: _text_alone(data),
+        OURS: all_sources(data, asked, others, rng, say),
+        TEXT: text_alone(data),
         **{arm: cross_fitted(BASELINES[arm](data), people, FOLDS, rng) for arm in ARMS},
     }
-    table = _score(data, asked, others, scorers, say)
+    table = score_arms(data, asked, others, scorers, say)
     say("drawing intervals")
     figures = [
-        _figure(f"{metric}, {part}, {arm}", mean(results.of(metric), results.users, rng))
+        figure(f"{metric}, {part}, {arm}", mean(results.of(metric), results.users, rng))
         for metric in METRICS
         for (arm, part), results in sorted(table.items(), key=lambda entry: entry[0][1])
     ]
     return [*_ratios(table, rng), *figures]
 
 
-def _cross_fitted(data: Dataset, asked: Sequence[Case], others: Others, rng: np.random.Generator, say: Say) -> Scorer:
-    picks = picks_of(data, asked, others, rng, say)
-    fits = [fit_fusion(picks.of_others({own}), "", "", "") for own in range(FOLDS)]
+def all_sources(data: Dataset, asked: Sequence[Case], others: Others, rng: np.random.Generator, say: Say) -> Scorer:
+    """The retriever with the weights that other people's picks give."""
+    weights = cross_fits(picks_of(data, asked, others, rng, say))
 
     def score(case: Case) -> Scores:
-        retriever = others.retriever(case, RetrieverSettings(), fits[fold(case.user, FOLDS)])
+        retriever = others.retriever(case, RetrieverSettings(), weights(case.user))
         return retriever.scores(Query(history=case.history, target=case.target))[1]
 
     return score
 
 
-def _text_alone(data: Dataset) -> Scorer:
+def text_alone(data: Dataset) -> Scorer:
+    """The retriever that goes by the text and nothing else."""
     retriever = Retriever(data.store, data.index, RetrieverSettings(sources=("text",)))
     return lambda case: retriever.scores(Query(history=case.history, target=case.target))[1]
 
 
-def _score(data: Dataset, asked: Sequence[Case], others: Others, scorers: Mapping[str, Scorer], say: Say) -> Table:
+def score_arms(data: Dataset, asked: Sequence[Case], others: Others, scorers: Mapping[str, Scorer], say: Say) -> Table:
+    """Every metric of every case by every arm."""
     table: Table = defaultdict(Results)
     for at, case in enumerate(asked):
         if at % _TOLD_EVERY == 0:
@@ -117,7 +119,8 @@ def _score(data: Dataset, asked: Sequence[Case], others: Others, scorers: Mappin
     return table
 
 
-def _figure(name: str, estimate: Estimate, **target: Any) -> Figure:
+def figure(name: str, estimate: Estimate, **target: Any) -> Figure:
+    """An estimate as a line of the report."""
     note = f"95% {estimate}, {estimate.cases:,} cases; n: users"
     return Figure(name=name, value=estimate.value, n=estimate.people, note=note, **target)
 
@@ -126,9 +129,9 @@ def _ratios(table: Table, rng: np.random.Generator) -> Iterator[Figure]:
     for (lower, upper), least in _TARGETS.items():
         for part in ("all", "seen", "unseen"):
             above, below = table[upper, part], table[lower, part]
-            if not below.of(_DECISIVE).any():
+            if not below.of(DECISIVE).any():
                 continue  # popularity says nothing of what nobody touched
-            ratio = ratio_of_means(above.of(_DECISIVE), below.of(_DECISIVE), above.users, rng)
+            ratio = ratio_of_means(above.of(DECISIVE), below.of(DECISIVE), above.users, rng)
             wanted = least.get(part)
             target = (
                 {
@@ -138,4 +141,4 @@ def _ratios(table: Table, rng: np.random.Generator) -> Iterator[Figure]:
                 if wanted
                 else {}
             )
-            yield _figure(f"{_DECISIVE}, {part}, {upper} / {lower}", ratio, unit="ratio", **target)
+            yield figure(f"{DECISIVE}, {part}, {upper} / {lower}", ratio, unit="ratio", **target)

@@ -92,7 +92,8 @@ def tasks(
     made: list[Task] = []
     for person in people:
         mine = fold(person.user or "", FOLDS)
-        found = list(guarded_cases(person, data.domains, split)) if mine not in leave_out else []
+        met = person.user in data.met
+        found = list(guarded_cases(person, data.domains, split)) if mine not in leave_out and not met else []
         if not found:
             continue
         rng = np.random.default_rng(_hash(person.user or "", seed))

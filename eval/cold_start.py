@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from eval.datasets import Dataset
 from eval.others import Others
 from eval.protocol import Case
+from retrieval.fusion import FusionFit
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import History, HistoryEntry, Query
@@ -95,9 +96,9 @@ class Elsewhere:
         """Nobody touched anything; shape (items,)."""
         return self._by_target[case.target].touched(case)
 
-    def retriever(self, case: Case, settings: RetrieverSettings) -> Retriever:
+    def retriever(self, case: Case, settings: RetrieverSettings, fusion: FusionFit | None = None) -> Retriever:
         """The retriever for a case's user."""
-        return self._by_target[case.target].retriever(case, settings)
+        return self._by_target[case.target].retriever(case, settings, fusion)
 
 
 def _time(entry: HistoryEntry) -> int:

@@ -7,13 +7,14 @@ encoder and the item template, and the next run begins where this one stopped.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from eval.acquainted import met_by
 from retrieval.encoder import Encoder
 from retrieval.errors import DataError
 from retrieval.index import Index
@@ -21,6 +22,7 @@ from retrieval.ingest import ingest
 from retrieval.settings import IndexSettings
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate
+from retrieval.types import History
 
 NAME: Final = "amazon-three-domains"
 DOMAINS: Final = ("books", "films", "music")
@@ -35,12 +37,22 @@ _EVERY_S: Final = 10.0
 
 @dataclass(frozen=True)
 class Dataset:
-    """The prepared data: every domain is ingested and indexed. `home` holds the store and the index."""
+    """The prepared data: every domain is ingested and indexed.
+
+    Attributes:
+        home: the folder that holds the store and the index.
+        met: users whom the encoder has learnt from; whoever asks them, measures its memory (`eval.acquainted`).
+    """
 
     store: Store
     index: Index
     home: Path
     domains: tuple[str, ...] = DOMAINS
+    met: frozenset[str] = frozenset()
+
+    def unmet(self, people: Iterable[History]) -> list[History]:
+        """Those of them whom the encoder has not learnt from: they alone may be asked."""
+        return [person for person in people if person.user not in self.met]
 
     @property
     def catalogue(self) -> dict[str, int]:
@@ -81,7 +93,7 @@ def open_dataset(
         _ingest(store, data, home / "ingested", say)
         for domain in DOMAINS:
             _index(store, index, domain, say)
-        yield Dataset(store, index, home)
+        yield Dataset(store, index, home, met=met_by(encoder, store, say))
 
 
 def _files(data: Path) -> list[Path]:

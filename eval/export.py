@@ -87,7 +87,7 @@ def question_sheet(data: Dataset, request: RunRequest) -> Sheet:
         kind = cast("Kind", request.candidates)
         chosen = choices.tasks(data, request.users, request.seed, kind=kind, split=split)
         return Sheet(tuple(Question(task.choice.case, task) for task in chosen), training, others)
-    found = (mine for person in people if (mine := list(guarded_cases(person, data.domains, split))))
+    found = (mine for person in data.unmet(people) if (mine := list(guarded_cases(person, data.domains, split))))
     return Sheet(tuple(Question(case) for mine in islice(found, request.users) for case in mine), training, others)
 
 

@@ -3,14 +3,17 @@
 A conditional logit (McFadden 1974): each liked truth item against items drawn from the same catalogue, all *seen* by
 the training users or all *unseen*, as the truth is. So nothing is learnt from the shortcut that every item without an
 interaction must have been bought by a test user, and an unseen item's weights are those of text and words alone.
+
+Weights are cross-fitted over a split of their own: beside an encoder that has met the people of all folds but one,
+there is only that one to fit on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +39,12 @@ _SAMPLE: Final = 1_500
 _TOLD_EVERY: Final = 500
 _NAMES: Final[tuple[Source, ...]] = tuple(source for source in SOURCES if source not in BY_HAND)
 
+_SPLIT: Final = 2
+"""Seed of the split that weights are cross-fitted over."""
+
 Design = NDArray[np.float32]
+Weights = Callable[[str], FusionFit]
+"""For a user the weights that other users' picks give."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,9 @@ class Picks:
     liked: Design
     share: Design
 
-    def of_others(self, folds: Collection[int]) -> Picks:
-        """The picks of the users of all folds but these."""
-        kept = np.array([fold(user, FOLDS) not in folds for user in self.users])
+    def of_others(self, part: int) -> Picks:
+        """The picks of the users of all parts of the split but this one."""
+        kept = np.array([part_of(user) != part for user in self.users])
         users = tuple(user for user, keep in zip(self.users, kept, strict=True) if keep)
         return Picks(users, self.says[kept], self.liked[kept], self.share[kept])
 
@@ -88,29 +96,49 @@ def picks_of(data: Dataset, cases: Sequence[Case], others: Others, rng: np.rando
 
 
 def fit_shipped(data: Dataset, made_by: str, hash_of_data: str, rng: np.random.Generator, say: Say) -> FusionFit:
-    """The weights that come with the package, from the users of all folds but the one kept for testing."""
-    people = list(histories(data.store))
-    asked = [case for person in people for case in cases(person, data.domains) if fold(case.user, FOLDS) != TEST_FOLD]
-    picks = picks_of(data, asked, Others(data), rng, say)
-    return fit_fusion(picks, made_by, hash_of_data, data.index.encoder.fingerprint)
+    """The weights that come with the package.
+
+    They are fitted on the users whom the encoder has not met; if it has met nobody, on those of all folds but the one
+    that is kept for testing.
+    """
+    people = data.unmet(histories(data.store))
+    kept = [person for person in people if data.met or fold(person.user or "", FOLDS) != TEST_FOLD]
+    asked = [case for person in kept for case in cases(person, data.domains)]
+    return fit_fusion(picks_of(data, asked, Others(data), rng, say), made_by, hash_of_data, data.index.encoder.name)
 
 
-def fit_by_fold(
+def fit_apart(
     data: Dataset, training: Sequence[History], others: Others, rng: np.random.Generator, say: Say
-) -> list[FusionFit]:
-    """For the users of each fold the weights that the picks of all others give.
+) -> Weights:
+    """For each user the weights that the picks of others give.
 
     Args:
-        training: histories that may be learnt from; what is fitted on are their first `_SAMPLE` "cold target" cases.
+        training: histories that may be learnt from; what is fitted on are their first `_SAMPLE` "cold target" cases of
+            people whom the encoder has not met.
 
     Raises:
-        DataError: there are no cases in two folds.
+        DataError: there are too few cases.
     """
-    asked = list(islice((case for person in training for case in cases(person, data.domains)), _SAMPLE))
-    if len({fold(case.user, FOLDS) for case in asked}) < 2:
-        raise DataError("too few people to fit the retriever's weights on", hint="--system bm25 learns from nobody")
-    picks = picks_of(data, asked, others, rng, say)
-    return [fit_fusion(picks.of_others({own}), "xdrec-eval run", "", "") for own in range(FOLDS)]
+    people = data.unmet(training)
+    asked = list(islice((case for person in people for case in cases(person, data.domains)), _SAMPLE))
+    return cross_fits(picks_of(data, asked, others, rng, say)) if asked else _nobody()
+
+
+def cross_fits(picks: Picks) -> Weights:
+    """For each user the weights that the picks of the other parts give. Raises DataError: there is but one part."""
+    if len({part_of(user) for user in picks.users}) < 2:
+        _nobody()
+    fits = [fit_fusion(picks.of_others(part), "cross-fitted", "", "") for part in range(FOLDS)]
+    return lambda user: fits[part_of(user)]
+
+
+def _nobody() -> NoReturn:
+    raise DataError("too few people to fit the retriever's weights on", hint="--system bm25 learns from nobody")
+
+
+def part_of(user: str) -> int:
+    """Which part of the split a user belongs to."""
+    return fold(user, FOLDS, _SPLIT)
 
 
 def fit_fusion(picks: Picks, made_by: str, hash_of_data: str, encoder: str) -> FusionFit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,18 +21,17 @@ from eval.baseline_types import Scorer, Scores
 from eval.baselines import BASELINES, cross_fitted
 from eval.choices import Kind, in_hash_order
 from eval.datasets import Dataset, Say, data_hash, open_dataset
-from eval.fit_fusion import fit_by_fold
+from eval.fit_fusion import Weights, fit_apart
 from eval.judging import AT_ONCE, patient
 from eval.leakage import Watched, guard_training, guarded_cases
 from eval.others import Others
-from eval.protocol import FOLDS, Case, Split, SplitName, cases, fold, histories, split_of
+from eval.protocol import FOLDS, Case, Split, SplitName, cases, histories, split_of
 from eval.run_catalogue import run_catalogue
 from eval.run_folder import RunFolder, Summary, Task
 from eval.run_rerank import run_rerank
 from eval.sequential import StoppingRule
 from eval.trial import LiveArm, TrialResult, trial
 from retrieval.errors import DataError, UsageError
-from retrieval.fusion import FusionFit
 from retrieval.templates import load_template
 from retrieval.types import History, Query
 from xdrec_agent.assembly import load_templates, open_client, open_encoder
@@ -238,7 +237,8 @@ def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: 
     say("reading histories")
     people = in_hash_order(histories(dataset.store), request.seed)
     split = _split(request, people, say)
-    with_cases = (mine for person in people if (mine := list(guarded_cases(person, dataset.domains, split))))
+    unmet = dataset.unmet(people)
+    with_cases = (mine for person in unmet if (mine := list(guarded_cases(person, dataset.domains, split))))
     asked = [case for mine in islice(with_cases, request.users) for case in mine]
     everybody = (case for person in people for case in cases(person, dataset.domains, split))
     ablate = ablation(request.history, everybody, request.seed)
@@ -248,18 +248,18 @@ def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: 
     others = Others(dataset, None if split.moment is None else training)
     rng = np.random.default_rng(request.seed)
     if request.system == RETRIEVER:
-        scorer = _retriever(settings, others, fit_by_fold(dataset, training, others, rng, say))
+        scorer = _retriever(settings, others, fit_apart(dataset, training, others, rng, say))
     else:
         scorer = cross_fitted(Watched(BASELINES[request.system](dataset), split), training, FOLDS, rng)
     run_catalogue(folder, dataset, asked, others, scorer, say, ablate)
     return folder
 
 
-def _retriever(settings: Settings, others: Others, weights: Sequence[FusionFit]) -> Scorer:
+def _retriever(settings: Settings, others: Others, weights: Weights) -> Scorer:
     def score(case: Case) -> Scores:
         if not case.history.entries:  # the retriever refuses to guess: what is liked most is all that is left
             return others.touched(case).astype(np.float32)
-        retriever = others.retriever(case, settings.retriever, weights[fold(case.user, FOLDS)])
+        retriever = others.retriever(case, settings.retriever, weights(case.user))
         return retriever.scores(Query(history=case.history, target=case.target))[1]
 
     return score

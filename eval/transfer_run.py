@@ -19,14 +19,13 @@ from eval.arms import manifest_of
 from eval.baseline_types import Scores
 from eval.baselines import BASELINES, cross_fitted
 from eval.choices import in_hash_order
-from eval.fit_fusion import fit_by_fold
+from eval.fit_fusion import Weights, fit_apart
 from eval.leakage import guarded_cases
 from eval.others import Others
 from eval.protocol import COLD_TARGET, FOLDS, Case, fold, histories
 from eval.run_catalogue import run_catalogue
 from eval.run_folder import RunFolder
 from eval.transfer_encoders import ALL_PAIRS, DOMAIN_ADAPTED, OTHER_PAIRS, ZERO_SHOT, Encoders, Lesson, lesson_of
-from retrieval.fusion import FusionFit
 from retrieval.index import Index
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrieverSettings
@@ -90,7 +89,7 @@ def run_fused(encoders: Encoders, request: TransferRequest, settings: Settings, 
         folder = _folder(encoders, request, settings, data, f"{arm}, all sources")
         others = Others(dataset, index_of=_index_of(encoders, arm))
         say(f"{arm}: fitting the sources' weights")
-        weights = fit_by_fold(dataset, people, others, np.random.default_rng(0), say)
+        weights = fit_apart(dataset, people, others, np.random.default_rng(0), say)
         run_catalogue(folder, dataset, asked, others, partial(_fused, settings, others, weights), say)
         folder.finish()
         folders.append(folder)
@@ -146,6 +145,6 @@ def _scores(retriever: Retriever, case: Case) -> Scores:
     return retriever.scores(Query(history=case.history, target=case.target))[1]
 
 
-def _fused(settings: Settings, others: Others, weights: Sequence[FusionFit], case: Case) -> Scores:
-    retriever = others.retriever(case, settings.retriever, weights[fold(case.user, FOLDS)])
+def _fused(settings: Settings, others: Others, weights: Weights, case: Case) -> Scores:
+    retriever = others.retriever(case, settings.retriever, weights(case.user))
     return _scores(retriever, case)

@@ -67,7 +67,7 @@ class SentenceEncoder:
         if not any(p.suffix == ".safetensors" for p in files):
             raise ModelMissing(f"{self.folder} holds no model", hint=f"xdrec models pull {self.name}")
         for path in files:
-            if path.name == "xdrec-model.json":  # our own note on where the files came from
+            if path.name.startswith("xdrec-"):  # our own notes on where the files came from
                 continue
             with path.open("rb") as file:
                 digest.update(path.relative_to(self.folder).as_posix().encode())

@@ -15,7 +15,10 @@ from math import log
 from pathlib import Path
 from typing import Final, Literal
 
+from pydantic import Field
+
 from retrieval.errors import UsageError
+from retrieval.settings import EncoderSettings
 from retrieval.types import Frozen
 
 Source = Literal["text", "words", "popularity", "cooccurrence", "neighbours", "relations"]
@@ -30,7 +33,7 @@ SOURCES: Final[Mapping[Source, str]] = {
 }
 """What may speak for a candidate, and what its word is."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 _FILE: Final = "fitted_fusion.json"
 
 
@@ -55,12 +58,11 @@ class FusionFit(Frozen):
     Attributes:
         made_by: the command.
         data: SHA-256 of the data that they were fitted on.
-        encoder: fingerprint of the encoder whose vectors `text` and `neighbours` compare.
+        encoder: name of the encoder whose vectors `text` and `neighbours` compare.
         people, picks: how many were fitted on.
         weights: by source.
     """
 
-    version: Literal[1] = VERSION
     made_by: str
     data: str
     encoder: str
@@ -85,20 +87,35 @@ class FusionFit(Frozen):
         return {source: weight for source, weight in weights.items() if weight > 0}
 
 
+class _Shipped(Frozen):
+    version: Literal[2] = VERSION
+    fits: tuple[FusionFit, ...] = Field(min_length=1)
+    """Of one encoder each; the first is that of the default."""
+
+
 @cache
-def shipped_fusion() -> FusionFit:
-    """The weights that come with the package."""
-    return FusionFit.model_validate_json((resources.files("retrieval") / _FILE).read_bytes())
+def _shipped() -> _Shipped:
+    return _Shipped.model_validate_json((resources.files("retrieval") / _FILE).read_bytes())
+
+
+def shipped_fusion(encoder: str) -> FusionFit:
+    """The weights that come with the package for an encoder, by name; those of the default for one of your own."""
+    fits = _shipped().fits
+    return next((fit for fit in fits if fit.encoder == encoder), fits[0])
 
 
 def save_fusion(fit: FusionFit) -> None:
-    """Make these the weights that come with the package.
+    """Make these the weights that come with the package for their encoder.
 
     Raises:
         UsageError: the package's folder cannot be written.
     """
     file = Path(__file__).with_name(_FILE)
+    others = tuple(one for one in _shipped().fits if one.encoder != fit.encoder)
+    default = EncoderSettings().model
+    fits = tuple(sorted((*others, fit), key=lambda one: (one.encoder != default, one.encoder)))
     try:
-        file.write_text(fit.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        file.write_text(_Shipped(fits=fits).model_dump_json(indent=2) + "\n", encoding="utf-8")
     except OSError as exc:
         raise UsageError(f"{file} cannot be written: {exc.strerror}", hint="run it in a source checkout") from exc
+    _shipped.cache_clear()

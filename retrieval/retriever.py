@@ -104,7 +104,7 @@ class Retriever:
         self.store = store
         self.index = index
         self.settings = settings
-        self.fusion = fusion or shipped_fusion()
+        self.fusion = fusion or shipped_fusion(index.encoder.name)
         self.graph = graph
         self._crowd = crowd
         self._indexed: Crowd | None = None

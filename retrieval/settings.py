@@ -16,7 +16,7 @@ class Section(BaseModel):
 class EncoderSettings(Section):
     """Which sentence-transformers model embeds items and free text."""
 
-    model: str = "all-MiniLM-L6-v2"
+    model: str = "minilm-taste"
     batch_size: int = Field(default=32, ge=1)
     backend: Literal["torch", "onnx-int8"] = "torch"
     """What computes: "onnx-int8" is ONNX Runtime with weights and activations of 8 bits, on the CPU (docs/encoder.md);

@@ -22,7 +22,7 @@ WORD = re.compile(r"[a-z]{5,}")  # shorter ones say little
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """An empty folder, and in the models' folder a real little encoder, of shared words, under the usual name."""
-    save_encoder(tmp_path / "models" / "all-MiniLM-L6-v2", WORD.findall(PAGE.casefold()))
+    save_encoder(tmp_path / "models" / "minilm-taste", WORD.findall(PAGE.casefold()))
     monkeypatch.setenv("XDREC_MODELS_DIR", str(tmp_path / "models"))
     monkeypatch.setenv("XDREC_DEVICE", "cpu")
     folder = tmp_path / "mine"

@@ -162,6 +162,29 @@ def bench_encoder_(data: DataFolder, json_: ReportFile = None) -> None:
     _show(make_report("encoder", measure_encoder(data, plain, small, say)), json_)
 
 
+@app.command("adapted")
+def bench_adapted_(data: DataFolder, json_: ReportFile = None) -> None:
+    """The configured encoder beside the one that it was adapted from, on people whom it has not met.
+
+    \b
+    The first run embeds 86,000 items with either (half an hour); build/bench keeps them.
+    Example:
+      xdrec-eval bench adapted --data ../data/amazon-three-domains --json build/bench/adapted.json
+    """
+    from eval.bench_adapted import measure_adapted
+    from eval.bench_report import make_report
+    from retrieval.errors import UsageError
+    from xdrec_agent.adapt.adapters import merged_into
+    from xdrec_agent.settings import load_settings
+
+    adapted = pulled_encoder(load_settings())
+    manifests = merged_into(adapted.folder)
+    if not manifests:
+        raise UsageError(f"{adapted.name} is no adapted encoder", hint="xdrec adapt encoder NAME; xdrec adapt use NAME")
+    base = pulled_encoder(load_settings(encoder={"model": manifests[-1].base.name}))
+    _show(make_report("adapted", measure_adapted(data, base, adapted, say)), json_)
+
+
 @app.command("chinese")
 def bench_chinese_(
     pack: Annotated[str, typer.Argument(help="A demo pack with a Chinese slice (zh.csv).")] = "films-books",
@@ -174,14 +197,14 @@ def bench_chinese_(
 
     \b
     Example:
-      xdrec-eval bench chinese films-books --encoder all-MiniLM-L6-v2 --encoder multilingual-e5-small
+      xdrec-eval bench chinese films-books --encoder minilm-taste --encoder multilingual-e5-small
     """
     from eval.bench_chinese import measure_chinese
     from eval.bench_report import make_report
     from xdrec_agent.demo import find_pack
     from xdrec_agent.settings import load_settings
 
-    names = encoders or ["all-MiniLM-L6-v2", "multilingual-e5-small"]
+    names = encoders or [load_settings().encoder.model, "multilingual-e5-small"]
     made = [pulled_encoder(load_settings(encoder={"model": name})) for name in names]
     _show(make_report("chinese", measure_chinese(find_pack(pack), made, say)), json_)
 

@@ -39,7 +39,7 @@ def transfer(
     Trains an encoder on the catalogues, one on all pairs for each fold of users, and one without each pair; hours on a
     CPU. Rerankers that learnt are measured by `xdrec-eval run` and shown beside it.
     Examples:
-      xdrec-eval transfer build/transfer --data ../data --layers 2
+      XDREC_ENCODER__MODEL=all-MiniLM-L6-v2 xdrec-eval transfer build/transfer --data ../data --layers 2
       xdrec-eval transfer build/transfer --data ../data --rerank runs/untuned --rerank runs/adapted
     """
     import numpy as np
@@ -52,6 +52,7 @@ def transfer(
     from eval.transfer_run import TransferRequest, run_arms, run_fused
     from retrieval.adapt.trained_encoder import EncoderShape
     from retrieval.adapt.training import Plan
+    from retrieval.errors import UsageError
     from retrieval.templates import load_template
     from xdrec_agent import models
     from xdrec_agent.adapt.encoder_runs import EncoderRunSettings
@@ -61,6 +62,11 @@ def transfer(
     configured = load_settings()
     reranked = [RunFolder.open(folder) for folder in rerank or ()]
     with prepared(data, configured) as dataset:
+        if dataset.met:
+            raise UsageError(
+                f"{configured.encoder.model} has learnt from these people already",
+                hint="begin with one that has not: XDREC_ENCODER__MODEL=all-MiniLM-L6-v2",
+            )
         model = configured.encoder.model
         folder = models.find(model, configured.models_dir)
         place = Place(folder, model, out / "encoders", configured.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,11 @@ class Learners:
     training: tuple[str, ...]
     validation: tuple[str, ...]
     left_out: str
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 (hex) of all their ids: whether others are the same people can be seen from it, and no more."""
+        return hashlib.sha256("\n".join(sorted((*self.training, *self.validation))).encode()).hexdigest()
 
 
 def learners(store: Store, who: WhoLearns) -> Learners:

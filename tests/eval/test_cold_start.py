@@ -167,10 +167,10 @@ def test_without_people_popularity_is_chance(figures):
 def test_a_new_item_is_ranked_within_a_second(tmp_path, monkeypatch):
     """The command line adds it while a retriever runs, which has it in its next ranking."""
     words = {word for taste in TASTES for word in (taste, "stories", *DOMAINS)}
-    save_encoder(tmp_path / "models" / "all-MiniLM-L6-v2", words)
+    save_encoder(tmp_path / "models" / "minilm-taste", words)
     monkeypatch.setenv("XDREC_MODELS_DIR", str(tmp_path / "models"))
     monkeypatch.setenv("XDREC_DEVICE", "cpu")
-    encoder = SentenceEncoder("all-MiniLM-L6-v2", tmp_path / "models" / "all-MiniLM-L6-v2", device="cpu")
+    encoder = SentenceEncoder("minilm-taste", tmp_path / "models" / "minilm-taste", device="cpu")
     (tmp_path / "world").mkdir()
     with open_world(tmp_path / "world", encoder, per_taste=12) as data:
         found = bench_at_once(data, lambda _: None, commands=1)

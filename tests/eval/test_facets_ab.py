@@ -144,7 +144,7 @@ async def test_a_store_without_cases_is_an_error_that_says_so(home):
 async def test_the_command_compares_and_advises(home, monkeypatch):
     """Works on the configured home; the verdict goes to stdout, what to set to stderr."""
     await enrich(home, taste_of)
-    save_encoder(home[2] / "models" / "all-MiniLM-L6-v2", TASTES)
+    save_encoder(home[2] / "models" / "minilm-taste", TASTES)
     monkeypatch.setenv("XDREC_HOME", str(home[2]))
     monkeypatch.setenv("XDREC_MODELS_DIR", str(home[2] / "models"))
     monkeypatch.setenv("XDREC_DEVICE", "cpu")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from word_encoder import WordEncoder
 
 from eval.datasets import Dataset
-from eval.fit_fusion import DRAWN, Picks, fit_by_fold, fit_fusion, fit_shipped, picks_of
+from eval.fit_fusion import DRAWN, Picks, fit_apart, fit_fusion, fit_shipped, part_of, picks_of
 from eval.others import Others
 from eval.protocol import FOLDS, TEST_FOLD, cases, fold, histories
 from retrieval.errors import DataError
@@ -153,10 +155,10 @@ def test_picks_know_whose_they_are(picks, asked):
     np.testing.assert_allclose(list(shares.values()), 1, rtol=1e-6)
 
 
-def test_picks_of_others_leave_out_folds(picks):
-    """`of_others` keeps exactly the users of the other folds, with what was said to them."""
-    left = picks.of_others({1, 3})
-    kept = [at for at, user in enumerate(picks.users) if fold(user, FOLDS) not in {1, 3}]
+def test_picks_of_others_leave_out_a_part(picks):
+    """`of_others` keeps exactly the users of the other parts, with what was said to them."""
+    left = picks.of_others(1)
+    kept = [at for at, user in enumerate(picks.users) if part_of(user) != 1]
     assert 0 < len(kept) < len(picks.users)
     assert left.users == tuple(picks.users[at] for at in kept)
     np.testing.assert_array_equal(left.says, picks.says[kept])
@@ -169,16 +171,25 @@ def test_the_shipped_fit_uses_nobody_of_the_test_fold(data):
     people = [h for h in histories(data.store) if any(cases(h, DOMAINS))]
     allowed = [h for h in people if fold(h.user, FOLDS) != TEST_FOLD]
     assert found.people == len(allowed) < len(people)
-    assert found.encoder == WordEncoder().fingerprint
+    assert found.encoder == WordEncoder().name
     assert found.weights["text"].of(3) > 0
 
 
-def test_a_folds_weights_come_from_the_people_of_the_others(data):
-    """Each fold's fit counts everybody who has a case but those of the fold; too few people are an error."""
+def test_the_shipped_fit_uses_nobody_whom_the_encoder_has_met(data):
+    """Where the encoder has learnt from people, the others are fitted on, of whatever fold."""
+    met = frozenset(f"user {n}" for n in range(PEOPLE // 2))
+    found = fit_shipped(replace(data, met=met), "", "", np.random.default_rng(0), lambda _: None)
+    assert found.people == sum(any(cases(h, DOMAINS)) for h in histories(data.store) if h.user not in met)
+
+
+def test_a_users_weights_come_from_the_people_of_other_parts(data):
+    """A user's fit counts everybody who has a case but those of the user's part; too few people are an error."""
     training = list(histories(data.store))
-    found = fit_by_fold(data, training, Others(data), np.random.default_rng(0), lambda _: None)
-    folds = [fold(person.user, FOLDS) for person in training if any(cases(person, DOMAINS))]
-    assert [fit.people for fit in found] == [len(folds) - folds.count(own) for own in range(FOLDS)]
-    with pytest.raises(DataError, match="too few people") as refused:
-        fit_by_fold(data, training[:1], Others(data), np.random.default_rng(0), lambda _: None)
-    assert refused.value.hint
+    weights = fit_apart(data, training, Others(data), np.random.default_rng(0), lambda _: None)
+    parts = [part_of(person.user) for person in training if any(cases(person, DOMAINS))]
+    for user in ("user 0", "user 1", "user 2", "somebody else"):
+        assert weights(user).people == len(parts) - parts.count(part_of(user))
+    for few in (training[:1], []):
+        with pytest.raises(DataError, match="too few people") as refused:
+            fit_apart(data, few, Others(data), np.random.default_rng(0), lambda _: None)
+        assert refused.value.hint

@@ -293,7 +293,7 @@ def test_an_index_made_on_a_cluster_is_the_same(cluster, tmp_path):
     try:
         encoder = open_encoder(settings)
     except ModelMissing:
-        pytest.skip("the encoder is not here: xdrec models pull all-MiniLM-L6-v2")
+        pytest.skip("the encoder is not here: xdrec models pull")
     texts = [f"a book about {n} seas" for n in range(150)]
     with Index(tmp_path / "index", encoder, load_template("item"), IndexSettings()) as index:
         with spread_over(index, settings, cluster.address):

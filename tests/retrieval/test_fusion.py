@@ -20,7 +20,7 @@ from retrieval.index import Index
 from retrieval.relation_ingest import ingest_relations
 from retrieval.relation_store import RelationStore
 from retrieval.retriever import Retriever
-from retrieval.settings import IndexSettings, RetrieverSettings
+from retrieval.settings import EncoderSettings, IndexSettings, RetrieverSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Filter, History, HistoryEntry, Interaction, Item, Query
@@ -149,11 +149,19 @@ def test_who_has_a_say():
 
 def test_the_shipped_weights_are_of_the_sources_there_are():
     """The file loads, has every source and no other, and every source can speak."""
-    assert set(shipped_fusion().weights) == set(SOURCES)
-    assert all(weight.of(n) < inf for weight in shipped_fusion().weights.values() for n in (1, 1_000))
-    assert shipped_fusion().weights["text"].of(1) > 0
+    for encoder in ("minilm-taste", "all-MiniLM-L6-v2"):
+        fit = shipped_fusion(encoder)
+        assert fit.encoder == encoder
+        assert set(fit.weights) == set(SOURCES)
+        assert all(weight.of(n) < inf for weight in fit.weights.values() for n in (1, 1_000))
+        assert fit.weights["text"].of(1) > 0
     with pytest.raises(ValidationError):
         fit(**{"astrology": 1})
+
+
+def test_an_encoder_of_ones_own_gets_the_defaults_weights():
+    """Until somebody fits them."""
+    assert shipped_fusion("my-own") == shipped_fusion(EncoderSettings().model)
 
 
 def test_every_source_can_speak(home, retriever):

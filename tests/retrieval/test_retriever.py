@@ -130,7 +130,7 @@ def test_ranks_what_fits(world):
     for candidate in ranking.candidates:
         (match,) = candidate.matches
         assert (match.domain, match.item, match.share) == ("films", "space-0", pytest.approx(1))
-        weight = shipped_fusion().for_person(1, ("text",), 1)["text"]
+        weight = shipped_fusion("any").for_person(1, ("text",), 1)["text"]
         assert candidate.stages == {"text": pytest.approx(candidate.score)}
         assert match.similarity == pytest.approx(candidate.score / weight, abs=1e-3)
 

@@ -86,7 +86,7 @@ def test_a_missing_setup_names_the_next_command(xdrec, tmp_path):
     xdrec("ingest", "films", str(file))
     code, _, err = xdrec("index")
     assert code == 3
-    assert "xdrec models pull all-MiniLM-L6-v2" in err
+    assert "xdrec models pull minilm-taste" in err
     code, out, _ = xdrec("index", "--json")
     assert code == 3
     assert json.loads(out)["error"]["type"] == "ModelMissing"

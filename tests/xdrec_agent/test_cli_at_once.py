@@ -23,7 +23,7 @@ def catalogue(prefix, names, about):
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    save_encoder(folder / "all-MiniLM-L6-v2", WORDS)
+    save_encoder(folder / "minilm-taste", WORDS)
     return folder
 
 
@@ -113,4 +113,4 @@ def test_without_the_encoder_items_are_ingested_all_the_same(xdrec, models):
     assert done.exit_code == 0
     assert "1 new" in done.stdout
     assert "the index is as it was" in done.stderr
-    assert "xdrec models pull all-MiniLM-L6-v2" in done.stderr
+    assert "xdrec models pull minilm-taste" in done.stderr

@@ -64,7 +64,7 @@ def test_domains_say_that_an_index_cannot_be_compared_without_the_encoder(xdrec)
     """Sizes are shown all the same, and the command that fetches the encoder."""
     (shown,) = json.loads(xdrec("domains", "--json").stdout)
     assert (shown["items"], shown["interactions"], shown["index"]) == (2, 2, "unknown")
-    assert "xdrec models pull all-MiniLM-L6-v2" in xdrec("domains").stdout
+    assert "xdrec models pull minilm-taste" in xdrec("domains").stdout
 
 
 @pytest.mark.usefixtures("filled")

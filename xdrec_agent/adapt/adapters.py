@@ -62,6 +62,7 @@ class TrainingData(Frozen):
 
     Attributes:
         pairs: "SOURCE:TARGET", of adapters that learnt to rerank or to find.
+        people: `Learners.identity` of those who were learnt from; "" if none were.
         left_out: which users were never learnt from, in words.
     """
 
@@ -70,6 +71,7 @@ class TrainingData(Frozen):
     users: int = 0
     validation_users: int = 0
     examples: int = 0
+    people: str = ""
     left_out: str = ""
 
 
@@ -170,11 +172,20 @@ def read_manifest(folder: Path) -> AdapterManifest:
         DataError: its manifest cannot be read.
     """
     try:
-        return AdapterManifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+        return _read(folder / MANIFEST)
     except OSError as exc:
         raise UsageError(f"there is no adapter {folder}", hint="xdrec adapt list") from exc
-    except ValidationError as exc:
-        raise DataError(f"{folder / MANIFEST} cannot be read: {exc.errors()[0]['msg']}", hint="train it again") from exc
+
+
+def merged_manifest(name: str) -> str:
+    """What an adapter's manifest is called in the folder of a model that it was merged into."""
+    return f"xdrec-adapter-{name}.json"
+
+
+def merged_into(folder: Path) -> list[AdapterManifest]:
+    """The adapters that were merged into a model, the first one first. Raises DataError as `read_manifest`."""
+    found = [_read(path) for path in folder.glob(merged_manifest("*"))]
+    return sorted(found, key=lambda manifest: manifest.created_at)
 
 
 def list_adapters(adapters_dir: Path) -> list[tuple[Path, AdapterManifest]]:
@@ -211,6 +222,13 @@ def load_adapter(folder: Path, base_folder: Path, base: BaseModelId, *, device: 
     except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
         raise DataError(f"the adapter {folder} cannot be read: {exc}", hint="train it again: xdrec adapt llm") from exc
     return wrapped(whole)
+
+
+def _read(path: Path) -> AdapterManifest:
+    try:
+        return AdapterManifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as exc:
+        raise DataError(f"{path} cannot be read: {exc.errors()[0]['msg']}", hint="train it again") from exc
 
 
 def _hashed(folder: Path) -> dict[str, WeightFile]:

@@ -65,6 +65,7 @@ def train_taste(
         users=len(taste.people),
         validation_users=len(taste.validation),
         examples=sum(len(rows) for person in taste.people for rows in person.values()),
+        people=people.identity,
         left_out=people.left_out,
     )
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from retrieval.adapt.checkpoint import written
-from xdrec_agent.adapt.adapters import BaseModelId, load_adapter, read_manifest
+from xdrec_agent.adapt.adapters import MANIFEST, BaseModelId, load_adapter, merged_manifest, read_manifest
 from xdrec_agent.model_manifest import ModelManifest
 from xdrec_agent.model_table import ModelSpec
 
@@ -50,6 +50,9 @@ def merge(adapter: Path, base_folder: Path, base_name: str, models_dir: Path) ->
 def write_merged(spec: ModelSpec, adapter: Path, base_folder: Path, base_name: str, folder: Path) -> ModelManifest:
     """Write a base model with an adapter added into `folder`, which exists; what it says of itself.
 
+    The adapter's manifest lies beside the weights, and those of all that were merged before, so that one can see later
+    what the model has learnt from.
+
     Raises:
         UsageError: the adapter is for another base model.
         DataError: its weights cannot be read.
@@ -62,6 +65,9 @@ def write_merged(spec: ModelSpec, adapter: Path, base_folder: Path, base_name: s
         _save_encoder(adapter, base_folder, folder)
     else:
         _save_llm(adapter, base_folder, base, folder)
+    for earlier in base_folder.glob(merged_manifest("*")):
+        shutil.copyfile(earlier, folder / earlier.name)
+    shutil.copyfile(adapter / MANIFEST, folder / merged_manifest(manifest.name))
     source = f"adapter {manifest.name} on {base.name}"
     made = ModelManifest.describe(spec, folder, source=source, revision=f"{manifest.created_at:%Y%m%dT%H%M%SZ}")
     return made.model_copy(update={"pulled_at": datetime.now(UTC)})

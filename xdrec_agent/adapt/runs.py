@@ -76,6 +76,7 @@ def train_lists(
         users=len({case.user for case in training}),
         validation_users=len({case.user for case in validation}),
         examples=len(training),
+        people=people.identity,
         left_out=people.left_out,
     )
     kind: AdapterKind

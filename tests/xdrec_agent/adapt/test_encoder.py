@@ -27,7 +27,7 @@ from retrieval.errors import UsageError
 from retrieval.profile import Profile, soft_maximum
 from retrieval.store import Store
 from retrieval.templates import load_template
-from xdrec_agent.adapt.adapters import read_manifest
+from xdrec_agent.adapt.adapters import merged_into, read_manifest
 from xdrec_agent.adapt.encoder_runs import EncoderRunSettings, train_taste, train_views
 from xdrec_agent.adapt.merge import merge
 from xdrec_agent.adapt.run import Place
@@ -159,6 +159,17 @@ def test_a_merged_encoder_is_a_plain_folder(taught, place, base, tmp_path):
         return np.diag(cosines).mean() - cosines.mean()
 
     assert apart(merged) > apart(plain)
+
+
+def test_what_it_learnt_from_stays_with_the_model(taught, place, base, store, tmp_path):
+    """The manifests of all adapters that were merged one after the other, each with the same people's identity."""
+    once = merge(place.adapters_dir / taught.name, base, "tiny", tmp_path)
+    brief = SETTINGS.model_copy(update={"plan": Plan(groups=1, steps=2, validations=1)})
+    train_taste("again", store, (), load_template("item"), Place(once, "tiny--taste", tmp_path, "cpu"), brief)
+    found = merged_into(merge(tmp_path / "again", once, "tiny--taste", tmp_path))
+    assert [manifest.name for manifest in found] == ["taste", "again"]
+    assert {manifest.data.people for manifest in found} == {learners(store, WhoLearns()).identity}
+    assert [manifest.base.name for manifest in found] == ["tiny", "tiny--taste"]
 
 
 def test_an_adapter_of_another_model_is_refused(taught, place, tmp_path):

@@ -15,7 +15,7 @@ from xdrec_agent import cli
 @pytest.fixture
 def xdrec(tmp_path, monkeypatch):
     monkeypatch.setenv("XDREC_MODELS_DIR", str(tmp_path / "models"))
-    encoder = tmp_path / "models" / "all-MiniLM-L6-v2"  # never loaded: nothing is ranked here
+    encoder = tmp_path / "models" / "minilm-taste"  # never loaded: nothing is ranked here
     encoder.mkdir(parents=True)
     (encoder / "config.json").write_text("{}", encoding="utf-8")
     with Store.open(f"sqlite:///{tmp_path}/store.sqlite") as store:

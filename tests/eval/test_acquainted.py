@@ -1,0 +1,87 @@
+"""Promises of who is asked: nobody whom the encoder has learnt from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from word_encoder import WordEncoder
+
+from eval.acquainted import met_by
+from eval.bench_popularity import sample_cases
+from eval.choices import tasks
+from retrieval.adapt.people import WhoLearns, learners
+from retrieval.encoder import SentenceEncoder
+from retrieval.errors import DataError
+from retrieval.folds import fold
+from xdrec_agent.adapt.adapters import AdapterManifest, BaseModelId, TrainingData, merged_manifest
+
+
+@pytest.fixture
+def trained(tmp_path, dataset):
+    """An encoder whose manifest says that it has learnt from the data's people, or from those of a given identity."""
+
+    def made(people=None, who=None):
+        who = who or WhoLearns(left_out=(4,), validation_parts=4)
+        manifest = AdapterManifest(
+            name="taste",
+            kind="taste",
+            base=BaseModelId(name="base", revision=None, sha256=""),
+            template="item",
+            template_fingerprint="",
+            data=TrainingData(domains=("books",), people=people or learners(dataset.store, who).identity),
+            settings={"who": who.model_dump(mode="json")},
+            before={},
+            metrics={},
+            steps=1,
+            tokens=1,
+            seconds=1,
+            seed=0,
+            created_at=datetime(2026, 11, 1, tzinfo=UTC),
+        )
+        (tmp_path / merged_manifest("taste")).write_text(manifest.model_dump_json(), encoding="utf-8")
+        return SentenceEncoder("taste", tmp_path)
+
+    return made
+
+
+def test_whom_it_has_met(trained, dataset):
+    """All users but those of the folds that it left out, and it is said."""
+    said = []
+    met = met_by(trained(), dataset.store, said.append)
+    assert met == {user for user in dataset.store.users() if fold(user, 5) != 4}
+    assert len(said) == 1
+    assert f"{len(met)} of these people" in said[0]
+
+
+def test_other_people_are_strangers(trained, dataset, tmp_path):
+    """What was learnt from other people, from a list that is not here, or from nobody, has met none of these."""
+    for encoder in (
+        trained(people="0" * 64),
+        trained(people="0" * 64, who=WhoLearns(users_file=tmp_path / "none")),
+        SentenceEncoder("plain", tmp_path / "plain"),
+        WordEncoder(),
+    ):
+        assert met_by(encoder, dataset.store, pytest.fail) == frozenset()
+
+
+def test_an_unreadable_manifest_is_an_error(tmp_path, dataset):
+    """Nobody can say then whom it has met."""
+    (tmp_path / merged_manifest("taste")).write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError):
+        met_by(SentenceEncoder("taste", tmp_path), dataset.store, pytest.fail)
+
+
+def test_they_are_not_asked(dataset):
+    """No task and no case is theirs; those of the others are as they were."""
+    met = frozenset(user for user in dataset.store.users() if fold(user, 5) != 4)
+    acquainted = replace(dataset, met=met)
+    everybody, others = ({task.choice.case.user for task in tasks(data, 100)} for data in (dataset, acquainted))
+    assert others == everybody - met
+    assert others < everybody
+    kept = [case for case in sample_cases(dataset, 100, test=True) if case.user not in met]
+    assert sample_cases(acquainted, 100, test=True) == kept
+    assert not sample_cases(acquainted, 100, test=False)
+    assert np.all([case.user not in met for case in kept])
