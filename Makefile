@@ -94,13 +94,13 @@ baselines: ## LightFM, Surprise and TensorFlow Recommenders, each in an environm
 screenshots: ## pictures of the page for the docs (needs a Chromium)
 	$(BIN)/python scripts/page_screenshots.py
 
-adapt: ## train the shipped encoder again (a minute on a GPU, long on two cores; goes on if stopped)
+adapt: ## train an encoder like the shipped one (its two upper layers; under an hour on two cores; goes on if stopped)
 	@mkdir -p build/adapt
 	@export XDREC_HOME=build/adapt XDREC_ENCODER__MODEL=all-MiniLM-L6-v2; \
 	  $(BIN)/xdrec models pull all-MiniLM-L6-v2; \
 	  for domain in books films music; do for kind in items interactions; do \
 	    $(BIN)/xdrec ingest $$domain $(BENCH_DATA)/amazon-three-domains/$${kind}_$$domain.csv.gz; done; done; \
-	  $(BIN)/xdrec adapt encoder minilm-taste --minutes 240
+	  $(BIN)/xdrec adapt encoder minilm-taste --layers 2
 
 constraints: ## pin what is installed now
 	@{ \
