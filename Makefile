@@ -89,7 +89,7 @@ bench-scale: ## what 10 thousand to a million items cost (an hour and 6 GB; goes
 	$(BIN)/xdrec-eval bench scale --data $(BENCH_DATA) --json build/bench/scale.json
 
 baselines: ## LightFM, Surprise and TensorFlow Recommenders, each in an environment of its own, as run folders
-	$(BIN)/python scripts/baselines/run.py --data $(BENCH_DATA)
+	$(UNTAUGHT) $(BIN)/python scripts/baselines/run.py --data $(BENCH_DATA)
 
 screenshots: ## pictures of the page for the docs (needs a Chromium)
 	$(BIN)/python scripts/page_screenshots.py
