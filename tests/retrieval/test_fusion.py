@@ -150,11 +150,11 @@ def test_who_has_a_say():
 def test_the_shipped_weights_are_of_the_sources_there_are():
     """The file loads, has every source and no other, and every source can speak."""
     for encoder in ("minilm-taste", "all-MiniLM-L6-v2"):
-        fit = shipped_fusion(encoder)
-        assert fit.encoder == encoder
-        assert set(fit.weights) == set(SOURCES)
-        assert all(weight.of(n) < inf for weight in fit.weights.values() for n in (1, 1_000))
-        assert fit.weights["text"].of(1) > 0
+        shipped = shipped_fusion(encoder)
+        assert shipped.encoder == encoder
+        assert set(shipped.weights) == set(SOURCES)
+        assert all(weight.of(n) < inf for weight in shipped.weights.values() for n in (1, 1_000))
+        assert shipped.weights["text"].of(1) > 0
     with pytest.raises(ValidationError):
         fit(**{"astrology": 1})
 
