@@ -89,12 +89,12 @@ def plain(text: object, limit: int = 160) -> str:
     labels, fields and control tokens in our prompts are replaced by ones that do not. Cut at a word's end with an
     ellipsis. A token of a byte-level tokenizer is at least one byte, so the bytes bound the tokens, whatever the text.
     """
-    line = visible(text).translate(_NEUTRAL)
+    line = visible(text)
     if not line.isascii():  # ASCII has nothing to fold, and most texts are
         # Folding may bring characters to light that must go, and what is gone may let others be folded.
         parts = enumerate(_FRACTION.split(line))
-        folded = "".join(part if n % 2 else unicodedata.normalize("NFKC", part) for n, part in parts)
-        line = visible(folded.translate(_NEUTRAL))
+        line = visible("".join(part if n % 2 else unicodedata.normalize("NFKC", part) for n, part in parts))
+    line = line.translate(_NEUTRAL)
     if len(line) <= limit and len(line.encode()) <= _BYTES_A_CHARACTER * limit:
         return line
     ellipsis = "…"

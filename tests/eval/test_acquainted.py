@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from taught_manifest import write_manifest
 from word_encoder import WordEncoder
 
 from eval.acquainted import met_by
@@ -16,7 +16,7 @@ from retrieval.adapt.people import WhoLearns, learners
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import DataError
 from retrieval.folds import fold
-from xdrec_agent.adapt.adapters import AdapterManifest, BaseModelId, TrainingData, merged_manifest
+from xdrec_agent.adapt.adapters import merged_manifest
 
 
 @pytest.fixture
@@ -25,23 +25,7 @@ def trained(tmp_path, dataset):
 
     def made(people=None, who=None):
         who = who or WhoLearns(left_out=(4,), validation_parts=4)
-        manifest = AdapterManifest(
-            name="taste",
-            kind="taste",
-            base=BaseModelId(name="base", revision=None, sha256=""),
-            template="item",
-            template_fingerprint="",
-            data=TrainingData(domains=("books",), people=people or learners(dataset.store, who).identity),
-            settings={"who": who.model_dump(mode="json")},
-            before={},
-            metrics={},
-            steps=1,
-            tokens=1,
-            seconds=1,
-            seed=0,
-            created_at=datetime(2026, 11, 1, tzinfo=UTC),
-        )
-        (tmp_path / merged_manifest("taste")).write_text(manifest.model_dump_json(), encoding="utf-8")
+        write_manifest(tmp_path, people or learners(dataset.store, who).identity, who)
         return SentenceEncoder("taste", tmp_path)
 
     return made

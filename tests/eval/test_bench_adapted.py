@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
 
 import pytest
 from little_encoder import save_encoder
+from taught_manifest import write_manifest
 
 from eval.bench_adapted import measure_adapted
 from eval.datasets import open_dataset
@@ -15,7 +15,6 @@ from retrieval.encoder import SentenceEncoder
 from retrieval.errors import DataError
 from retrieval.folds import fold
 from retrieval.templates import load_template
-from xdrec_agent.adapt.adapters import AdapterManifest, BaseModelId, TrainingData, merged_manifest
 
 WORDS = ("space", "love", "crime", "war", "sea", "city", "books", "films", "music")
 
@@ -32,24 +31,7 @@ def encoders(amazon, tmp_path, monkeypatch):
         def adapted(*left_out):
             shutil.copytree(tmp_path / "base", tmp_path / "adapted")
             who = WhoLearns(left_out=left_out, validation_parts=4)
-            manifest = AdapterManifest(
-                name="taste",
-                kind="taste",
-                base=BaseModelId(name="base", revision=None, sha256=""),
-                template="item",
-                template_fingerprint="",
-                data=TrainingData(domains=("books",), people=learners(store, who).identity),
-                settings={"who": who.model_dump(mode="json")},
-                before={},
-                metrics={},
-                steps=1,
-                tokens=1,
-                seconds=1,
-                seed=0,
-                created_at=datetime(2026, 11, 1, tzinfo=UTC),
-            )
-            path = tmp_path / "adapted" / merged_manifest("taste")
-            path.write_text(manifest.model_dump_json(), encoding="utf-8")
+            write_manifest(tmp_path / "adapted", learners(store, who).identity, who)
             return SentenceEncoder("adapted", tmp_path / "adapted", device="cpu")
 
         yield base, adapted, store
