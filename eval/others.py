@@ -69,4 +69,6 @@ class Others:
 
 
 def _behaviour(people: Iterable[History]) -> Behaviour:
-    return Behaviour.of((p.user or "", e.item.domain, e.item.id, e.preference) for p in people for e in p.entries)
+    return Behaviour.of(
+        (p.user or "", e.item.domain, e.item.id, e.preference, e.timestamp) for p in people for e in p.entries
+    )

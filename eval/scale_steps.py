@@ -189,7 +189,7 @@ def _parts(retriever: Retriever, queries: list[Query]) -> dict[str, float]:
         "profile": lambda n: liked_and_disliked(queries[n], retriever.index, retriever.settings),
         "filter": lambda _: eligible(target, half),
         "words": lambda n: target.words.scores(liked[n].texts),
-        "popularity": lambda _: crowd.popularity(target),
+        "popularity": lambda n: crowd.popularity(target, queries[n].history.last_seen),
         "co-occurrence": lambda n: crowd.cooccurrence(liked[n].rows, target),
         "neighbours": lambda n: crowd.neighbours(liked[n].rows, target, None),
         "items from the store": lambda n: retriever.store.items(TARGET, found[n]),

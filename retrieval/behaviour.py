@@ -1,4 +1,4 @@
-"""Behaviour: what people did, beside what texts say. Reads a store's interactions, produces counts, likes and profiles.
+"""Behaviour: what people did and when. Reads a store's interactions, produces counts, likes and profiles.
 
 A columnar copy of the interactions lies beside the indexes, opens in milliseconds and is written anew by every index
 run. It is personal data: a person who is deleted leaves it at once (`forget`).
@@ -20,19 +20,22 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from retrieval.errors import IndexMissing
-from retrieval.types import LIKED
+from retrieval.types import LIKED, Preference
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Preference = tuple[str, str, str, float]
-"""User, domain, item id, preference in [-1, 1]."""
 
 FILE: Final = "behaviour.arrow"
 _GENERATION: Final = b"generation"
 _PARTIAL: Final = f".{FILE}.partial"
 _LOCK: Final = "behaviour.lock"
 _ROWS: Final = 50_000
+_YEAR: Final = 365.25 * 86_400
+_PERIOD: Final = 2 * _YEAR
+"""So far away in time a touch counts 1/e; chosen on validation users (docs/experiments.md)."""
+_MONTH: Final = _YEAR / 12
+_UNKNOWN: Final = -1
+"""Number of the month of a touch without a time."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,44 @@ class Likes:
     """What people did in one domain. People are numbered alike in all domains, items as in the snapshot asked about.
 
     Attributes:
-        touched: how many people touched each item; shape (items,).
         liked: 1 where a person liked an item; shape (people, items).
+        months: in which somebody touched something, ascending, counted from 1970; `_UNKNOWN` stands for no time.
+        monthly: how many people touched each item in each of them; shape (items, months).
     """
 
-    touched: NDArray[np.int64]
     liked: sparse.csr_array
+    months: NDArray[np.int64]
+    monthly: sparse.csr_array
 
     @cached_property
-    def popularity(self) -> NDArray[np.float32]:
-        """Logarithm of the people who touched each item, 1 for the most popular one; shape (items,)."""
-        touched = np.log1p(self.touched.astype(np.float32))
-        return np.asarray(touched / (float(touched.max(initial=0)) or 1.0), dtype=np.float32)
+    def touched(self) -> NDArray[np.int64]:
+        """How many people touched each item; shape (items,)."""
+        return np.asarray(self.monthly.sum(axis=1), dtype=np.int64)
+
+    def popularity(self, at: int | None) -> NDArray[np.float32]:
+        """Logarithm of the people who touched each item, 1 for the most popular one; shape (items,).
+
+        Args:
+            at: Unix seconds. Whoever touched an item a time d before or after counts exp(-d / 2 years). None: all count
+                alike.
+        """
+        out: NDArray[np.float32] = self.monthly @ self._weights(at)
+        out += np.float32(1)
+        np.log(out, out=out)
+        out /= np.float32(out.max(initial=0) or 1)
+        return out
+
+    def _weights(self, at: int | None) -> NDArray[np.float32]:
+        """What a touch in each month counts; one without a time as much as the others do on average."""
+        weights, timed = np.ones(len(self.months), dtype=np.float32), self.months != _UNKNOWN
+        if at is None or not timed.any():
+            return weights
+        known = self.months[timed]
+        # Before the first and after the last month nothing is known, so these stand for it.
+        away = np.abs(known - np.clip(at / _MONTH - 0.5, known[0], known[-1])) * _MONTH
+        weights[timed] = np.exp(-away / _PERIOD)
+        weights[~timed] = np.average(weights[timed], weights=self.monthly.sum(axis=0)[timed])
+        return weights
 
     @cached_property
     def unit(self) -> sparse.csr_array:
@@ -75,7 +104,7 @@ class Behaviour:
     """Preferences of many people, by person.
 
     Args:
-        table: columns user, domain, item (strings) and preference (float), all rows of a person together.
+        table: the columns of `Preference`, all rows of a person together.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -93,7 +122,7 @@ class Behaviour:
         """What `write_behaviour` wrote there; nobody's, if it never ran.
 
         Raises:
-            IndexMissing: the file cannot be read.
+            IndexMissing: the file cannot be read, or an earlier version wrote it.
         """
         import pyarrow as pa
 
@@ -101,9 +130,12 @@ class Behaviour:
         if not path.exists():
             return cls.of(())
         try:
-            return cls(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except (OSError, pa.ArrowInvalid) as exc:
             raise IndexMissing(f"{path} cannot be read: {exc}", hint="xdrec index") from exc
+        if table.schema.names != _schema().names:
+            raise IndexMissing(f"{path} was written by an earlier version", hint="xdrec index")
+        return cls(table)
 
     def without(self, users: Collection[str]) -> Self:
         """Everybody but these: what is measured on people must not come from them."""
@@ -150,12 +182,19 @@ class Behaviour:
         preference = part["preference"].to_numpy()
         known = rows >= 0
         liked = known & (preference >= LIKED)
-        shape = (len(self.people), len(positions))
-        ones = np.ones(int(liked.sum()), dtype=np.float32)
+        times = pc.fill_null(part["time"].cast("float64"), np.nan).to_numpy()
+        month = np.where(np.isnan(times), _UNKNOWN, times // _MONTH).astype(np.int64)
+        months, column = np.unique(month[known], return_inverse=True)
         return Likes(
-            touched=np.bincount(rows[known], minlength=len(positions)),
-            liked=sparse.csr_array((ones, (people[liked], rows[liked])), shape=shape),
+            liked=_counts(people[liked], rows[liked], (len(self.people), len(positions))),
+            months=months,
+            monthly=_counts(rows[known], column, (len(positions), len(months))),
         )
+
+
+def _counts(rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]) -> sparse.csr_array:
+    """How often each pair occurs."""
+    return sparse.csr_array((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
 
 
 def write_behaviour(folder: Path, preferences: Iterable[Preference], generation: int | None = None) -> None:
@@ -166,8 +205,15 @@ def write_behaviour(folder: Path, preferences: Iterable[Preference], generation:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / _LOCK):
-        if generation is None or Behaviour.open(folder).generation != generation:
+        if generation is None or _generation(folder) != generation:
             _replace(folder, preferences, generation)
+
+
+def _generation(folder: Path) -> int | None:
+    try:
+        return Behaviour.open(folder).generation
+    except IndexMissing:  # what cannot be read is replaced
+        return None
 
 
 def behaviour_mark(folder: Path) -> object:
@@ -214,7 +260,8 @@ def _replace(folder: Path, preferences: Iterable[Preference], generation: int | 
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    return pa.schema({"user": pa.string(), "domain": pa.string(), "item": pa.string(), "preference": pa.float32()})
+    text = pa.string()
+    return pa.schema({"user": text, "domain": text, "item": text, "preference": pa.float32(), "time": pa.int64()})
 
 
 def _batches(preferences: Iterable[Preference]) -> Iterator[pa.RecordBatch]:

@@ -1,10 +1,10 @@
 """The crowd: what other people's behaviour says for a candidate. Reads behaviour and snapshots, produces scores by row.
 
-Three sources: how many people touched an item (popularity); the cosine, over the people who liked both, of a candidate
-with the liked history, also across domains (co-occurrence; Sarwar, Karypis, Konstan and Riedl 2001); and what people
-with similar taste liked, taste being the mean vector of the texts of what they like (neighbours), so that people are
-compared who share no item. All are 0 where nobody did anything, and shrink where the crowd is small: a handful of
-people never outweigh the texts.
+Three sources: how many people touched an item, those above all who did when the person was last seen (popularity); the
+cosine, over the people who liked both, of a candidate with the liked history, also across domains (co-occurrence;
+Sarwar, Karypis, Konstan and Riedl 2001); and what people with similar taste liked, taste being the mean vector of the
+texts of what they like (neighbours), so that people are compared who share no item. All are 0 where nobody did
+anything, and shrink where the crowd is small: a handful of people never outweigh the texts.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Crowd:
         self._compared_likes: dict[str, tuple[Snapshot, sparse.csr_array]] = {}
         self._tastes: dict[tuple[str, ...], tuple[tuple[Snapshot, ...], Vectors, NDArray[np.bool_]]] = {}
 
-    def popularity(self, target: Snapshot) -> Scores:
+    def popularity(self, target: Snapshot, at: int | None) -> Scores:
         """`Likes.popularity`, as far as the crowd can be relied upon; shape (items,)."""
-        return np.float32(self.reliability) * self.likes(target).popularity
+        return np.float32(self.reliability) * self.likes(target).popularity(at)
 
     def cooccurrence(self, liked: Mapping[Snapshot, Positions], target: Snapshot) -> Scores:
         """Logarithm of 1 + 100 times the sum of cosines with the liked rows; shape (items,), at least 0."""

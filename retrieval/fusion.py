@@ -26,7 +26,7 @@ Source = Literal["text", "words", "popularity", "cooccurrence", "neighbours", "r
 SOURCES: Final[Mapping[Source, str]] = {
     "text": "soft maximum of the candidate's cosines with the liked history and the words said",
     "words": "BM25 of the candidate's text for the texts of the history and the words said",
-    "popularity": "how many people touched it",
+    "popularity": "how many people touched it, those above all who did when the history ends",
     "cooccurrence": "how often it is liked by those who liked what was liked",
     "neighbours": "how often it is liked by people whose taste is similar",
     "relations": "61 / (60 + r) for the r-th of those that the graph leads to from what was liked",

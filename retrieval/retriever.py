@@ -180,7 +180,7 @@ class Retriever:
         liked, target, crowd, graph = asked.liked, asked.target, self.crowd(), self.graph
         says = {
             "words": lambda: target.words.scores(liked.texts),
-            "popularity": lambda: crowd.popularity(target),
+            "popularity": lambda: crowd.popularity(target, asked.query.history.last_seen),
             "cooccurrence": lambda: crowd.cooccurrence(liked.rows, target),
             "neighbours": lambda: crowd.neighbours(liked.rows, target, asked.query.history.user),
             "relations": lambda: _related(graph, liked, target) if graph else np.zeros(len(target.vectors), np.float32),

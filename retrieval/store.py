@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from retrieval import database as db
 from retrieval import upsert
 from retrieval.errors import UsageError
-from retrieval.types import Frozen, History, HistoryEntry, Interaction, Item
+from retrieval.types import Frozen, History, HistoryEntry, Interaction, Item, Preference
 from retrieval.upsert import UpsertReport
 
 __all__ = ["DomainSummary", "Store", "UpsertReport"]
@@ -164,17 +164,20 @@ class Store(db.Tables):
         entries.sort(key=lambda e: (e.timestamp is not None, e.timestamp or 0, e.item.domain, e.item.id))
         return History(user=user, entries=tuple(entries))
 
-    def preferences(self) -> Iterator[tuple[str, str, str, float]]:
-        """User, domain, item id and preference in [-1, 1] of everybody, by user; one for each item, as in `history`."""
+    def preferences(self) -> Iterator[Preference]:
+        """What everybody did, by user; one for each item, as in `history`."""
         table, last = db.interactions.c, ""
-        columns = (table.user_id, table.domain, table.item_id, table.kind, table.value)
+        columns = (table.user_id, table.domain, table.item_id, table.kind, table.value, table.timestamp)
         while users := self._next_users(last):
             with self.database.reading() as connection:
                 query = sa.select(*columns).where(table.user_id > last, table.user_id <= users[-1])
                 rows = connection.execute(query.order_by(table.user_id, table.domain, table.item_id)).all()
             for (user, domain, item), uses in groupby(rows, key=lambda row: tuple(row[:3])):
-                events = [Interaction(user=user, domain=domain, item=item, kind=k, value=v) for *_, k, v in uses]
-                yield user, domain, item, _preference(events)
+                events = [
+                    Interaction(user=user, domain=domain, item=item, kind=kind, value=value, timestamp=timestamp)
+                    for *_, kind, value, timestamp in uses
+                ]
+                yield user, domain, item, _preference(events), _time(events)
             last = users[-1]
 
     def _next_users(self, last: str) -> list[str]:
@@ -278,8 +281,13 @@ def _entry(events: Sequence[Interaction], payload: str) -> HistoryEntry:
     return HistoryEntry(
         item=Item.model_validate_json(payload),
         preference=_preference(events),
-        timestamp=max((event.timestamp for event in events if event.timestamp is not None), default=None),
+        timestamp=_time(events),
     )
+
+
+def _time(events: Sequence[Interaction]) -> int | None:
+    """The last time that is known."""
+    return max((event.timestamp for event in events if event.timestamp is not None), default=None)
 
 
 def _preference(events: Sequence[Interaction]) -> float:

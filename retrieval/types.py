@@ -19,6 +19,9 @@ DISLIKED = -0.5
 EVENT_WEIGHTS: Mapping[str, float] = {"view": 0.25, "play": 0.5, "purchase": 0.75, "finish": 1.0}
 """Preference that an implicit event stands for when the data names no weight, in (0, 1]."""
 
+Preference = tuple[str, str, str, float, int | None]
+"""What somebody did: user, domain, item id, preference in [-1, 1], and when (Unix seconds, None if unknown)."""
+
 Attribute = str | int | float | bool | tuple[str, ...]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -113,6 +116,11 @@ class History(Frozen):
 
     user: str | None = None
     entries: tuple[HistoryEntry, ...] = ()
+
+    @property
+    def last_seen(self) -> int | None:
+        """The latest time of an entry; None if none has a time."""
+        return max((e.timestamp for e in self.entries if e.timestamp is not None), default=None)
 
     @property
     def liked(self) -> tuple[HistoryEntry, ...]:

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from filelock import FileLock, Timeout
 from hypothesis import given, settings
@@ -19,25 +20,27 @@ from retrieval.errors import IndexMissing
 from retrieval.types import Interaction, Item
 
 ROWS = [
-    ("ada", "books", "b1", 1.0),
-    ("ada", "films", "f1", 0.5),
-    ("ada", "films", "f2", -1.0),
-    ("bob", "films", "f1", 0.25),
-    ("bob", "films", "f3", 0.75),
-    ("cyd", "books", "b1", 1.0),
+    ("ada", "books", "b1", 1.0, 1_000_000_000),
+    ("ada", "films", "f1", 0.5, None),
+    ("ada", "films", "f2", -1.0, 1_100_000_000),
+    ("bob", "films", "f1", 0.25, 1_200_000_000),
+    ("bob", "films", "f3", 0.75, None),
+    ("cyd", "books", "b1", 1.0, None),
 ]
 FILMS = {"f1": 0, "f2": 1, "f3": 2, "f4": 3}
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
-preferences = st.dictionaries(st.tuples(texts, texts, texts), st.floats(-1, 1, width=32), max_size=20).map(
-    lambda found: sorted((*key, value) for key, value in found.items())
+times = st.none() | st.integers(-(2**31), 2**40)
+said = st.tuples(st.floats(-1, 1, width=32), times)
+preferences = st.dictionaries(st.tuples(texts, texts, texts), said, max_size=20).map(
+    lambda found: [(*key, *value) for key, value in sorted(found.items())]
 )
 
 
 @given(preferences)
 @settings(max_examples=40)
 def test_what_is_written_comes_back(rows):
-    """Users, domains, items (any text) and preferences are read as they were written, in their order."""
+    """Users, domains, items (any text), preferences and times are read as they were written, in their order."""
     with tempfile.TemporaryDirectory() as folder:
         write_behaviour(Path(folder), rows)
         found = Behaviour.open(Path(folder))
@@ -86,9 +89,55 @@ def test_likes_of_a_domain_that_nobody_knows():
     assert likes.unit.shape == likes.by_person.shape == (3, 2)
 
 
+YEAR = 31_557_600
+AT = 40 * YEAR
+
+
+def touches(*of_item):
+    """What people did in films: for each item the years after `AT` (None: no time) in which somebody touched it."""
+    rows = [
+        (f"{item}{n}", "films", item, 1.0, None if year is None else int(AT + year * YEAR))
+        for item, years in zip(FILMS, of_item, strict=False)
+        for n, year in enumerate(years)
+    ]
+    return Behaviour.of(rows).likes("films", FILMS)
+
+
+def test_popularity_counts_people_alike_without_a_time_to_look_from():
+    """The share of the most popular item's log(1 + people)."""
+    found = touches([0, -9], [3], [None, 1, 2, 0]).popularity(None)
+    np.testing.assert_allclose(found, np.log([3, 2, 5, 1]) / np.log(5), atol=1e-6)
+
+
+def test_popularity_is_that_of_the_time():
+    """Two years before or after count 1/e, to half a month; a touch without a time as much as the average one."""
+    found = touches([0, 0], [-2], [2, None], []).popularity(AT)
+    average = (2 + 2 / np.e) / 4
+    expected = np.log(1 + np.array([2, 1 / np.e, 1 / np.e + average, 0]))
+    np.testing.assert_allclose(found, expected / expected.max(), atol=0.02)
+    assert found[3] == 0
+
+
+def test_popularity_asked_from_outside_the_known_time_looks_from_its_end():
+    """Long after the last touch, or before the first, nothing fades away: the nearest month known stands for then."""
+    likes = touches([0, 0], [-8])
+    early, late = likes.popularity(AT - 50 * YEAR), likes.popularity(AT + 50 * YEAR)
+    np.testing.assert_allclose(late, likes.popularity(AT), atol=1e-3)
+    assert (early[:2] > 0).all()
+    assert early[1] > late[1]
+    assert early[0] < late[0]
+
+
+@pytest.mark.parametrize("times", [(), (None, None)])
+def test_popularity_where_no_time_is_known(times):
+    """It counts people, or says nothing of a domain that nobody knows."""
+    found = touches(times).popularity(AT)
+    assert found.tolist() == [float(bool(times)), 0, 0, 0]
+
+
 def test_likes_are_scaled_by_item_and_by_person():
     """Columns of `unit` have length 1; rows of `by_person` are divided by the root of their likes."""
-    rows = [("ada", "films", i, 1.0) for i in ("f1", "f2", "f3")] + [("bob", "films", "f1", 1.0)]
+    rows = [("ada", "films", i, 1.0, None) for i in ("f1", "f2", "f3")] + [("bob", "films", "f1", 1.0, None)]
     likes = Behaviour.of(rows).likes("films", FILMS)
     np.testing.assert_allclose(np.linalg.norm(likes.unit.toarray(), axis=0), [1, 1, 1, 0], atol=1e-6)
     third = 1 / np.sqrt(3)
@@ -157,19 +206,38 @@ def test_a_damaged_file_names_the_command(tmp_path, damage):
     with pytest.raises(IndexMissing, match=FILE) as caught:
         Behaviour.open(tmp_path)
     assert caught.value.hint == "xdrec index"
-    write_behaviour(tmp_path, ROWS)
+    write_behaviour(tmp_path, ROWS, 1)
     assert list(Behaviour.open(tmp_path)) == ROWS
 
 
+def test_a_file_of_other_columns_is_an_index_to_be_made_again(tmp_path):
+    """One that knows no times is not read as if it did, and the next run writes it anew whatever it was made from."""
+    write_behaviour(tmp_path, ROWS, 1)
+    with pa.ipc.open_file(tmp_path / FILE) as file:
+        table = file.read_all().drop_columns("time")
+    with pa.OSFile(str(tmp_path / FILE), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(IndexMissing, match="earlier version") as caught:
+        Behaviour.open(tmp_path)
+    assert caught.value.hint == "xdrec index"
+    write_behaviour(tmp_path, ROWS, 1)
+    assert list(Behaviour.open(tmp_path)) == ROWS
+
+
+known = st.none() | st.integers(0, 9)
 kinds = st.sampled_from(
     [("rating", v) for v in (1.0, 2.0, 3.5, 5.0)] + [("view", 0.25), ("play", 0.5), ("finish", 1.0)]
 )
 
 
-@given(events=st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from("xyz"), kinds), min_size=1, max_size=30))
+@given(
+    events=st.lists(
+        st.tuples(st.sampled_from("abcdefg"), st.sampled_from("xyz"), kinds, known), min_size=1, max_size=30
+    )
+)
 @settings(max_examples=15)
 def test_preferences_are_those_of_the_histories(events):
-    """For everybody the store's preferences are the history's: a rating wins over events, else the strongest counts."""
+    """For everybody they are the history's: a rating wins over events, else the strongest counts; the last time."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(store_module, "_PAGE", 2)  # several pages of users
         with store_module.Store.open(f"sqlite:///{folder}/store.sqlite") as store:
@@ -177,15 +245,17 @@ def test_preferences_are_those_of_the_histories(events):
                 store.upsert_items([Item(domain=domain, id=i, title=i) for i in "xyz"], "run")
             store.upsert_interactions(
                 [
-                    Interaction(user=u, domain=("films", "books")[n % 2], item=i, kind=kind, value=value)
-                    for n, (u, i, (kind, value)) in enumerate(events)
+                    Interaction(user=u, domain=("films", "books")[n % 2], item=i, kind=kind, value=value, timestamp=t)
+                    for n, (u, i, (kind, value), t) in enumerate(events)
                 ],
                 "run",
             )
             found = list(store.preferences())
             histories = [store.history(user) for user in store.users()]
     assert found == [
-        row for h in histories for row in sorted((h.user, e.item.domain, e.item.id, e.preference) for e in h.entries)
+        (h.user, e.item.domain, e.item.id, e.preference, e.timestamp)
+        for h in histories
+        for e in sorted(h.entries, key=lambda e: (e.item.domain, e.item.id))
     ]
     assert {user for user, *_ in found} == {user for user, *_ in events}
 
@@ -195,7 +265,7 @@ def test_all_pages_of_users_come(store):
     store.upsert_items([Item(domain="films", id="f", title="F")], "run")
     people = [f"u{n:04}" for n in range(2_100)]
     store.upsert_interactions([Interaction(user=u, domain="films", item="f", value=5) for u in people], "run")
-    assert list(store.preferences()) == [(user, "films", "f", 1.0) for user in people]
+    assert list(store.preferences()) == [(user, "films", "f", 1.0, None) for user in people]
 
 
 def test_an_index_run_writes_what_people_did_and_forgetting_reaches_who_has_it_open(store, open_index):
@@ -208,10 +278,10 @@ def test_an_index_run_writes_what_people_did_and_forgetting_reaches_who_has_it_o
     store.upsert_interactions(given_, "run")
     index.build(store, "films")
     first = index.behaviour()
-    assert list(first) == [("ada", "films", "f1", 1.0), ("bob", "films", "f1", 1.0)]
+    assert list(first) == [("ada", "films", "f1", 1.0, None), ("bob", "films", "f1", 1.0, None)]
     assert index.behaviour() is first
     forget(index.folder, "ada")
-    assert list(index.behaviour()) == [("bob", "films", "f1", 1.0)]
+    assert list(index.behaviour()) == [("bob", "films", "f1", 1.0, None)]
 
 
 def test_nothing_is_written_twice_for_one_generation(tmp_path):

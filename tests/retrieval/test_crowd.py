@@ -47,7 +47,7 @@ preferences = st.dictionaries(
     ),
     st.sampled_from([-1.0, 0.25, 0.5, 1.0]),
     max_size=60,
-).map(lambda found: sorted((user, domain, f"{domain}{n}", value) for (user, (domain, n)), value in found.items()))
+).map(lambda found: sorted((user, domain, f"{domain}{n}", value, None) for (user, (domain, n)), value in found.items()))
 rows_of_films = st.lists(st.integers(0, SIZES["films"] - 1), min_size=1, max_size=3, unique=True)
 rows_of_music = st.lists(st.integers(0, SIZES["music"] - 1), max_size=2, unique=True)
 
@@ -59,7 +59,9 @@ def history(films, music=()):
 
 
 def who_likes(rows, domain, n):
-    return {user for user, where, item, value in rows if (where, item) == (domain, f"{domain}{n}") and value >= LIKED}
+    return {
+        user for user, where, item, value, _ in rows if (where, item) == (domain, f"{domain}{n}") and value >= LIKED
+    }
 
 
 def reliability(rows):
@@ -70,7 +72,7 @@ def reliability(rows):
 @given(preferences)
 def test_popularity_is_the_logarithm_of_the_people(rows):
     """The share of the most popular item's log(1 + people), disliked ones too, times the reliability."""
-    found = Crowd(Behaviour.of(rows)).popularity(BOOKS)
+    found = Crowd(Behaviour.of(rows)).popularity(BOOKS, None)
     touched = np.array([len({r[0] for r in rows if r[2] == f"books{n}"}) for n in range(SIZES["books"])])
     expected = reliability(rows) * np.log1p(touched) / max(np.log1p(touched).max(), 1e-9)
     assert ((found >= 0) & (found <= reliability(rows) + 1e-6)).all()
@@ -104,14 +106,14 @@ def expected_neighbours(rows, liked, user):
     wish = direction(sum(source.vectors[some].astype(np.float64).sum(axis=0) for source, some in liked.items()))
     near = {}
     for person in people:
-        mine = [(d, i) for u, d, i, v in rows if u == person and v >= LIKED and d in sources]
+        mine = [(d, i) for u, d, i, v, _ in rows if u == person and v >= LIKED and d in sources]
         total = sum((sources[d].vectors[sources[d].positions[i]].astype(np.float64) for d, i in mine), np.zeros(4))
         taste = direction(total)
         if taste is not None and person != user:
             near[person] = np.exp(taste @ wish / 0.1)
     share = np.zeros(SIZES["books"])
     for person, weight in near.items():
-        theirs = [i for u, d, i, v in rows if u == person and d == "books" and v >= LIKED]
+        theirs = [i for u, d, i, v, _ in rows if u == person and d == "books" and v >= LIKED]
         for item in theirs:
             share[BOOKS.positions[item]] += weight / sum(near.values()) / np.sqrt(len(theirs))
     return reliability(rows) * (np.log(share + 1e-6) - np.log(1e-6))
@@ -129,7 +131,7 @@ def test_neighbours_are_the_softmax_over_similar_people(rows, films, music, user
 
 def test_a_person_is_no_neighbour_of_themselves():
     """What the person alone likes is not said by the neighbours; asked by somebody else, it is."""
-    crowd = Crowd(Behaviour.of([("ada", "books", "books0", 1.0), ("ada", "films", "films0", 1.0)]))
+    crowd = Crowd(Behaviour.of([("ada", "books", "books0", 1.0, None), ("ada", "films", "films0", 1.0, None)]))
     assert not crowd.neighbours(history([0]), BOOKS, "ada").any()
     assert crowd.neighbours(history([0]), BOOKS, None)[0] > 0
     assert crowd.neighbours(history([0]), BOOKS, "bob")[0] > 0
@@ -139,8 +141,8 @@ def test_similar_people_count_more():
     """A book of somebody whose films are the person's own comes before one of somebody with other films."""
     vectors = FILMS.vectors @ FILMS.vectors[0]
     far = int(vectors.argmin())
-    rows = [("a", "books", "books0", 1.0), ("a", "films", "films0", 1.0)]
-    rows += [("b", "books", "books1", 1.0), ("b", "films", f"films{far}", 1.0)]
+    rows = [("a", "books", "books0", 1.0, None), ("a", "films", "films0", 1.0, None)]
+    rows += [("b", "books", "books1", 1.0, None), ("b", "films", f"films{far}", 1.0, None)]
     found = Crowd(Behaviour.of(rows)).neighbours(history([0]), BOOKS, None)
     assert found[0] > found[1] >= 0
     assert not found[2:].any()
@@ -151,7 +153,7 @@ def test_nobody_at_all_says_nothing():
     crowd = Crowd(Behaviour.of([]))
     assert crowd.reliability == 0
     for said in (
-        crowd.popularity(BOOKS),
+        crowd.popularity(BOOKS, None),
         crowd.cooccurrence(history([0, 1], [0]), BOOKS),
         crowd.neighbours(history([0, 1], [0]), BOOKS, "ada"),
         crowd.neighbours({}, BOOKS, None),
@@ -166,9 +168,9 @@ def test_the_crowds_word_grows_with_the_people():
     """A handful of people hardly count; so many as half the limit have half the say; never the whole."""
 
     def said(people):
-        rows = [(f"u{n:05}", d, f"{d}0", 1.0) for n in range(people) for d in ("books", "films")]
+        rows = [(f"u{n:05}", d, f"{d}0", 1.0, None) for n in range(people) for d in ("books", "films")]
         crowd = Crowd(Behaviour.of(rows))
-        voices = crowd.popularity(BOOKS), crowd.cooccurrence(history([0]), BOOKS)
+        voices = crowd.popularity(BOOKS, None), crowd.cooccurrence(history([0]), BOOKS)
         return crowd.reliability, *(float(voice[0]) for voice in voices)
 
     few, half, many = said(5), said(500), said(5_000)
@@ -181,16 +183,20 @@ def test_the_crowds_word_grows_with_the_people():
 
 def test_another_snapshot_is_noticed():
     """After an index run rows mean other items: likes and tastes are computed anew, of source and target alike."""
-    rows = [("a", "books", "books5", 1.0), ("a", "films", "films0", 1.0), ("b", "films", "films3", 1.0)]
-    rows += [("b", "books", "books1", 1.0)]
+    rows = [
+        ("a", "books", "books5", 1.0, None),
+        ("a", "films", "films0", 1.0, None),
+        ("b", "films", "films3", 1.0, None),
+    ]
+    rows += [("b", "books", "books1", 1.0, None)]
     turned = BOOKS.facts.take(list(range(5, -1, -1)))
     new_books = Snapshot(BOOKS.manifest, BOOKS.vectors, BOOKS.mean, turned, BOOKS.folder)
     new_films = snapshot("films", seed=1)
     used, fresh = (Crowd(Behaviour.of(rows)) for _ in range(2))
     before = used.neighbours(history([0]), BOOKS, None)
-    assert used.popularity(BOOKS)[5] > 0
-    assert used.popularity(new_books)[5] == 0
-    assert used.popularity(new_books)[0] > 0
+    assert used.popularity(BOOKS, None)[5] > 0
+    assert used.popularity(new_books, None)[5] == 0
+    assert used.popularity(new_books, None)[0] > 0
     moved = {new_films: np.array([0], dtype=np.int64)}
     after = used.neighbours(moved, new_books, None)
     np.testing.assert_array_equal(after, fresh.neighbours(moved, new_books, None))
@@ -199,7 +205,7 @@ def test_another_snapshot_is_noticed():
 
 def test_a_large_crowd_is_sampled(monkeypatch):
     """Beyond the limit only a sample is compared; what it says is of the same size, and stays the same."""
-    rows = [(f"u{n:03}", d, f"{d}{n % 5}", 1.0) for n in range(200) for d in ("books", "films")]
+    rows = [(f"u{n:03}", d, f"{d}{n % 5}", 1.0, None) for n in range(200) for d in ("books", "films")]
     every = Crowd(Behaviour.of(rows)).neighbours(history([0]), BOOKS, "u000")
     monkeypatch.setattr(crowd_module, "_COMPARED", 100)
     some = [Crowd(Behaviour.of(rows)).neighbours(history([0]), BOOKS, "u000") for _ in range(2)]
@@ -210,7 +216,7 @@ def test_a_large_crowd_is_sampled(monkeypatch):
 
 def test_above_is_the_share_of_less_popular_items():
     """Of six books with 0, 1 … 5 people the most popular one is above five sixths; of several the median counts."""
-    rows = sorted((f"u{m}", "books", f"books{n}", -1.0) for n in range(6) for m in range(n))
+    rows = sorted((f"u{m}", "books", f"books{n}", -1.0, None) for n in range(6) for m in range(n))
     crowd = Crowd(Behaviour.of(rows))
     assert crowd.above(BOOKS, np.array([5])) == pytest.approx(5 / 6)
     assert crowd.above(BOOKS, np.array([0])) == 0

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from word_encoder import WordEncoder
 
-from retrieval.behaviour import forget
+from retrieval.behaviour import Behaviour, forget
 from retrieval.codes import Codes
+from retrieval.crowd import Crowd
 from retrieval.errors import UsageError
 from retrieval.fusion import BY_HAND, SOURCES, FusionFit, Weight, shipped_fusion
 from retrieval.graph import RelationGraph
@@ -105,18 +106,18 @@ def retriever():
     """Makes a retriever over a home; closes its index at the end."""
     indexes = []
 
-    def made(home, fusion=None, exact_limit=200_000, **settings):
+    def made(home, fusion=None, exact_limit=200_000, crowd=None, **settings):
         folder, store = home
         indexes.append(opened(folder / "index", exact_limit=exact_limit))
-        return Retriever(store, indexes[-1], RetrieverSettings(**settings), fusion=fusion)
+        return Retriever(store, indexes[-1], RetrieverSettings(**settings), crowd, fusion)
 
     yield made
     for index in indexes:
         index.close()
 
 
-def asking(*films, user=None, **fields):
-    entries = tuple(HistoryEntry(item=Item(domain="films", id=i, title=i)) for i in films)
+def asking(*films, user=None, at=None, **fields):
+    entries = tuple(HistoryEntry(item=Item(domain="films", id=i, title=i), timestamp=at) for i in films)
     return Query(history=History(user=user, entries=entries), target="books", **({"k": 10} | fields))
 
 
@@ -201,6 +202,16 @@ def test_popularity_can_be_left_out(home, retriever):
     said = [{c.item.id: c.stages["popularity"] for c in found.candidates} for found in (half, whole)]
     assert said[1]["far"] == pytest.approx(2 * said[0]["far"])
     assert said[1]["far"] == pytest.approx(30 / 530)
+
+
+@pytest.mark.parametrize(("at", "first"), [(2_000, 1), (1_000_000_000, -1), (None, 0)])
+def test_popularity_is_that_of_when_the_history_ends(home, retriever, at, first):
+    """Of two books touched by as many people long ago and lately, more is said for the one of the person's own time."""
+    when = {"twin0": 1_000, "twin1": 1_000_000_000}
+    rows = [(f"{twin}{n}", "books", twin, 1.0, time) for twin, time in when.items() for n in range(20)]
+    asked = retriever(home, EVEN, crowd=Crowd(Behaviour.of(rows))).rank(asking("crime-0", at=at, k=1_000))
+    said = {c.item.id: c.stages["popularity"] for c in asked.candidates}
+    assert np.sign(said["twin0"] - said["twin1"]) == first
 
 
 @pytest.mark.parametrize("sources", [(), ("words",), ("text", "astrology"), ("astrology",)])
