@@ -46,8 +46,11 @@ bench-adapted: ## what the default encoder finds beside the one it was adapted f
 	@mkdir -p build/bench
 	$(BIN)/xdrec-eval bench adapted --data $(BENCH_DATA) --json build/bench/adapted.json
 
-bench-transfer: ## where transfer helps and where it hurts: encoders trained for five folds (a day on two cores; goes on if stopped)
-	$(UNTAUGHT) $(BIN)/xdrec-eval transfer build/transfer --data $(BENCH_DATA) --layers 2
+# Two upper layers, a pass over the examples: what two cores can do in a quarter of an hour (docs/experiments.md).
+BRIEFLY := --layers 2 --epochs 1 --rate 3e-4
+
+bench-transfer: ## where transfer helps and where it hurts: encoders trained for five folds (hours on two cores; goes on if stopped)
+	$(UNTAUGHT) $(BIN)/xdrec-eval transfer build/transfer --data $(BENCH_DATA) $(BRIEFLY) --users 4000 --left-out-folds 1
 
 define bench_model
 	@mkdir -p build/bench
@@ -100,7 +103,7 @@ adapt: ## train an encoder like the shipped one (its two upper layers; under an 
 	  $(BIN)/xdrec models pull all-MiniLM-L6-v2; \
 	  for domain in books films music; do for kind in items interactions; do \
 	    $(BIN)/xdrec ingest $$domain $(BENCH_DATA)/amazon-three-domains/$${kind}_$$domain.csv.gz; done; done; \
-	  $(BIN)/xdrec adapt encoder minilm-taste --layers 2
+	  $(BIN)/xdrec adapt encoder minilm-taste $(BRIEFLY)
 
 constraints: ## pin what is installed now
 	@{ \

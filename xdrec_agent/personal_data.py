@@ -144,9 +144,8 @@ def _may_be_of(row: object, user: str) -> bool:
 
 def _behaviour(settings: Settings, user: str) -> list[Record]:
     kept = behaviour.preferences_of(settings.index_dir, user)
-    return [
-        {"domain": domain, "item": item, "preference": liked, "time": time} for _, domain, item, liked, time in kept
-    ]
+    named = ("domain", "item", "preference", "timestamp")
+    return [dict(zip(named, rest, strict=True)) for _, *rest in kept]
 
 
 def _forget_behaviour(settings: Settings, user: str) -> int:

@@ -125,7 +125,7 @@ def test_a_deletion_reaches_what_an_index_copied(xdrec, home):
         Index(home / "index", WordEncoder(), load_template("item"), IndexSettings()) as index,
     ):
         index.build(store, "films")
-    copied = [{"domain": "films", "item": "a", "preference": 1.0}]
+    copied = [{"domain": "films", "item": "a", "preference": 1.0, "timestamp": None}]
     assert json.loads(xdrec("users", "export", "ada").stdout)["behaviour"] == copied
     assert "behaviour: 1 deleted" in xdrec("users", "delete", "ada", "--yes").stdout
     assert all(b"ada" not in file.read_bytes() for file in (home / "index").glob("*behaviour*"))
