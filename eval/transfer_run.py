@@ -47,7 +47,7 @@ class TransferRequest:
     Attributes:
         users: by hash; all their directions.
         left_out_folds: of how many folds of users `OTHER_PAIRS` is measured; each takes a training for each pair of
-            domains, while `ALL_PAIRS` takes one for each of the five.
+            domains, while `ALL_PAIRS` takes one for each of the five. 0: not at all.
     """
 
     out: Path
@@ -66,8 +66,10 @@ def run_arms(encoders: Encoders, request: TransferRequest, settings: Settings, d
     """
     asked, others, folders = _asked(encoders, request), Others(encoders.data), []
     for arm in ARMS:
-        folder = _folder(encoders, request, settings, data, arm)
         left_out = request.left_out_folds if arm == OTHER_PAIRS else FOLDS
+        if not left_out:
+            continue
+        folder = _folder(encoders, request, settings, data, arm)
         mine = [case for case in asked if fold(case.user, FOLDS) < left_out]
         for retriever, some in _by_encoder(encoders, arm, mine, {r.key for r in folder.results()}):
             run_catalogue(folder, encoders.data, some, others, partial(_scores, retriever), encoders.say)

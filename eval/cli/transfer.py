@@ -23,7 +23,9 @@ def transfer(
     left_out_folds: Annotated[
         int,
         typer.Option(
-            min=1, max=5, help="Measure left-out pairs on so many folds of users: a training a pair and fold."
+            min=0,
+            max=5,
+            help="Measure left-out pairs on so many folds of users (a training a pair and fold); 0: do not.",
         ),
     ] = 2,
     users: Annotated[int, typer.Option(min=10, help="Users, by hash; all their directions.")] = 1008,

@@ -138,3 +138,7 @@ def test_the_command_trains_measures_and_draws(world, tmp_path, monkeypatch):
     assert pooled["other-pairs"]["users"] < pooled["all-pairs"]["users"]
     for form in ("report.html", "report.md", "report.svg"):
         assert (tmp_path / "out" / form).stat().st_size > 0
+    without = run.invoke(app, [*command, "--left-out-folds", "0", "--json"])
+    assert json.loads(without.stdout)["matrices"]["text alone"]["arms"] == [
+        arm for arm in found["arms"] if arm != "other-pairs"
+    ]
