@@ -49,9 +49,15 @@ class TransferResult(Frozen):
         said = [
             f"{arm} {_ratio(e)}" for arm in found.arms[1:] if (e := found.effect(arm, metric, (ALL, ALL))) and e.ratio
         ]
-        harms = [
-            f"{e.arm} {e.source} to {e.target}" for e in found.effects if e.metric == metric and state(e) == "worse"
-        ]
+        harmed = {
+            arm: [
+                f"{e.source} to {e.target}"
+                for pair in found.pairs
+                if pair != (ALL, ALL) and (e := found.effect(arm, metric, pair)) and state(e) == "worse"
+            ]
+            for arm in found.arms[1:]
+        }
+        harms = [f"{arm} ({', '.join(pairs)})" for arm, pairs in harmed.items() if pairs]
         return f"{metric} beside {found.arms[0]}: {', '.join(said)}; " + (
             f"negative transfer: {', '.join(harms)}" if harms else "no negative transfer that can be told from noise"
         )
@@ -128,7 +134,7 @@ def page_of(result: TransferResult) -> Page:
 
 
 def _chosen(chosen: Mapping[str, str]) -> str:
-    return ", ".join(f"{pair.replace(':', ' to ')} {plain(arm)}" for pair, arm in chosen.items())
+    return "; ".join(f"{pair.replace(':', ' to ')} by {plain(arm)}" for pair, arm in chosen.items())
 
 
 def _sheet(part: str, found: Matrix, metric: str) -> Sheet:

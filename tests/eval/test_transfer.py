@@ -14,7 +14,7 @@ from eval.cli import app
 from eval.protocol import FOLDS, Case, fold
 from eval.transfer import ALL, AUTO, Arms, matrix
 from eval.transfer_encoders import ALL_PAIRS, DOMAIN_ADAPTED, OTHER_PAIRS, ZERO_SHOT, lesson_of
-from eval.transfer_report import state
+from eval.transfer_report import TransferResult, state
 from retrieval.errors import UsageError
 from retrieval.types import History
 from xdrec_agent.adapt.adapters import read_manifest
@@ -68,6 +68,9 @@ def test_effects_are_paired_and_tell_help_from_harm():
     assert found.chosen == {"films:books": "adapted", "films:music": "zero-shot"}
     assert found.effect(AUTO, "recall@100", PAIR).after == pytest.approx(better.after)
     assert found.effect(AUTO, "recall@100", music).difference.mean == 0
+    verdict = TransferResult(facts={}, matrices={"text alone": found}).verdict
+    assert verdict.startswith("recall@100 beside zero-shot: adapted ")
+    assert verdict.endswith("; negative transfer: adapted (films to music)")
     few = matrix(arms(zero_shot=results(base[:5]), adapted=results(base[:5] + 0.1)), ["recall@100"], rng)
     assert few.effect("adapted", "recall@100", PAIR).difference is None
 
