@@ -19,7 +19,6 @@ from pydantic import Field
 from retrieval.adapt import checkpoint
 from retrieval.adapt.checkpoint import TrainingState
 from retrieval.adapt.curve import LogRow, append_row, read_rows, trim_rows, write_curve
-from retrieval.adapt.memory import keep_freed_memory
 from retrieval.errors import UsageError
 from retrieval.settings import Section
 
@@ -121,8 +120,6 @@ def train(
     """
     if not len(task):
         raise UsageError("there is nothing to learn from", hint="more users or items")
-    if model.device.type == "cpu":
-        keep_freed_memory()
     run = _Run(task, model, plan, folder, identity)
     saved = time.monotonic()
     while not run.over:
