@@ -46,7 +46,7 @@ bench-adapted: ## what the default encoder finds beside the one it was adapted f
 	@mkdir -p build/bench
 	$(BIN)/xdrec-eval bench adapted --data $(BENCH_DATA) --json build/bench/adapted.json
 
-# Two upper layers, a pass over the examples: what two cores can do in a quarter of an hour (docs/experiments.md).
+# Two upper layers, one pass over the examples: what two cores can do (docs/experiments.md).
 BRIEFLY := --layers 2 --epochs 1 --rate 3e-4
 
 bench-transfer: ## where transfer helps and where it hurts: encoders trained for five folds (hours on two cores; goes on if stopped)

@@ -34,6 +34,12 @@ LIST: Final = 10
 """Length of the list that novelty, diversity and popularity are measured on."""
 
 
+def cases_left(folder: RunFolder, cases: Sequence[Case]) -> list[Case]:
+    """Those that the folder has not got."""
+    done = {result.key for result in folder.results()}
+    return [case for case in cases if (case.user, case.source, case.target) not in done]
+
+
 def run_catalogue(
     folder: RunFolder,
     data: Dataset,
@@ -52,8 +58,7 @@ def run_catalogue(
         DataError: a case leaks.
         UsageError: there is no other user whose history could be shown.
     """
-    done = {result.key for result in folder.results()}
-    left = [case for case in cases if (case.user, case.source, case.target) not in done]
+    left = cases_left(folder, cases)
     progress = Progress(folder.manifest.name, len(left), say)
     for case in left:
         folder.append(catalogue_case(data, case, others.touched(case), scorer, ablate))

@@ -49,15 +49,7 @@ class TransferResult(Frozen):
         said = [
             f"{arm} {_ratio(e)}" for arm in found.arms[1:] if (e := found.effect(arm, metric, (ALL, ALL))) and e.ratio
         ]
-        harmed = {
-            arm: [
-                f"{e.source} to {e.target}"
-                for pair in found.pairs
-                if pair != (ALL, ALL) and (e := found.effect(arm, metric, pair)) and state(e) == "worse"
-            ]
-            for arm in found.arms[1:]
-        }
-        harms = [f"{arm} ({', '.join(pairs)})" for arm, pairs in harmed.items() if pairs]
+        harms = [f"{arm} ({', '.join(pairs)})" for arm in found.arms[1:] if (pairs := _harmed(found, arm, metric))]
         return f"{metric} beside {found.arms[0]}: {', '.join(said)}; " + (
             f"negative transfer: {', '.join(harms)}" if harms else "no negative transfer that can be told from noise"
         )
@@ -179,6 +171,11 @@ def _difference(effect: Effect) -> str:
     if difference.low is None or difference.high is None:
         return said
     return f"{said} [{number_text(difference.low, 4)}, {number_text(difference.high, 4)}]"
+
+
+def _harmed(found: Matrix, arm: str, metric: str) -> list[str]:
+    effects = (found.effect(arm, metric, pair) for pair in found.pairs if pair != (ALL, ALL))
+    return [f"{e.source} to {e.target}" for e in effects if e and state(e) == "worse"]
 
 
 def _ratio(effect: Effect) -> str:

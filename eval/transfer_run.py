@@ -23,7 +23,7 @@ from eval.fit_fusion import Weights, fit_apart
 from eval.leakage import guarded_cases
 from eval.others import Others
 from eval.protocol import COLD_TARGET, FOLDS, Case, fold, histories
-from eval.run_catalogue import run_catalogue
+from eval.run_catalogue import cases_left, run_catalogue
 from eval.run_folder import RunFolder
 from eval.transfer_encoders import ALL_PAIRS, DOMAIN_ADAPTED, OTHER_PAIRS, ZERO_SHOT, Encoders, Lesson, lesson_of
 from retrieval.index import Index
@@ -71,7 +71,7 @@ def run_arms(encoders: Encoders, request: TransferRequest, settings: Settings, d
             continue
         folder = _folder(encoders, request, settings, data, arm)
         mine = [case for case in asked if fold(case.user, FOLDS) < left_out]
-        for retriever, some in _by_encoder(encoders, arm, mine, {r.key for r in folder.results()}):
+        for retriever, some in _by_encoder(encoders, arm, cases_left(folder, mine)):
             run_catalogue(folder, encoders.data, some, others, partial(_scores, retriever), encoders.say)
         folder.finish()
         folders.append(folder)
@@ -89,10 +89,11 @@ def run_fused(encoders: Encoders, request: TransferRequest, settings: Settings, 
     folders = [folder]
     for arm in FUSED:
         folder = _folder(encoders, request, settings, data, f"{arm}, all sources")
-        others = Others(dataset, index_of=_index_of(encoders, arm))
-        say(f"{arm}: fitting the sources' weights")
-        weights = fit_apart(dataset, people, others, np.random.default_rng(0), say)
-        run_catalogue(folder, dataset, asked, others, partial(_fused, settings, others, weights), say)
+        if left := cases_left(folder, asked):
+            others = Others(dataset, index_of=_index_of(encoders, arm))
+            say(f"{arm}: fitting the sources' weights")
+            weights = fit_apart(dataset, people, others, np.random.default_rng(0), say)
+            run_catalogue(folder, dataset, left, others, partial(_fused, settings, others, weights), say)
         folder.finish()
         folders.append(folder)
     return folders
@@ -128,18 +129,12 @@ def _folder(encoders: Encoders, request: TransferRequest, settings: Settings, da
     )
 
 
-def _by_encoder(
-    encoders: Encoders, arm: str, asked: Sequence[Case], done: set[tuple[str, str, str]]
-) -> Iterator[tuple[Retriever, list[Case]]]:
-    """The cases that are not done, with the retriever of the encoder that they are measured by."""
-    left = [
-        (lesson_of(arm, case, encoders.data.domains), case)
-        for case in asked
-        if (case.user, case.source, case.target) not in done
-    ]
-    left.sort(key=lambda pair: pair[0].name if pair[0] else "")
+def _by_encoder(encoders: Encoders, arm: str, asked: Sequence[Case]) -> Iterator[tuple[Retriever, list[Case]]]:
+    """The cases, with the retriever of the encoder that they are measured by."""
+    taught = [(lesson_of(arm, case, encoders.data.domains), case) for case in asked]
+    taught.sort(key=lambda pair: pair[0].name if pair[0] else "")
     settings = RetrieverSettings(sources=("text",))
-    for lesson, some in groupby(left, key=lambda pair: pair[0]):
+    for lesson, some in groupby(taught, key=lambda pair: pair[0]):
         yield Retriever(encoders.data.store, encoders.index(lesson), settings), [case for _, case in some]
 
 

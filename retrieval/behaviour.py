@@ -34,8 +34,8 @@ _YEAR: Final = 365.25 * 86_400
 _PERIOD: Final = 2 * _YEAR
 """So far away in time a touch counts 1/e; chosen on validation users (docs/experiments.md)."""
 _MONTH: Final = _YEAR / 12
-_UNKNOWN: Final = -1
-"""Number of the month of a touch without a time."""
+_UNKNOWN: Final = int(np.iinfo(np.int64).min)
+"""Number of the month of a touch without a time; no time gives it."""
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def world(tmp_path_factory):
 
 
 def test_the_command_trains_measures_and_draws(world, tmp_path, monkeypatch):
-    """Encoders that learnt find far more; the report says so in every form, and a second call trains nothing."""
+    """Encoders that learnt find far more, as the report says in every form; a second call trains and fits nothing."""
     monkeypatch.setenv("XDREC_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDREC_ENCODER__MODEL", str(make_encoder(tmp_path / "tiny")))
     monkeypatch.setenv("XDREC_DEVICE", "cpu")
@@ -133,6 +133,7 @@ def test_the_command_trains_measures_and_draws(world, tmp_path, monkeypatch):
     assert "books:films" not in made["without-books-films-0"].data.pairs
     again = run.invoke(app, [*command, "--json"])
     assert "step" not in again.stderr
+    assert "fitting the sources" not in again.stderr
     matrices = json.loads(again.stdout)["matrices"]
     found, fused = matrices["text alone"], matrices["all sources"]
     assert fused["arms"] == ["popularity", "zero-shot, all sources", "all-pairs, all sources", "auto"]

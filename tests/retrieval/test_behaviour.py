@@ -128,6 +128,12 @@ def test_popularity_asked_from_outside_the_known_time_looks_from_its_end():
     assert early[0] < late[0]
 
 
+def test_a_time_before_1970_is_one():
+    """Asked from 1970, one touch of the month before counts more than one of long after and one without a time."""
+    found = touches([-40.05], [0, None]).popularity(0)
+    assert found[0] == 1 > found[1] > 0
+
+
 @pytest.mark.parametrize("times", [(), (None, None)])
 def test_popularity_where_no_time_is_known(times):
     """It counts people, or says nothing of a domain that nobody knows."""
