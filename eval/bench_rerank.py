@@ -20,40 +20,44 @@ from eval.datasets import Say
 from eval.fit_rerank import fused, weigh
 from eval.intervals import Estimate, mean
 from eval.judging import AT_ONCE, Judged, judge_tasks, ndcg_of, one_shuffle
-from eval.protocol import FOLDS
+from eval.protocol import FOLDS, part_of
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import LLMSettings
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many users each part takes: quality; one-user latency; saturation; shuffles (0 leaves it out)."""
+    """How many users each part beside quality takes: one-user latency; saturation; shuffles (0 leaves it out)."""
 
-    users: int = 1008
     latency: int = 12
     saturation: int = 48
     shuffles: int = 24
 
 
 async def bench_rerank(
-    context: RerankContext, llm: LLMSettings, judges: Sequence[str], tasks: Sequence[Task], sizes: Sizes, say: Say
+    context: RerankContext,
+    llm: LLMSettings,
+    judges: Sequence[str],
+    tasks: tuple[Sequence[Task], Sequence[Task]],
+    sizes: Sizes,
+    say: Say,
 ) -> list[Figure]:
     """Quality, cost and self-consistency of these judges with one model.
 
     Args:
         context: with a client that keeps replies.
         llm: settings for a client that does not.
-        tasks: `sizes.users` for quality, the first of them for consistency, too; the rest for cost, so that the server
-            knows no prompt of theirs.
+        tasks: for quality, the first of them for consistency, too; and those of other people for cost, so that the
+            server knows no prompt of theirs.
     """
+    chosen, others = tasks
     rng = np.random.default_rng(0)
     model = context.model.endpoint.model
-    judged = await judge_tasks(one_shuffle(context), judges, tasks[: sizes.users], AT_ONCE, say)
+    judged = await judge_tasks(one_shuffle(context), judges, chosen, AT_ONCE, say)
     figures = quality_figures(judged, rng)
     if sizes.shuffles and "listwise-logprob" in judges:
-        figures += await consistency_figures(context, tasks[: sizes.shuffles], say)
-    rest = tasks[sizes.users :]
-    figures += await cost_figures(one_shuffle(context), llm, judges, rest, sizes.latency, sizes.saturation, say)
+        figures += await consistency_figures(context, chosen[: sizes.shuffles], say)
+    figures += await cost_figures(one_shuffle(context), llm, judges, others, sizes.latency, sizes.saturation, say)
     return [f.model_copy(update={"name": f"{model}: {f.name}"}) for f in figures]
 
 
@@ -85,14 +89,15 @@ def quality_figures(judged: Mapping[str, Sequence[Judged]], rng: np.random.Gener
 
 
 def _cross_fitted(said: Sequence[Judged], rng: np.random.Generator) -> tuple[NDArray[np.float64], str]:
-    """nDCG@10 of `hybrid`, each user with the weight that the other folds' users gave."""
+    """nDCG@10 of `hybrid`, each user with the weight that users of the other parts gave."""
     found = np.empty(len(said))
+    parts = [part_of(j.task.choice.case.user) for j in said]
     weights = []
-    for fold in range(FOLDS):
-        weight = weigh([j for j in said if j.task.fold != fold], rng).weight
+    for part in range(FOLDS):
+        weight = weigh([j for j, own in zip(said, parts, strict=True) if own != part], rng).weight
         weights.append(weight)
         for at, j in enumerate(said):
-            if j.task.fold == fold:
+            if parts[at] == part:
                 scores = j.task.retrieval if j.judgement is None else fused(j.task, j.judgement.scores, weight)
                 found[at] = ndcg_of(scores, j.task)
     return found, "/".join(f"{w:.2f}" for w in weights)

@@ -44,7 +44,6 @@ class Task:
     """
 
     choice: Choice
-    fold: int
     query: Query
     ranking: Ranking
     truth: int
@@ -127,7 +126,6 @@ def _task(data: Dataset, retriever: Retriever, choice: Choice, asked: Case, coun
     candidates = tuple(Candidate(item=items[i], score=float(s)) for i, s in zip(ids, scores[order], strict=True))
     return Task(
         choice=choice,
-        fold=fold(choice.case.user, FOLDS),
         query=query,
         ranking=Ranking(candidates=candidates, source="retrieval"),
         truth=ids.index(choice.truth),

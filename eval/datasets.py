@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -41,7 +41,7 @@ class Dataset:
 
     Attributes:
         home: the folder that holds the store and the index.
-        met: users whom the encoder has learnt from; whoever asks them, measures its memory (`eval.acquainted`).
+        met: users whom a model in use has learnt from; whoever asks them, measures its memory (`eval.acquainted`).
     """
 
     store: Store
@@ -51,8 +51,12 @@ class Dataset:
     met: frozenset[str] = frozenset()
 
     def unmet(self, people: Iterable[History]) -> list[History]:
-        """Those of them whom the encoder has not learnt from: they alone may be asked."""
+        """Those of them whom no model in use has learnt from: they alone may be asked."""
         return [person for person in people if person.user not in self.met]
+
+    def also_met(self, met: frozenset[str]) -> Dataset:
+        """The data where another model, which has met these users, is in use as well."""
+        return replace(self, met=self.met | met)
 
     @property
     def catalogue(self) -> dict[str, int]:

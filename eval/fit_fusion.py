@@ -4,8 +4,8 @@ A conditional logit (McFadden 1974): each liked truth item against items drawn f
 the training users or all *unseen*, as the truth is. So nothing is learnt from the shortcut that every item without an
 interaction must have been bought by a test user, and an unseen item's weights are those of text and words alone.
 
-Weights are cross-fitted over a split of their own: beside an encoder that has met the people of all folds but one,
-there is only that one to fit on.
+Weights are cross-fitted over the parts of `eval.protocol.part_of`: beside an encoder that has met the people of all
+folds but one, there is only that one to fit on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scipy.special import logsumexp
 
 from eval.datasets import Dataset, Say
 from eval.others import Others
-from eval.protocol import FOLDS, TEST_FOLD, Case, cases, fold, histories
+from eval.protocol import FOLDS, TEST_FOLD, Case, cases, fold, histories, part_of
 from retrieval.errors import DataError
 from retrieval.fusion import BY_HAND, SOURCES, FusionFit, Source, Weight
 from retrieval.settings import RetrieverSettings
@@ -38,9 +38,6 @@ _SAMPLE: Final = 1_500
 """Most cases that weights of a run are fitted on; asking every source about one takes as long as scoring it."""
 _TOLD_EVERY: Final = 500
 _NAMES: Final[tuple[Source, ...]] = tuple(source for source in SOURCES if source not in BY_HAND)
-
-_SPLIT: Final = 2
-"""Seed of the split that weights are cross-fitted over."""
 
 Design = NDArray[np.float32]
 Weights = Callable[[str], FusionFit]
@@ -134,11 +131,6 @@ def cross_fits(picks: Picks) -> Weights:
 
 def _nobody() -> NoReturn:
     raise DataError("too few people to fit the retriever's weights on", hint="--system bm25 learns from nobody")
-
-
-def part_of(user: str) -> int:
-    """Which part of the split a user belongs to."""
-    return fold(user, FOLDS, _SPLIT)
 
 
 def fit_fusion(picks: Picks, made_by: str, hash_of_data: str, encoder: str) -> FusionFit:

@@ -58,9 +58,15 @@ def weigh(judged: Sequence[Judged], rng: np.random.Generator) -> Weighed:
 async def fit_all(
     context: RerankContext, data: Dataset, judges: Sequence[str], users: int, how: str, say: Say
 ) -> tuple[RerankFit, ...]:
-    """Fit judges on `users` validation users, one case and one shuffle each. Raises LLMError if all failed."""
+    """Fit judges on at most `users` validation users, one case and one shuffle each.
+
+    They are those whom the models have not met; if nobody was met, of all folds but the one that is kept for testing.
+
+    Raises:
+        LLMError: all failed.
+    """
     settings = context.settings.model_copy(update={"min_shuffles": 1, "max_shuffles": 1})
-    chosen = tasks(data, users, leave_out=(TEST_FOLD,))
+    chosen = tasks(data, users, leave_out=() if data.met else (TEST_FOLD,))
     bias = np.empty(0)
     if "listwise-logprob" in judges:
         say("position bias: one shuffle a user")
@@ -68,8 +74,10 @@ async def fit_all(
     once = RerankContext(settings, context.templates, context.client, bias)
     judged = await judge_tasks(once, judges, chosen, AT_ONCE, say)
     rng = np.random.default_rng(0)
+    whom = "whom a model learnt from" if data.met else f"of fold {TEST_FOLD}"
+    provenance = f"{how}; people {whom} left out"
     return tuple(
-        fit_rerank(once, judge, said, bias if judge == "listwise-logprob" else np.empty(0), how, rng)
+        fit_rerank(once, judge, said, bias if judge == "listwise-logprob" else np.empty(0), provenance, rng)
         for judge, said in judged.items()
     )
 
@@ -81,7 +89,7 @@ def fit_rerank(
 
     Args:
         bias: the labels' favour by place (`position_bias`); empty for judges without labels.
-        how: the command, for the provenance.
+        how: the command and who was left out, for the provenance.
     """
     said = [(j.task, j.judgement.scores) for j in judged if j.judgement is not None]
     found = weigh(judged, rng)
@@ -99,7 +107,7 @@ def fit_rerank(
         ndcg_alone=float(np.mean([ndcg_of(s, t) for t, s in said])),
         ndcg_hybrid=float(np.mean([ndcg_of(fused(t, s, found.weight), t) for t, s in said])),
         chance=CHANCE_OF_20,
-        provenance=f"{how}; fold {TEST_FOLD} left out; best weight {found.best:.2f}, gain {found.gain}",
+        provenance=f"{how}; best weight {found.best:.2f}, gain {found.gain}",
     )
 
 

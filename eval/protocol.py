@@ -46,6 +46,7 @@ __all__ = [
     "cases",
     "fold",
     "histories",
+    "part_of",
     "split_of",
     "training_popularity",
 ]
@@ -55,6 +56,7 @@ TEST_FOLD: Final = 4
 """Users of this fold are never fitted on."""
 MIN_LIKED: Final = 3
 """Fewest liked items in a case's history."""
+_PARTS_SEED: Final = 2
 BEFORE: Final = 0.8
 """Share of all timed interactions that lies before the moment of the temporal split."""
 
@@ -115,6 +117,14 @@ def split_of(name: SplitName, people: Iterable[History]) -> Split:
     if not times:
         raise DataError("no interaction has a time", hint="a temporal split needs timestamps")
     return Split(name, times[int(BEFORE * len(times))])
+
+
+def part_of(user: str) -> int:
+    """Which of `FOLDS` parts somebody belongs to, for weights that are fitted on some parts and used on the other.
+
+    Independent of the folds: beside a model that has met the people of all folds but one, there is only that one.
+    """
+    return fold(user, FOLDS, _PARTS_SEED)
 
 
 def histories(store: Store) -> Iterator[History]:

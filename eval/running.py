@@ -16,6 +16,7 @@ import numpy as np
 
 from eval import choices
 from eval.ablation import Shown, ablation
+from eval.acquainted import met_by_llm
 from eval.arms import manifest_of, settings_again
 from eval.baseline_types import Scorer, Scores
 from eval.baselines import BASELINES, cross_fitted
@@ -153,7 +154,7 @@ def make_trial(request: TrialRequest, data: Path, say: Say) -> TrialResult:
     settings = [_prepared(run, arm) for run, (_, arm) in zip(runs, request.arms, strict=True)]
 
     async def run(dataset: Dataset) -> TrialResult:
-        chosen = _tasks(dataset, runs[0], say)
+        chosen = _tasks(dataset, runs[0], settings, say)
         async with AsyncExitStack() as stack:
             a, b = [
                 await stack.enter_async_context(_live(run, arm, data_hash(data)))
@@ -191,7 +192,7 @@ def _prepared(request: RunRequest, settings: Settings) -> Settings:
 
 
 def _rerank(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:
-    chosen = _tasks(dataset, request, say)
+    chosen = _tasks(dataset, request, [settings], say)
 
     async def run() -> RunFolder:
         async with _live(request, settings, data) as arm:
@@ -201,7 +202,9 @@ def _rerank(dataset: Dataset, request: RunRequest, settings: Settings, data: str
     return asyncio.run(run())
 
 
-def _tasks(dataset: Dataset, request: RunRequest, say: Say) -> list[choices.Task]:
+def _tasks(dataset: Dataset, request: RunRequest, arms: Iterable[Settings], say: Say) -> list[choices.Task]:
+    for arm in arms:
+        dataset = dataset.also_met(met_by_llm(arm, dataset.store, say))
     split = _split(request, histories(dataset.store), say)
     kind = cast("Kind", request.candidates)
     return choices.tasks(dataset, request.users, request.seed, kind=kind, split=split, shown=request.history)

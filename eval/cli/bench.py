@@ -52,15 +52,20 @@ def bench_rerank_(
     Example:
       xdrec-eval bench rerank --data ../data/amazon-three-domains --users 1008 --json build/bench/rerank.json
     """
+    from dataclasses import replace
+
     from eval.bench_report import make_report
     from eval.bench_rerank import Sizes, bench_rerank
     from eval.choices import tasks
 
-    sizes, judges = Sizes(users, latency, saturation, shuffles), judges_of(judge)
+    sizes, judges = Sizes(latency, saturation, shuffles), judges_of(judge)
 
     async def run(bench: Bench) -> list[Figure]:
-        chosen = tasks(bench.dataset, users + 4 * (latency + saturation))
-        return await bench_rerank(bench.context, bench.settings.llm, judges, chosen, sizes, bench.say)
+        chosen = tasks(bench.dataset, users)
+        asked = frozenset(task.choice.case.user for task in chosen)
+        # What it costs does not depend on whom the model has met.
+        others = tasks(replace(bench.dataset, met=asked), 4 * (latency + saturation))
+        return await bench_rerank(bench.context, bench.settings.llm, judges, (chosen, others), sizes, bench.say)
 
     _show(make_report("rerank", with_model(data, run)), json_)
 

@@ -78,6 +78,7 @@ def with_model(data: Path, run: Callable[[Bench], Coroutine[Any, Any, T]], setti
     """Run with the prepared data and a client of the running model."""
     import asyncio
 
+    from eval.acquainted import met_by_llm
     from eval.judging import patient
     from xdrec_agent.assembly import load_templates, open_client
     from xdrec_agent.rerank import RerankContext
@@ -86,7 +87,8 @@ def with_model(data: Path, run: Callable[[Bench], Coroutine[Any, Any, T]], setti
     settings = patient(settings or load_settings())
 
     async def run_all() -> T:
-        with prepared(data, settings) as dataset:
+        with prepared(data, settings) as prepared_data:
+            dataset = prepared_data.also_met(met_by_llm(settings, prepared_data.store, say))
             async with open_client(settings) as client:
                 context = RerankContext(settings.rerank, load_templates(settings), client)
                 return await run(Bench(settings, dataset, context, say))

@@ -1,4 +1,4 @@
-"""Promises of who is asked: nobody whom the encoder has learnt from."""
+"""Promises of who is asked: nobody whom a model in use has learnt from."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import pytest
 from taught_manifest import write_manifest
 from word_encoder import WordEncoder
 
-from eval.acquainted import met_by
+from eval.acquainted import met_by, met_by_llm
 from eval.bench_popularity import sample_cases
 from eval.choices import tasks
 from retrieval.adapt.people import WhoLearns, learners
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import DataError
 from retrieval.folds import fold
-from xdrec_agent.adapt.adapters import merged_manifest
+from xdrec_agent.adapt.adapters import MANIFEST, merged_manifest
+from xdrec_agent.settings import LLMSettings, Settings
 
 
 @pytest.fixture
@@ -56,6 +57,29 @@ def test_an_unreadable_manifest_is_an_error(tmp_path, dataset):
     (tmp_path / merged_manifest("taste")).write_text("{}", encoding="utf-8")
     with pytest.raises(DataError):
         met_by(SentenceEncoder("taste", tmp_path), dataset.store, pytest.fail)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_whom_the_language_model_has_met(dataset, tmp_path, beside):
+    """Merged into its weights or served beside it: what an adapter has learnt counts, as it does in an encoder."""
+    who = WhoLearns(left_out=(4,), validation_parts=4)
+    write_manifest(tmp_path, learners(dataset.store, who).identity, who)
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    llm = LLMSettings(model=str(tmp_path))
+    if beside:
+        adapter = tmp_path / "adapter"
+        adapter.mkdir()
+        (tmp_path / merged_manifest("taste")).rename(adapter / MANIFEST)
+        llm = LLMSettings(model="base", adapters={"taste": adapter}, adapter="taste")
+    met = met_by_llm(Settings(home=tmp_path, models_dir=tmp_path, llm=llm), dataset.store, lambda _line: None)
+    assert met == {user for user in dataset.store.users() if fold(user, 5) != 4}
+    assert dataset.also_met(met).met == met
+
+
+def test_a_language_model_elsewhere_has_met_nobody_as_far_as_can_be_seen(dataset, tmp_path):
+    """Its files are not here."""
+    settings = Settings(home=tmp_path, models_dir=tmp_path, llm=LLMSettings(model="gpt-x"))
+    assert met_by_llm(settings, dataset.store, pytest.fail) == frozenset()
 
 
 def test_they_are_not_asked(dataset):

@@ -60,7 +60,6 @@ def task(user, n=8):
     case = Case(user=user, source="films", target="books", history=history, truth=("b0",), cut=0)
     return Task(
         choice=Choice(case, "b0", tuple(c.item.id for c in candidates)),
-        fold=0,
         query=Query(history=history, target="books"),
         ranking=Ranking(candidates=candidates, source="retrieval"),
         truth=0,

@@ -15,7 +15,7 @@ from eval.bias_card import markdown_of, rows, write_bias_card, write_bias_cards
 from eval.bias_svg import ticks
 from eval.choices import CHANCE_OF_20, Task
 from eval.negatives import Choice
-from eval.protocol import FOLDS, Case
+from eval.protocol import Case
 from retrieval.errors import UsageError
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
@@ -42,7 +42,6 @@ def task(user):
     case = Case(str(user), "films", "books", history, (items[truth].id,), 0)
     return Task(
         choice=Choice(case, items[truth].id, tuple(i.id for i in items)),
-        fold=user % FOLDS,
         query=Query(history=history, target="books"),
         ranking=Ranking(candidates=tuple(Candidate(item=i, score=0.0) for i in items), source="retrieval"),
         truth=truth,

@@ -9,9 +9,9 @@ import pytest
 from word_encoder import WordEncoder
 
 from eval.datasets import Dataset
-from eval.fit_fusion import DRAWN, Picks, fit_apart, fit_fusion, fit_shipped, part_of, picks_of
+from eval.fit_fusion import DRAWN, Picks, fit_apart, fit_fusion, fit_shipped, picks_of
 from eval.others import Others
-from eval.protocol import FOLDS, TEST_FOLD, cases, fold, histories
+from eval.protocol import FOLDS, TEST_FOLD, cases, fold, histories, part_of
 from retrieval.errors import DataError
 from retrieval.fusion import BY_HAND, SOURCES
 from retrieval.index import Index

@@ -15,7 +15,7 @@ from eval.choices import Task
 from eval.fit_rerank import fit_rerank, fused, position_bias_of, weigh
 from eval.judging import Judged, judge_tasks, ndcg_of
 from eval.negatives import Choice
-from eval.protocol import FOLDS, Case
+from eval.protocol import FOLDS, TEST_FOLD, Case, fold
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
 from xdrec_agent.fitted import Calibration, Fitted
@@ -35,7 +35,6 @@ def task(user, scores, truth):
     case = Case(user, "films", "books", history, (f"b{truth}",), 0)
     return Task(
         choice=Choice(case, f"b{truth}", tuple(i.id for i in items)),
-        fold=int(user) % FOLDS,
         query=Query(history=history, target="books"),
         ranking=Ranking(candidates=ranking, source="retrieval"),
         truth=truth,
@@ -127,7 +126,7 @@ async def test_a_fit_says_what_it_was_made_from_and_can_be_read_back():
     assert fit.template_fingerprint == TEMPLATES["judge"].fingerprint
     assert (fit.users, fit.judge, fit.position_bias) == (60, "pointwise-logprob", ())
     assert fit.ndcg_hybrid >= fit.ndcg_retrieval
-    assert "the command; fold 4 left out" in fit.provenance
+    assert fit.provenance.startswith("the command; best weight")
     assert Fitted.model_validate_json(Fitted(rerank=(fit,)).model_dump_json()).rerank == (fit,)
 
 
@@ -141,6 +140,15 @@ async def test_a_judge_that_fails_leaves_the_retrievers_order_and_counts_as_degr
     figures = {f.name: f.value for f in quality_figures(judged, np.random.default_rng(0))}
     assert figures["pointwise-logprob, degraded"] == 1
     assert figures["pointwise-logprob, nDCG@10"] == figures["identity, nDCG@10"] == 1
+
+
+def test_the_weight_of_hybrid_comes_from_others():
+    """Cross-fitted over parts of the people, also where all are of the one fold that a model has not met."""
+    strangers = [judged for judged in people(2000, 3.0, RNG) if fold(judged.task.choice.case.user, FOLDS) == TEST_FOLD]
+    figures = {f.name: f for f in quality_figures({"pointwise-logprob": strangers}, np.random.default_rng(0))}
+    mixed = figures["hybrid of pointwise-logprob, nDCG@10"]
+    assert mixed.value > figures["identity, nDCG@10"].value + 0.3
+    assert "0.00" not in mixed.note.split("weights")[1]
 
 
 async def test_a_sure_model_needs_fewer_shuffles_than_eight_at_the_same_agreement():

@@ -53,7 +53,6 @@ def the_list():
     case = Case(user="somebody", source="films", target="books", history=history, truth=(truth,), cut=0)
     return Task(
         choice=Choice(case, truth, ids),
-        fold=0,
         query=Query(history=history, target="books"),
         ranking=Ranking(candidates=books, source="retrieval"),
         truth=3,

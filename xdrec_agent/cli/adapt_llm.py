@@ -110,7 +110,8 @@ def _run_settings(
     from xdrec_agent.adapt.runs import SHAPES, RunSettings
 
     return RunSettings(
-        plan=Plan(steps=steps, minutes=minutes, rate=rate, seed=seed),
+        # A validation takes as long as fifteen steps on two cores.
+        plan=Plan(steps=steps, minutes=minutes, rate=rate, validations=5, seed=seed),
         lora=LoraShape(rank=rank, layers=layers),
         lists=SHAPES[judge],
         who=WhoLearns(users_file=users_file, left_out=tuple([TEST_FOLD] if leave_out is None else leave_out)),
