@@ -24,8 +24,6 @@ from xdrec_agent.settings import Settings
 
 AT_ONCE: Final = 16
 """Users in flight."""
-PATIENCE_S: Final = 900.0
-"""Least deadline of a request: at a saturated server it waits for its turn."""
 EVERY_S: Final = 10.0
 """Seconds between two lines about progress."""
 
@@ -35,8 +33,7 @@ R = TypeVar("R")
 
 def patient(settings: Settings) -> Settings:
     """The settings with a deadline that a saturated server can keep."""
-    llm = settings.llm.model_copy(update={"timeout_s": max(PATIENCE_S, settings.llm.timeout_s)})
-    return settings.model_copy(update={"llm": llm})
+    return settings.model_copy(update={"llm": settings.llm.patient()})
 
 
 async def for_all(

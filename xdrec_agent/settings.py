@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError
@@ -59,6 +59,10 @@ class LLMSettings(Section):
     """Whether replies are kept and used again; "only": nothing else answers, a miss is an error."""
     cache_gib: float = Field(default=1, gt=0)
     """Size of the response cache; the oldest replies go first."""
+
+    def patient(self) -> Self:
+        """These, with a deadline for work that nobody waits for: at a saturated server a request waits for its turn."""
+        return self.model_copy(update={"timeout_s": max(900.0, self.timeout_s)})
 
 
 class RerankSettings(Section):

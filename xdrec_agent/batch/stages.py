@@ -193,14 +193,8 @@ def patient(settings: Settings) -> Settings:
 
     The cache is SQLite in the home folder: several machines must not write it, and parts are kept anyway.
     """
-    seconds = 900.0
-    llm = settings.llm.model_copy(
-        update={
-            "timeout_s": max(seconds, settings.llm.timeout_s),
-            "cache": "only" if settings.llm.cache == "only" else "off",
-        }
-    )
-    slow = {"deadline_s": seconds}
+    llm = settings.llm.patient().model_copy(update={"cache": "only" if settings.llm.cache == "only" else "off"})
+    slow = {"deadline_s": llm.timeout_s}
     return settings.model_copy(
         update={
             "home": settings.home.absolute(),  # workers have working folders of their own

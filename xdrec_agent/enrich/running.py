@@ -1,11 +1,12 @@
-"""A domain enriched. Reads its items, asks about those not asked about yet, keeps the facets batch by batch.
+"""A domain enriched. Reads its items, asks about those not asked about yet, keeps the facets of each as they come.
 
-A batch is kept as a whole or not at all, so a killed run loses one batch at most, and what the response cache holds of
-that one is not asked again either.
+A killed run loses what was being asked, and what the response cache holds of that is not asked again either. One long
+answer keeps nobody else waiting.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from xdrec_agent.enrich.asking import Answer, ask_twice
 from xdrec_agent.enrich.kept import FacetStore, MadeBy, kept_of
 from xdrec_agent.llm import LLMClient, Usage
 
-BATCH: Final = 32
+AT_ONCE: Final = 32
 """Items asked about at a time."""
 _PROBE: Final = 4
 """Items that the estimate is made from."""
@@ -92,7 +93,8 @@ class Enrichment:
         """
         began = time.perf_counter()
         probe = self._items(self.pending[:_PROBE])
-        usage = sum((answer.usage for answer in await self._ask(probe)), Usage())
+        answers = await gathered(ask_twice(self._client, self._wordings, item) for item in probe)
+        usage = sum((answer.usage for answer in answers), Usage())
         seconds = time.perf_counter() - began
         share = len(self.pending) / max(1, len(probe))
         return Estimate(
@@ -110,34 +112,30 @@ class Enrichment:
         """Ask about all pending items.
 
         Raises:
-            LLMError: the model does not answer; the batches before are kept.
+            LLMError: the model does not answer; what it said before is kept.
             StoreError: facets cannot be kept.
         """
-        asked = known = unreadable = 0
-        usage = Usage()
-        for start in range(0, len(self.pending), BATCH):
-            items = self._items(self.pending[start : start + BATCH])
-            answers = await self._ask(items)
-            now = datetime.now(UTC)
-            rows = [kept_of(i, a.facets, self.made_by, now) for i, a in zip(items, answers, strict=True)]
-            self._kept.put(self.domain, rows)
-            asked += len(items)
-            known += sum(not answer.facets.empty for answer in answers)
-            unreadable += sum(answer.unreadable for answer in answers)
-            usage = sum((answer.usage for answer in answers), usage)
-            if progress:
-                progress(asked, len(self.pending))
+        turn = asyncio.Semaphore(AT_ONCE)
+        answers: list[Answer] = []
+
+        async def one(item_id: str) -> None:
+            async with turn:
+                for item in self._items([item_id]):  # none if it was deleted since
+                    answer = await ask_twice(self._client, self._wordings, item)
+                    self._kept.put(self.domain, [kept_of(item, answer.facets, self.made_by, datetime.now(UTC))])
+                    answers.append(answer)
+                    if progress:
+                        progress(len(answers), len(self.pending))
+
+        await gathered(one(item_id) for item_id in self.pending)
         return EnrichReport(
             domain=self.domain,
             model=self.made_by.model,
-            asked=asked,
-            known=known,
-            unreadable=unreadable,
-            usage=usage,
+            asked=len(answers),
+            known=sum(not answer.facets.empty for answer in answers),
+            unreadable=sum(answer.unreadable for answer in answers),
+            usage=sum((answer.usage for answer in answers), Usage()),
         )
 
     def _items(self, ids: Sequence[str]) -> list[Item]:
         return list(self._store.items(self.domain, ids).values())
-
-    async def _ask(self, items: Sequence[Item]) -> list[Answer]:
-        return await gathered(ask_twice(self._client, self._wordings, item) for item in items)

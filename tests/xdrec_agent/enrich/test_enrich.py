@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 
@@ -14,17 +15,17 @@ from word_encoder import WordEncoder
 
 from eval.attack_prompts import breaches
 from eval.attacks import attacked, load_attacks
-from retrieval.errors import IndexMismatch, UsageError
+from retrieval.errors import IndexMismatch, UsageError, XDRecError
 from retrieval.facets import Facets
 from retrieval.index import Index
 from retrieval.settings import IndexSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Match
-from xdrec_agent import cli
+from xdrec_agent import assembly, cli
 from xdrec_agent.enrich.asking import Said, agreed, ask_twice, load_wordings
 from xdrec_agent.enrich.kept import FacetStore, MadeBy
-from xdrec_agent.enrich.running import BATCH, Enrichment
+from xdrec_agent.enrich.running import AT_ONCE, Enrichment
 from xdrec_agent.errors import LLMUnreachable
 from xdrec_agent.evidence import gather
 from xdrec_agent.llm import LLMClient
@@ -32,6 +33,7 @@ from xdrec_agent.response_cache import ResponseCache
 from xdrec_agent.settings import LLMSettings
 
 FIRST, SECOND = load_wordings()
+ITEMS = AT_ONCE + 3
 SEA = {
     "known": True,
     "themes": ["The Sea", "revenge"],
@@ -63,7 +65,7 @@ def url(tmp_path):
 @pytest.fixture
 def store(url):
     with Store.open(url) as store:
-        store.upsert_items([book(n) for n in range(BATCH + 3)], "run")
+        store.upsert_items([book(n) for n in range(ITEMS)], "run")
         yield store
 
 
@@ -172,35 +174,61 @@ async def test_generated_facets_are_never_evidence(store, kept):
 async def test_a_killed_run_goes_on_without_asking_again(store, kept):
     """What is kept is not asked about again; a third run asks nothing at all, empty items included."""
 
-    class Killed(Exception):
+    class Killed(XDRecError):
         pass
 
+    told = []
+
     def kill(done, total):
-        raise Killed
+        told.append(done)
+        if done >= 5:
+            raise Killed("by somebody")
 
     fake = model(SEA, SEA | {"known": False})
     with pytest.raises(Killed):
         await run(fake, store, kept, progress=kill)
-    assert len(fake.calls) == 2 * BATCH
+    before, left = len(fake.calls), ITEMS - told[-1]
+    assert left > 0
     report = await run(fake, store, kept)
-    assert (report.asked, len(fake.calls)) == (3, 2 * (BATCH + 3))
+    assert (report.asked, len(fake.calls) - before) == (left, 2 * left)
     assert (await run(fake, store, kept)).asked == 0
-    assert len(fake.calls) == 2 * (BATCH + 3)
+    assert len(fake.calls) - before == 2 * left
 
 
-async def test_a_server_that_is_down_leaves_nothing_half_written(store, kept):
-    """The error is the client's own, the batch before is kept whole, of the broken one nothing."""
-    fake = model()
+async def test_a_server_that_goes_down_leaves_nothing_half_written(store, kept):
+    """The error is the client's own; what was answered before is kept, of the rest nothing."""
+    fake, told = model(), []
 
     def down(done, total):
-        fake.then(*[raises(httpx2.ConnectError("refused"))] * 10)
+        told.append(done)
+        fake.then(*[raises(httpx2.ConnectError("refused"))] * 2 * ITEMS)
 
     with pytest.raises(LLMUnreachable):
         await run(fake, store, kept, progress=down)
-    assert len(kept.marks("books")) == BATCH
+    assert 0 < len(kept.marks("books")) == told[-1] < ITEMS
     with pytest.raises(LLMUnreachable):
         await run(fake, store, kept)
-    assert len(kept.marks("books")) == BATCH
+    assert len(kept.marks("books")) == told[-1]
+
+
+async def test_one_long_answer_keeps_nobody_waiting(store, kept):
+    """Others are asked about and kept while the model still writes about the first."""
+    slow, told = asyncio.Event(), []
+
+    class Slow(FakeLLM):
+        async def handle(self, request):
+            if "Book 0\n" in json.loads(request.content)["messages"][-1]["content"]:
+                await slow.wait()
+            return await super().handle(request)
+
+    def progress(done, total):
+        told.append(done)
+        if done == total - 1:
+            assert "b000" not in kept.marks("books")
+            slow.set()
+
+    await run(Slow(text=lambda body: json.dumps(SEA)), store, kept, progress=progress)
+    assert told == list(range(1, ITEMS + 1))
 
 
 async def test_what_has_changed_is_asked_about_again(store, kept):
@@ -211,7 +239,7 @@ async def test_what_has_changed_is_asked_about_again(store, kept):
     assert kept.pending("books", made_by) == ("b000",)
     assert "b000" not in kept.marks("books")
     assert not kept.facets("books", ["b000"])
-    assert len(kept.pending("books", made_by.model_copy(update={"model": "other"}))) == BATCH + 3
+    assert len(kept.pending("books", made_by.model_copy(update={"model": "other"}))) == ITEMS
     store.delete_items("books", ["b001"])
     assert kept.get("books", "b001") is None
 
@@ -223,7 +251,7 @@ async def test_the_estimate_keeps_nothing_and_costs_a_few_requests(store, kept, 
         async with client_of(fake, cache) as client:
             work = Enrichment(store, kept, client, (FIRST, SECOND), "books")
             estimate = await work.estimate()
-            assert (estimate.items, estimate.requests, estimate.probed) == (BATCH + 3, 2 * (BATCH + 3), 4)
+            assert (estimate.items, estimate.requests, estimate.probed) == (ITEMS, 2 * ITEMS, 4)
             assert estimate.prompt_tokens > 1000
             assert estimate.seconds > 0
             assert len(fake.calls) == 8
@@ -268,7 +296,7 @@ async def test_facets_are_part_of_what_the_encoder_reads(store, kept, tmp_path):
     with Index(tmp_path / "index", encoder, load_template("item_facets"), IndexSettings(), kept) as index:
         with pytest.raises(IndexMismatch):
             index.build(store, "books")
-        assert index.build(store, "books", rebuild=True).embedded == BATCH + 3
+        assert index.build(store, "books", rebuild=True).embedded == ITEMS
         assert encoder.encoded[0] == "Book 0."
         await run(model(), store, kept, limit=2)
         assert index.build(store, "books").embedded == 2
@@ -306,6 +334,20 @@ def test_without_a_server_the_command_says_how_to_start_one(store, xdrec):
     code, out, err = xdrec("enrich", "books", "--yes")
     assert (code, out) == (3, "")
     assert "xdrec llm up" in err
+
+
+def test_a_busy_server_is_waited_for(store, xdrec, monkeypatch):
+    """Nobody waits for enrichment, so a server on two cores has more than the minute that a person has."""
+    deadlines = []
+    opened = assembly.open_client
+
+    def seen(settings):
+        deadlines.append(settings.llm.timeout_s)
+        return opened(settings)
+
+    monkeypatch.setattr(assembly, "open_client", seen)
+    xdrec("enrich", "books", "--yes")
+    assert deadlines == [900]
 
 
 def test_json_cannot_ask(store, xdrec):
