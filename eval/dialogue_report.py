@@ -20,7 +20,7 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from eval.dialogue_test import Accuracy, Scripted, TurnResult, Understand, accuracies, load_dialogues, run_dialogue
-from eval.judging import for_all, patient
+from eval.judging import for_all
 from retrieval.errors import DataError
 from retrieval.ingest import ingest
 from retrieval.store import Store
@@ -134,7 +134,7 @@ async def measured(pack: Path, settings: Settings | None, say: Say | None = None
         if settings is not None:
             from xdrec_agent.assembly import open_client
 
-            chosen = patient(settings)
+            chosen = settings.patient()
             client = await stack.enter_async_context(open_client(chosen))
             both = _WithModel(reader, lexicon, client, chosen)
             at_once = chosen.llm.concurrency * len(client.endpoint.base_urls)

@@ -1,6 +1,6 @@
 """Judging many tasks. Reads tasks and a judge, produces each task's judgement, many users at a time.
 
-How many users are in flight, how long a request may wait and how progress is told is decided here for all measurements.
+How many users are in flight and how progress is told is decided here for all measurements.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from eval.metrics import ndcg, places
 from xdrec_agent.concurrent import gathered
 from xdrec_agent.errors import LLMError
 from xdrec_agent.rerank import JUDGES, Judgement, RerankContext
-from xdrec_agent.settings import Settings
 
 AT_ONCE: Final = 16
 """Users in flight."""
@@ -29,11 +28,6 @@ EVERY_S: Final = 10.0
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def patient(settings: Settings) -> Settings:
-    """The settings with a deadline that a saturated server can keep."""
-    return settings.model_copy(update={"llm": settings.llm.patient()})
 
 
 async def for_all(

@@ -23,7 +23,7 @@ from eval.baselines import BASELINES, cross_fitted
 from eval.choices import Kind, in_hash_order
 from eval.datasets import Dataset, Say, data_hash, open_dataset
 from eval.fit_fusion import Weights, fit_apart
-from eval.judging import AT_ONCE, patient
+from eval.judging import AT_ONCE
 from eval.leakage import Watched, guard_training, guarded_cases
 from eval.others import Others
 from eval.protocol import FOLDS, Case, Split, SplitName, cases, histories, split_of
@@ -188,7 +188,7 @@ def _prepared(request: RunRequest, settings: Settings) -> Settings:
         if given not in allowed:
             raise UsageError(f"{option} {given!r} is not known", hint=f"one of: {', '.join(allowed)}")
     rerank = settings.rerank.model_copy(update={"candidates": max(20, settings.rerank.candidates)})
-    return patient(settings.model_copy(update={"rerank": rerank}))
+    return settings.model_copy(update={"rerank": rerank}).patient()
 
 
 def _rerank(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:

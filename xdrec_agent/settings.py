@@ -60,10 +60,6 @@ class LLMSettings(Section):
     cache_gib: float = Field(default=1, gt=0)
     """Size of the response cache; the oldest replies go first."""
 
-    def patient(self) -> Self:
-        """These, with a deadline for work that nobody waits for: at a saturated server a request waits for its turn."""
-        return self.model_copy(update={"timeout_s": max(900.0, self.timeout_s)})
-
 
 class RerankSettings(Section):
     """How candidates are reranked."""
@@ -227,6 +223,12 @@ class Settings(BaseSettings):
     chat: ChatSettings = ChatSettings()
     exclusions: tuple[ExclusionSettings, ...] = ()
     """Items that nobody with certain others in their history is ever recommended."""
+
+    def patient(self) -> Self:
+        """These for work that nobody waits for: a request has time to wait for its turn at a saturated server."""
+        return self.model_copy(
+            update={"llm": self.llm.model_copy(update={"timeout_s": max(900.0, self.llm.timeout_s)})}
+        )
 
     @property
     def store_url(self) -> str:

@@ -79,12 +79,11 @@ def with_model(data: Path, run: Callable[[Bench], Coroutine[Any, Any, T]], setti
     import asyncio
 
     from eval.acquainted import met_by_llm
-    from eval.judging import patient
     from xdrec_agent.assembly import load_templates, open_client
     from xdrec_agent.rerank import RerankContext
     from xdrec_agent.settings import load_settings
 
-    settings = patient(settings or load_settings())
+    settings = (settings or load_settings()).patient()
 
     async def run_all() -> T:
         with prepared(data, settings) as prepared_data:

@@ -43,11 +43,10 @@ def judge(
     import asyncio
 
     from eval.arms import arm_settings
-    from eval.judging import patient
     from eval.preference_report import page_of
     from eval.report_page import print_page, write_page
 
-    found = asyncio.run(_judged(a, b, what, template, patient(arm_settings(set_ or [])), seed))
+    found = asyncio.run(_judged(a, b, what, template, arm_settings(set_ or []).patient(), seed))
     page = page_of(found)
     if out is not None:
         write_page(page, out)

@@ -193,7 +193,8 @@ def patient(settings: Settings) -> Settings:
 
     The cache is SQLite in the home folder: several machines must not write it, and parts are kept anyway.
     """
-    llm = settings.llm.patient().model_copy(update={"cache": "only" if settings.llm.cache == "only" else "off"})
+    asked = settings.patient().llm
+    llm = asked.model_copy(update={"cache": "only" if asked.cache == "only" else "off"})
     slow = {"deadline_s": llm.timeout_s}
     return settings.model_copy(
         update={

@@ -47,8 +47,7 @@ async def _enrich(
     if json_ and not (yes or dry_run):
         raise UsageError("--json cannot ask whether to go on", hint="add --yes or --dry-run")
     with open_store(configured, create=False) as store, open_facets(configured) as kept:
-        patient = configured.model_copy(update={"llm": configured.llm.patient()})
-        async with open_client(patient) as client:
+        async with open_client(configured.patient()) as client:
             work = Enrichment(store, kept, client, load_wordings(), domain, limit)
             if not work.pending:
                 typer.echo(f"{domain}: every item was asked about", err=True)
