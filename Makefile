@@ -40,11 +40,11 @@ UNTAUGHT := XDREC_ENCODER__MODEL=all-MiniLM-L6-v2
 
 bench-retrieval: ## quality and speed of retrieval
 	@mkdir -p build/bench
-	$(UNTAUGHT) $(BIN)/xdrec-eval bench retrieval --data $(BENCH_DATA) --json build/bench/retrieval.json
+	$(UNTAUGHT) $(BIN)/python -m benchmarks retrieval --data $(BENCH_DATA) --json build/bench/retrieval.json
 
 bench-adapted: ## what the default encoder finds beside the one it was adapted from
 	@mkdir -p build/bench
-	$(BIN)/xdrec-eval bench adapted --data $(BENCH_DATA) --json build/bench/adapted.json
+	$(BIN)/python -m benchmarks adapted --data $(BENCH_DATA) --json build/bench/adapted.json
 
 # Two upper layers, one pass over the examples: what two cores can do (docs/experiments.md).
 BRIEFLY := --layers 2 --epochs 1 --rate 3e-4
@@ -56,7 +56,7 @@ define bench_model
 	@mkdir -p build/bench
 	@export XDREC_HOME=build/bench/rerank XDREC_LLM__MODEL=$(1) $(UNTAUGHT); \
 	  $(BIN)/xdrec models pull $(1); $(BIN)/xdrec llm up; trap '$(BIN)/xdrec llm down' EXIT; \
-	  $(BIN)/xdrec-eval bench rerank --data $(BENCH_DATA) $(2) --json build/bench/rerank-$(1).json
+	  $(BIN)/python -m benchmarks rerank --data $(BENCH_DATA) $(2) --json build/bench/rerank-$(1).json
 endef
 
 bench-rerank: ## quality and cost of reranking, the 135M and the 1.5B on vLLM (hours on two cores; goes on if stopped)
@@ -65,31 +65,31 @@ bench-rerank: ## quality and cost of reranking, the 135M and the 1.5B on vLLM (h
 
 bench-service: ## the service under load, without a model (a quarter of an hour)
 	@mkdir -p build/bench
-	$(BIN)/xdrec-eval bench service --data $(BENCH_DATA) --json build/bench/service.json
+	$(BIN)/python -m benchmarks service --data $(BENCH_DATA) --json build/bench/service.json
 
 bench-cold-start: ## what is recommended where little is known, and how soon a new item is (some minutes)
 	@mkdir -p build/bench
-	$(BIN)/xdrec-eval bench cold-start --data $(BENCH_DATA) --json build/bench/cold-start.json
+	$(BIN)/python -m benchmarks cold-start --data $(BENCH_DATA) --json build/bench/cold-start.json
 
 bench-popularity: ## what popularity's say costs and brings (some minutes)
 	@mkdir -p build/bench
-	$(UNTAUGHT) $(BIN)/xdrec-eval bench popularity --data $(BENCH_DATA) --json build/bench/popularity.json
+	$(UNTAUGHT) $(BIN)/python -m benchmarks popularity --data $(BENCH_DATA) --json build/bench/popularity.json
 
 bench-encoder: ## the encoder in 8 bits: speed and quality (the first run embeds everything: half an hour)
 	@mkdir -p build/bench
-	$(UNTAUGHT) $(BIN)/xdrec-eval bench encoder --data $(BENCH_DATA) --json build/bench/encoder.json
+	$(UNTAUGHT) $(BIN)/python -m benchmarks encoder --data $(BENCH_DATA) --json build/bench/encoder.json
 
 bench-chinese: ## Chinese questions to the demo pack, by each encoder (a minute)
 	@mkdir -p build/bench
-	$(BIN)/xdrec-eval bench chinese --json build/bench/chinese.json
+	$(BIN)/python -m benchmarks chinese --json build/bench/chinese.json
 
 bench-replicas: ## throughput of 1, 2 and 4 simulated LLM servers (a minute)
 	@mkdir -p build/bench
-	$(BIN)/xdrec-eval bench replicas --json build/bench/replicas.json
+	$(BIN)/python -m benchmarks replicas --json build/bench/replicas.json
 
 bench-scale: ## what 10 thousand to a million items cost (an hour and 6 GB; goes on if stopped)
 	@mkdir -p build/bench
-	$(BIN)/xdrec-eval bench scale --data $(BENCH_DATA) --json build/bench/scale.json
+	$(BIN)/python -m benchmarks scale --data $(BENCH_DATA) --json build/bench/scale.json
 
 baselines: ## LightFM, Surprise and TensorFlow Recommenders, each in an environment of its own, as run folders
 	$(UNTAUGHT) $(BIN)/python scripts/baselines/run.py --data $(BENCH_DATA)

@@ -53,7 +53,7 @@ class RetrieverSettings(Section):
     text_weight: float = Field(default=1.0, ge=0)
     """Weight of a free text beside the whole liked history; 0: the text is not looked at."""
     sources: tuple[str, ...] | None = None
-    """Which sources have a say (`retrieval.fusion.SOURCES`), "text" among them; None: all."""
+    """Which sources have a say (`retrieval.ranking.fusion.SOURCES`), "text" among them; None: all."""
     popularity: float = Field(default=1.0, ge=0)
     """Popularity's part of its fitted weight: 0 leaves it out, so that nobody gets what everybody gets."""
     diversity: float = Field(default=0.0, ge=0, le=1)

@@ -200,7 +200,8 @@ class Candidate(Frozen):
     matches: tuple[Match, ...] = ()
     """The liked history items that speak for it, best first; empty for a query by text alone."""
     stages: dict[str, float] = Field(default_factory=dict)
-    """What each of the retriever's sources adds to its score (`retrieval.fusion.SOURCES`), and the model's ("llm")."""
+    """What each of the retriever's sources adds to its score (`retrieval.ranking.fusion.SOURCES`), and the model's
+    ("llm")."""
     confidence: float | None = Field(default=None, ge=0, le=1)
     """How often an item that scored like this was the liked one among 20 of equal popularity; None: not calibrated."""
 
@@ -228,3 +229,40 @@ class Ranking(Frozen):
     def ids(self) -> tuple[str, ...]:
         """The candidates' item ids, best first."""
         return tuple(c.item.id for c in self.candidates)
+
+
+class Entity(Frozen):
+    """One end of a relation: an item of a catalogue (then `domain` and `id` name it), or anything else with a name.
+
+    A person, a place, an award or a series has `domain=None`, and its name as `id`.
+    """
+
+    domain: str | None = None
+    id: Text
+    name: Text
+    """What people call it: an item's title, else the name itself."""
+
+    @property
+    def is_item(self) -> bool:
+        """Whether it is an item of a catalogue."""
+        return self.domain is not None
+
+
+class Relation(Frozen):
+    """One fact, `subject` `predicate` `object`: "Blade Runner" "based_on" "Do Androids Dream of Electric Sheep?"."""
+
+    subject: Entity
+    predicate: Text
+    object: Entity
+
+
+class Path(Frozen):
+    """How two items hang together: one to three relations, each sharing an entity with the one before.
+
+    `relations` lead from the history item `start` to the candidate `end`; each keeps its own direction, so a step may
+    be walked from its object to its subject.
+    """
+
+    start: Entity
+    end: Entity
+    relations: tuple[Relation, ...]

@@ -11,8 +11,8 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlparse
 
-from xdrec_agent.model_sources import Sources
-from xdrec_agent.model_table import ModelSpec, PackagedFile, Part
+from xdrec_agent.models.sources import Sources
+from xdrec_agent.models.table import ModelSpec, PackagedFile, Part
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {

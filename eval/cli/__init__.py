@@ -28,7 +28,6 @@ COMMANDS: Final[Mapping[str, str]] = {
     "facets": "eval.cli.facets:facets",
     "explain": "eval.cli.explain:explain",
     "labels": "eval.cli.labels:labels",
-    "bench": "eval.cli.bench:app",
     "fit": "eval.cli.fit:app",
 }
 """Where each command is: a function, or a `typer.Typer` with commands of its own."""

@@ -28,9 +28,9 @@ def ab(
     """
     import numpy as np
 
-    from eval.ab import compare_runs
-    from eval.report import print_ab, write_report
-    from eval.run_folder import RunFolder
+    from eval.report.ab import print_ab, write_report
+    from eval.runs.comparison import compare_runs
+    from eval.runs.folder import RunFolder
 
     found = compare_runs([RunFolder.open(f) for f in folders], metric or [], np.random.default_rng(seed), effect)
     if out is not None:

@@ -11,8 +11,8 @@ from eval.cli.context import AsJSON, Assignments, Bench, DataFolder, with_model
 from retrieval.errors import UsageError
 
 if TYPE_CHECKING:
-    from eval.bias_types import BiasCard
-    from eval.choices import Kind
+    from eval.data.rerank_tasks import Kind
+    from eval.studies.bias_types import BiasCard
 
 
 def bias(
@@ -34,11 +34,11 @@ def bias(
       xdrec-eval bias --data ../data --out cards/mine --set rerank.template=mine.jinja --users 100
       xdrec-eval bias --data ../data --out cards/popular --candidates retrieved
     """
-    from eval.arms import arm_settings
-    from eval.bias import bias_card
-    from eval.bias_card import sentence, write_bias_card
-    from eval.choices import tasks
-    from eval.familiarity import title_familiarity
+    from eval.data.rerank_tasks import tasks
+    from eval.report.bias_card import sentence, write_bias_card
+    from eval.runs.arms import arm_settings
+    from eval.studies.bias import bias_card
+    from eval.studies.memorization import title_familiarity
 
     kind = _kind(candidates)
 

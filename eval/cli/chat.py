@@ -33,7 +33,7 @@ def chat(
     """
     import asyncio
 
-    from eval.dialogue_report import load_results, measured, merged, print_dialogues, save_results
+    from eval.studies.dialogue_results import load_results, measured, merged, print_dialogues, save_results
     from xdrec_agent.cli.context import settings
 
     before = load_results(results) if results else ()

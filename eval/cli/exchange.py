@@ -27,9 +27,9 @@ def export(
     Example:
       xdrec-eval export build/export --data ../data
     """
-    from eval.datasets import data_hash
-    from eval.export import export as write
-    from eval.running import RunRequest
+    from eval.data.sources import data_hash
+    from eval.exchange.export import export as write
+    from eval.runs.runner import RunRequest
     from xdrec_agent.settings import load_settings
 
     request = RunRequest(out, "", task, "", candidates, users, seed, 1, split)
@@ -53,9 +53,9 @@ def import_run(
       xdrec-eval import-run runs/theirs --rankings build/theirs --export build/export --data ../data
       xdrec-eval ab runs/retriever runs/theirs --metric recall@100
     """
-    from eval.datasets import data_hash
-    from eval.import_run import Rankings, exported
-    from eval.import_run import import_run as measure
+    from eval.data.sources import data_hash
+    from eval.exchange.import_run import Rankings, exported
+    from eval.exchange.import_run import import_run as measure
     from xdrec_agent.settings import load_settings
 
     given, digest = Rankings(out, name or out.name, export, rankings), data_hash(data)

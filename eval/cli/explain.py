@@ -34,8 +34,8 @@ def explain(
     """
     import asyncio
 
-    from eval.arms import arm_settings
-    from eval.explanation_report import measured, print_explanations
+    from eval.runs.arms import arm_settings
+    from eval.studies.explanation_figures import measured, print_explanations
 
     chosen = {"explain.language": lang, "explain.style": style}
     given = [f"{name}={value}" for name, value in chosen.items() if value is not None]

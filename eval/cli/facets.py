@@ -11,7 +11,7 @@ from rich.console import Console
 from eval.cli.context import AsJSON, Assignments, say
 
 if TYPE_CHECKING:
-    from eval.ab import Comparison
+    from eval.runs.comparison import Comparison
 
 
 def facets(
@@ -31,12 +31,12 @@ def facets(
     """
     import numpy as np
 
-    from eval.ab import compare_runs
-    from eval.arms import arm_settings
     from eval.cli.context import pulled_encoder
-    from eval.facets_ab import METRIC, Enriched, run_both
-    from eval.report import print_ab
-    from xdrec_agent.assembly import open_facets, open_store
+    from eval.report.ab import print_ab
+    from eval.runs.arms import arm_settings
+    from eval.runs.comparison import compare_runs
+    from eval.studies.facets import METRIC, Enriched, run_both
+    from xdrec_agent.app.parts import open_facets, open_store
 
     settings = arm_settings(set_ or [])
     with open_store(settings, create=False) as store, open_facets(settings) as kept:

@@ -17,7 +17,9 @@ def rerank(
     data: DataFolder,
     users: Annotated[int, typer.Option(min=20, help="Validation users, one case each.")] = 800,
     judge: Judges = None,
-    write: Annotated[bool, typer.Option("--write", help="Put the fits into xdrec_agent/fitted.json.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the fits into xdrec_agent/rerank/shipped_fits.json.")
+    ] = False,
 ) -> None:
     """Fit what the running model's judgements are worth: weight in `hybrid`, position bias, confidence.
 
@@ -26,8 +28,8 @@ def rerank(
     Example:
       xdrec-eval fit rerank --data ../data/amazon-three-domains --users 800 --write
     """
-    from eval.fit_rerank import fit_all
-    from xdrec_agent.fitted import RerankFit, save_fits
+    from eval.fitting.rerank import fit_all
+    from xdrec_agent.rerank.fits import RerankFit, save_fits
 
     judges, how = judges_of(judge), f"xdrec-eval fit rerank --users {users}"
 
@@ -43,7 +45,9 @@ def rerank(
 @app.command()
 def fusion(
     data: DataFolder,
-    write: Annotated[bool, typer.Option("--write", help="Put the weights into retrieval/fitted_fusion.json.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the weights into retrieval/ranking/shipped_fusion.json.")
+    ] = False,
 ) -> None:
     """Fit how much each source of the retriever has to say. Needs no language model; minutes.
 
@@ -53,9 +57,9 @@ def fusion(
     """
     import numpy as np
 
-    from eval.datasets import data_hash
-    from eval.fit_fusion import fit_shipped
-    from retrieval.fusion import save_fusion
+    from eval.data.sources import data_hash
+    from eval.fitting.fusion import fit_shipped
+    from retrieval.ranking.fusion import save_fusion
     from xdrec_agent.settings import load_settings
 
     with prepared(data, load_settings()) as dataset:

@@ -11,7 +11,7 @@ from rich.console import Console
 from eval.cli.context import AsJSON, say
 
 if TYPE_CHECKING:
-    from eval.labels import Agreement, LabelReport
+    from eval.studies.labels import Agreement, LabelReport
 
 
 def labels(
@@ -28,14 +28,14 @@ def labels(
     """How much of what explanations say nothing bears out, by people who labelled them without seeing the check.
 
     \b
-    How to label: eval/labels/README.md. Examples:
+    How to label: eval/studies/labels/README.md. Examples:
       xdrec-eval labels
       xdrec-eval explain --out build/reasons.jsonl
       xdrec-eval labels build/labels --make build/reasons.jsonl --model smollm2-135m-instruct
       xdrec-eval labels build/labels --json
     """
-    from eval.labels import FOLDER, SHEET, agreements, label_report, read_labels, read_sheet, write_sheet
-    from eval.preference import read_explained
+    from eval.studies.labels import FOLDER, SHEET, agreements, label_report, read_labels, read_sheet, write_sheet
+    from eval.studies.llm_judge import read_explained
     from retrieval.errors import UsageError
 
     where = folder or FOLDER

@@ -39,11 +39,11 @@ def trial(
       xdrec-eval trial runs/t --data ../data --arm a:rerank.strategy=identity --arm b:rerank.strategy=listwise-logprob
       xdrec-eval trial runs/t --data ../data --arm long: --arm short:rerank.template=short.jinja --max-requests 500
     """
-    from eval.arms import arm_settings
-    from eval.report_page import print_page, write_page
-    from eval.running import TrialRequest, make_trial
-    from eval.sequential import StoppingRule
-    from eval.trial_report import page_of
+    from eval.report.page import print_page, write_page
+    from eval.report.trial import page_of
+    from eval.runs.arms import arm_settings
+    from eval.runs.runner import TrialRequest, make_trial
+    from eval.stats.sequential import StoppingRule
 
     if len(arm) != 2:
         raise UsageError(f"{len(arm)} arms", hint="--arm A:… --arm B:…")

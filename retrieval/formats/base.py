@@ -13,8 +13,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 from retrieval.errors import DataError
 from retrieval.formats.files import Files
-from retrieval.lines import RowProblem, Source
-from retrieval.readers import Row
+from retrieval.tabular.lines import RowProblem, Source
+from retrieval.tabular.readers import Row
 from retrieval.types import Interaction, Item
 
 Kind = Literal["items", "interactions", "details"]

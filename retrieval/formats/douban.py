@@ -10,9 +10,9 @@ from retrieval.errors import DataError, UnreadableFile
 from retrieval.formats.base import LeftOut, Mention, Request, Table, no_files
 from retrieval.formats.files import Files
 from retrieval.formats.naming import name_of
-from retrieval.formats.own import NOT_YET, export_table, mention, read_export, unrated_kind
+from retrieval.formats.personal import NOT_YET, export_table, mention, read_export, unrated_kind
 from retrieval.formats.values import moment, required, split, stars, text, year
-from retrieval.lines import Source
+from retrieval.tabular.lines import Source
 
 _ENCODINGS: Final = ("utf-8", "gb18030")  # Excel saves CSV in the second one in China
 _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {

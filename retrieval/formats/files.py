@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from retrieval.errors import UnreadableFile
-from retrieval.lines import RowProblem, Source, missing, opened
+from retrieval.tabular.lines import RowProblem, Source, missing, opened
 
 MAX_FILES = 2_000
 """Most files and folders in a folder, or members of a ZIP, that are looked at."""

@@ -8,10 +8,10 @@ from functools import partial
 from retrieval.formats.base import Mention, Request, Table, no_files
 from retrieval.formats.files import Files, columns
 from retrieval.formats.naming import Name
-from retrieval.formats.own import export_table, mention, unrated_kind
+from retrieval.formats.personal import export_table, mention, unrated_kind
 from retrieval.formats.values import moment, required, stars, text, texts, year
-from retrieval.lines import RowProblem, Source
-from retrieval.readers import Row
+from retrieval.tabular.lines import RowProblem, Source
+from retrieval.tabular.readers import Row
 
 _NEEDED = ("Date", "Name", "Year", "Letterboxd URI")
 _MEMBERS = ("ratings.csv", "diary.csv", "watched.csv", "likes/films.csv")

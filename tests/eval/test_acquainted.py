@@ -9,14 +9,14 @@ import pytest
 from taught_manifest import write_manifest
 from word_encoder import WordEncoder
 
-from eval.acquainted import met_by, met_by_llm
-from eval.bench_popularity import sample_cases
-from eval.choices import tasks
-from retrieval.adapt.people import WhoLearns, learners
-from retrieval.encoder import SentenceEncoder
+from benchmarks.retrieval.popularity import sample_cases
+from eval.data.contamination import met_by, met_by_llm
+from eval.data.rerank_tasks import tasks
+from retrieval.adapt.user_split import WhoLearns, learners
+from retrieval.encoder.sentence import SentenceEncoder
 from retrieval.errors import DataError
 from retrieval.folds import fold
-from xdrec_agent.adapt.adapters import MANIFEST, merged_manifest
+from xdrec_agent.models.adapters import MANIFEST, merged_manifest
 from xdrec_agent.settings import LLMSettings, Settings
 
 

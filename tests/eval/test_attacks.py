@@ -11,21 +11,21 @@ from collections import Counter
 import numpy as np
 import pytest
 from fake_llm import FakeLLM
+from prompt_breaches import ENCODED, VARIABLES, breaches
 from rich.console import Console
 
-from eval.attack_prompts import ENCODED, VARIABLES, breaches
-from eval.attack_report import AttackReport, attack_report, print_attacks
-from eval.attacks import KINDS, Attack, Trial, attacked, control, gains, load_attacks, measure
-from eval.choices import Task
-from eval.negatives import Choice
-from eval.protocol import Case
+from eval.data.negatives import Choice
+from eval.data.protocols import Case
+from eval.data.rerank_tasks import Task
+from eval.studies.attack_gains import AttackReport, attack_report, print_attacks
+from eval.studies.attacks import KINDS, Attack, Trial, attacked, control, gains, load_attacks, measure
 from retrieval.templates import TASKS, load_template, parse_template, plain, prompts_dir, shipped_templates
 from retrieval.types import Candidate, History, HistoryEntry, Item, Match, Query, Ranking
-from xdrec_agent.closed import reason_schema
-from xdrec_agent.evidence import gather
-from xdrec_agent.explain import ExplainContext, explain_all, plain_explanation
-from xdrec_agent.llm import LLMClient
-from xdrec_agent.phrases import load_voice
+from xdrec_agent.explain.constrained_output import reason_schema
+from xdrec_agent.explain.explainer import ExplainContext, explain_all, plain_explanation
+from xdrec_agent.explain.realisation import load_voice
+from xdrec_agent.grounding.evidence import gather
+from xdrec_agent.llm.client import LLMClient
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import ExplainSettings, LLMSettings, RerankSettings
 

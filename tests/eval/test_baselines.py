@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from word_encoder import WordEncoder
 
-from eval.baseline_people import DomainMap, Factorisation, ItemNeighbours
-from eval.baseline_text import MeanEmbedding, Words
-from eval.baselines import BASELINES, Chance, Popularity, UnseenFirst, cross_fitted
-from eval.datasets import Dataset
-from eval.protocol import Case, cases, fold
+from eval.data.protocols import Case, cases, fold
+from eval.data.sources import Dataset
+from eval.systems.baselines import BASELINES, Chance, Popularity, UnseenFirst, cross_fitted
+from eval.systems.collaborative_baselines import DomainMap, Factorisation, ItemNeighbours
+from eval.systems.text_baselines import MeanEmbedding, Words
 from retrieval.errors import SetupError
-from retrieval.index import Index
+from retrieval.index.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store import Store
+from retrieval.store.store import Store
 from retrieval.templates import load_template
 from retrieval.types import History, HistoryEntry, Item
 

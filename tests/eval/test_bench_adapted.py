@@ -8,10 +8,10 @@ import pytest
 from little_encoder import save_encoder
 from taught_manifest import write_manifest
 
-from eval.bench_adapted import measure_adapted
-from eval.datasets import open_dataset
-from retrieval.adapt.people import WhoLearns, learners
-from retrieval.encoder import SentenceEncoder
+from benchmarks.retrieval.adapted import measure_adapted
+from eval.data.sources import open_dataset
+from retrieval.adapt.user_split import WhoLearns, learners
+from retrieval.encoder.sentence import SentenceEncoder
 from retrieval.errors import DataError
 from retrieval.folds import fold
 from retrieval.templates import load_template

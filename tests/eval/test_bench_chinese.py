@@ -8,7 +8,7 @@ import shutil
 import pytest
 from word_encoder import WordEncoder
 
-from eval.bench_chinese import measure_chinese, read_slice
+from benchmarks.retrieval.chinese import measure_chinese, read_slice
 from retrieval.errors import DataError
 
 FILMS = [

@@ -7,10 +7,10 @@ import gzip
 import pytest
 from tiny_bert import make_encoder
 
-from eval.bench_encoder import measure_encoder
-from eval.datasets import DOMAINS
-from retrieval.encoder import SentenceEncoder
-from retrieval.int8_encoder import Int8Encoder
+from benchmarks.retrieval.encoder import measure_encoder
+from eval.data.sources import DOMAINS
+from retrieval.encoder.int8 import Int8Encoder
+from retrieval.encoder.sentence import SentenceEncoder
 
 TOPICS = ("space robot", "love song", "war ship", "winter garden")
 

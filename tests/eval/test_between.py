@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from eval.between import compare_groups, permutation_p, users_needed, verdict
+from eval.stats.unpaired import compare_groups, permutation_p, users_needed, verdict
 from retrieval.errors import DataError, UsageError
 
 

@@ -7,15 +7,15 @@ import pytest
 from little_encoder import save_encoder
 from three_domains import DOMAINS, TASTES, open_world
 
-from eval.bench_at_once import bench_at_once
-from eval.bench_cold_start import measure_cold_start
-from eval.bench_popularity import sample_cases
-from eval.cold_home import copied, renew
-from eval.cold_start import Elsewhere, kinds_in_words, one_title, titles_in_words, two_sources
-from eval.others import Others
-from eval.protocol import Case, cases, histories
-from retrieval.encoder import SentenceEncoder
-from retrieval.retriever import Retriever
+from benchmarks.retrieval.cold_home import copied, renew
+from benchmarks.retrieval.cold_start import measure_cold_start
+from benchmarks.retrieval.cold_start_queries import Elsewhere, kinds_in_words, one_title, titles_in_words, two_sources
+from benchmarks.retrieval.new_items import bench_at_once
+from benchmarks.retrieval.popularity import sample_cases
+from eval.data.out_of_fold import Others
+from eval.data.protocols import Case, cases, histories
+from retrieval.encoder.sentence import SentenceEncoder
+from retrieval.ranking.retriever import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import History, HistoryEntry, Item, Query
 

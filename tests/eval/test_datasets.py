@@ -9,7 +9,7 @@ import sys
 import pytest
 from word_encoder import WordEncoder
 
-from eval.datasets import DOMAINS, NAME, open_dataset
+from eval.data.sources import DOMAINS, NAME, open_dataset
 from retrieval.errors import DataError
 from retrieval.templates import load_template
 

@@ -11,10 +11,10 @@ from fake_llm import FakeLLM, answer, status
 from rich.console import Console
 from socket_llm import SocketLLM
 
-from eval.dialogue_report import ReaderResult, load_results, measured, merged, print_dialogues, save_results
-from eval.dialogue_test import TurnResult, load_dialogues, run_dialogue
+from eval.studies.dialogue_results import ReaderResult, load_results, measured, merged, print_dialogues, save_results
+from eval.studies.dialogues import TurnResult, load_dialogues, run_dialogue
 from retrieval.errors import DataError
-from retrieval.store import Store
+from retrieval.store.store import Store
 from retrieval.types import Item
 from xdrec_agent.converse.lexicon import Lexicon
 from xdrec_agent.converse.understanding import Understanding

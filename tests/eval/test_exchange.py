@@ -14,20 +14,20 @@ import pytest
 from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
-from eval.ab import compare_runs
-from eval.baselines import BASELINES, cross_fitted
-from eval.choices import in_hash_order
 from eval.cli import app, context
-from eval.datasets import data_hash, open_dataset
-from eval.exchange import case_id, part
-from eval.export import Question, export, question_sheet
-from eval.import_run import Rankings, import_run
-from eval.others import Others
-from eval.protocol import FOLDS, fold, histories
-from eval.rankings import read_rankings
-from eval.run_catalogue import run_catalogue
-from eval.run_folder import Manifest, RunFolder
-from eval.running import RunRequest
+from eval.data.out_of_fold import Others
+from eval.data.protocols import FOLDS, fold, histories
+from eval.data.rerank_tasks import in_hash_order
+from eval.data.sources import data_hash, open_dataset
+from eval.exchange.export import Question, export, question_sheet
+from eval.exchange.files import case_id, part
+from eval.exchange.import_run import Rankings, import_run
+from eval.exchange.rankings import read_rankings
+from eval.runs.catalogue import run_catalogue
+from eval.runs.comparison import compare_runs
+from eval.runs.folder import Manifest, RunFolder
+from eval.runs.runner import RunRequest
+from eval.systems.baselines import BASELINES, cross_fitted
 from retrieval.errors import DataError, UsageError
 from retrieval.templates import load_template
 
@@ -329,7 +329,7 @@ def test_other_rankings_are_another_run(answered, exported, data, amazon, asked,
 def test_the_command_line_takes_a_pretended_system_all_the_way(amazon, tmp_path, monkeypatch):
     """export, a program of somebody's, import-run, ab: beside a run of ours, over the same users."""
     monkeypatch.setattr(context, "pulled_encoder", lambda _settings: WordEncoder())
-    monkeypatch.setattr("eval.running.open_encoder", lambda _settings: WordEncoder())
+    monkeypatch.setattr("eval.runs.runner.open_encoder", lambda _settings: WordEncoder())
     monkeypatch.chdir(tmp_path)
 
     def call(*words, code=0):

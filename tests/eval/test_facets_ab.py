@@ -12,17 +12,17 @@ from little_encoder import save_encoder
 from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
-from eval.ab import compare_runs
 from eval.cli import app
-from eval.facets_ab import METRIC, Enriched, run_both
-from retrieval.behaviour import FILE
+from eval.runs.comparison import compare_runs
+from eval.studies.facets import METRIC, Enriched, run_both
 from retrieval.errors import DataError, UsageError
-from retrieval.store import Store
+from retrieval.index.interactions import FILE
+from retrieval.store.store import Store
 from retrieval.types import Interaction, Item
-from xdrec_agent.enrich.asking import load_wordings
-from xdrec_agent.enrich.kept import FacetStore
-from xdrec_agent.enrich.running import Enrichment
-from xdrec_agent.llm import LLMClient
+from xdrec_agent.enrich.enrichment import Enrichment
+from xdrec_agent.enrich.facet_questions import load_wordings
+from xdrec_agent.enrich.facet_store import FacetStore
+from xdrec_agent.llm.client import LLMClient
 from xdrec_agent.settings import LLMSettings, Settings
 
 TASTES = ("space", "crime", "love", "war")

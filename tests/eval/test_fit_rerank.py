@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from fake_llm import FakeLLM
 
-from eval.bench_consistency import consistency_figures
-from eval.bench_rerank import quality_figures
-from eval.calibrate import Scored, calibrate, expected_error
-from eval.choices import Task
-from eval.fit_rerank import fit_rerank, fused, position_bias_of, weigh
-from eval.judging import Judged, judge_tasks, ndcg_of
-from eval.negatives import Choice
-from eval.protocol import FOLDS, TEST_FOLD, Case, fold
+from benchmarks.rerank.consistency import consistency_figures
+from benchmarks.rerank.rerank import quality_figures
+from eval.data.negatives import Choice
+from eval.data.protocols import FOLDS, TEST_FOLD, Case, fold
+from eval.data.rerank_tasks import Task
+from eval.fitting.rerank import fit_rerank, fused, position_bias_of, weigh
+from eval.stats.calibration import Scored, calibrate, expected_error
+from eval.systems.judging import Judged, judge_tasks, ndcg_of
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
-from xdrec_agent.fitted import Calibration, Fitted
-from xdrec_agent.llm import LLMClient, Usage
+from xdrec_agent.llm.client import LLMClient, Usage
 from xdrec_agent.rerank import Judgement, RerankContext
+from xdrec_agent.rerank.fits import Calibration, Fitted
 from xdrec_agent.settings import LLMSettings, RerankSettings
 
 RNG = np.random.default_rng(0)

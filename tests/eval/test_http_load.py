@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from eval.bench_service import RATE, Load, arrivals
-from eval.http_load import LoadClient, Outcome
-from eval.service_figures import Measured, beyond_figures, growth, memory_figures, steady_figures
+from benchmarks.service.http_load import LoadClient, Outcome
+from benchmarks.service.load_figures import Measured, beyond_figures, growth, memory_figures, steady_figures
+from benchmarks.service.service import RATE, Load, arrivals
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.cli import app
-from eval.explanations import Explained
-from eval.labels import (
+from eval.studies.explanations import Explained
+from eval.studies.labels import (
     SHEET,
     Labelled,
     LabelledClaim,
@@ -23,7 +23,7 @@ from eval.labels import (
 from retrieval.errors import UsageError
 from retrieval.types import Item
 from xdrec_agent.grounding import Claim
-from xdrec_agent.recommendation import Explanation
+from xdrec_agent.types import Explanation
 
 CHECKED = Claim(text="Ann", kind="person", supported=True, support="its creators and people")
 

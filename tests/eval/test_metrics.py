@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.intervals import mean, ratio_of_means
-from eval.metrics import coverage, hit, ndcg, places, recall, reciprocal_rank
+from eval.stats.bootstrap import mean, ratio_of_means
+from eval.stats.metrics import coverage, hit, ndcg, places, recall, reciprocal_rank
 
 
 def at(scores, relevant):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.choices import CHANCE_OF_20
-from eval.negatives import count_matched
-from eval.protocol import Case
+from eval.data.negatives import count_matched
+from eval.data.protocols import Case
+from eval.data.rerank_tasks import CHANCE_OF_20
 from retrieval.types import History
 
 IDS = [f"b{i}" for i in range(100)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import nct, t
 
-from eval.paired import (
+from eval.stats.paired import (
     FEW,
     ArmScores,
     PairedDifference,

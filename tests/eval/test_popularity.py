@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from three_domains import open_world
 
-from eval.bench_popularity import ALONE, LIFT, SEEN, SHARES, measure_popularity, sample_cases
-from eval.others import Others
-from eval.popularity_svg import write_picture
-from eval.protocol import FOLDS, TEST_FOLD, fold
+from benchmarks.retrieval.popularity import ALONE, LIFT, SEEN, SHARES, measure_popularity, sample_cases
+from benchmarks.retrieval.popularity_plot import write_picture
+from eval.data.out_of_fold import Others
+from eval.data.protocols import FOLDS, TEST_FOLD, fold
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from eval.ab import ABResult, Arm, Comparison
-from eval.paired import describe, holm, verdict
-from eval.report import page_of, print_ab, write_report
-from eval.report_svg import Dot, Effect, forest, scatter
-from eval.run_folder import Manifest, Summary
+from eval.report.ab import page_of, print_ab, write_report
+from eval.report.plots import Dot, Effect, forest, scatter
+from eval.runs.comparison import ABResult, Arm, Comparison
+from eval.runs.folder import Manifest, Summary
+from eval.stats.paired import describe, holm, verdict
 from retrieval.errors import UsageError
 
 HOSTILE = "<script>alert(1)</script> | `x` **y** [z](javascript:1)\n\x1b[31m\u202e\"'>&amp;"

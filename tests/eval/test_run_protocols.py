@@ -12,17 +12,17 @@ import pytest
 from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
-from eval import running
-from eval.ablation import ablation
-from eval.arms import arm_settings
-from eval.baselines import BASELINES
-from eval.choices import tasks
 from eval.cli import app
-from eval.datasets import Dataset
-from eval.others import Others
-from eval.protocol import FOLDS, cases, fold, histories, split_of
-from eval.run_catalogue import run_catalogue
-from eval.run_folder import Manifest, RunFolder, summarise
+from eval.data.history_ablation import ablation
+from eval.data.out_of_fold import Others
+from eval.data.protocols import FOLDS, cases, fold, histories, split_of
+from eval.data.rerank_tasks import tasks
+from eval.data.sources import Dataset
+from eval.runs import runner as running
+from eval.runs.arms import arm_settings
+from eval.runs.catalogue import run_catalogue
+from eval.runs.folder import Manifest, RunFolder, summarise
+from eval.systems.baselines import BASELINES
 from retrieval.errors import DataError, UsageError
 
 MANIFEST = Manifest(name="a", task="catalogue", protocol={"users": 40, "seed": 0}, data="d")

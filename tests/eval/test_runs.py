@@ -12,29 +12,29 @@ from fake_llm import FakeLLM
 from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
-from eval import running
-from eval.ab import compare_runs
-from eval.ablation import Shown
-from eval.arms import arm_settings
-from eval.baselines import BASELINES
-from eval.choices import tasks
 from eval.cli import app
 from eval.cli.run import HISTORIES, SPLITS, SYSTEMS
-from eval.datasets import Dataset
-from eval.leakage import guard
-from eval.others import Others
-from eval.protocol import Case, SplitName, cases, histories
-from eval.report_page import html_of, markdown_of
-from eval.run_catalogue import catalogue_case, run_catalogue
-from eval.run_folder import CaseResult, Manifest, RunFolder
-from eval.run_rerank import run_rerank
-from eval.sequential import Decision, StoppingRule
-from eval.trial import LiveArm, TrialResult, trial
-from eval.trial_report import page_of
+from eval.data.history_ablation import Shown
+from eval.data.leakage import guard
+from eval.data.out_of_fold import Others
+from eval.data.protocols import Case, SplitName, cases, histories
+from eval.data.rerank_tasks import tasks
+from eval.data.sources import Dataset
+from eval.report.page import html_of, markdown_of
+from eval.report.trial import page_of
+from eval.runs import runner as running
+from eval.runs.arms import arm_settings
+from eval.runs.catalogue import catalogue_case, run_catalogue
+from eval.runs.comparison import compare_runs
+from eval.runs.folder import CaseResult, Manifest, RunFolder
+from eval.runs.rerank import run_rerank
+from eval.runs.trial import LiveArm, TrialResult, trial
+from eval.stats.sequential import Decision, StoppingRule
+from eval.systems.baselines import BASELINES
 from retrieval.errors import DataError, UsageError
 from retrieval.templates import load_template
 from retrieval.types import History, HistoryEntry, Item
-from xdrec_agent.llm import LLMClient
+from xdrec_agent.llm.client import LLMClient
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import LLMSettings, RerankSettings
 

@@ -8,10 +8,10 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from eval.bench_scale import Grown, Killed
-from eval.scale_catalogue import BLOCK, SOURCE, TARGET, Pool, PoolEncoder, Real, write_interactions, write_items
-from eval.scale_figures import scale_figures, write_plot
-from eval.scale_steps import Compared, Indexed, Ingested, Searched
+from benchmarks.scale.catalogue import BLOCK, SOURCE, TARGET, Pool, PoolEncoder, Real, write_interactions, write_items
+from benchmarks.scale.growth_figures import scale_figures, write_plot
+from benchmarks.scale.scale import Grown, Killed
+from benchmarks.scale.steps import Compared, Indexed, Ingested, Searched
 
 REAL = 200
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eval.sequential import (
+from eval.stats.aa_simulation import draw_aa, simulate_aa
+from eval.stats.sequential import (
     ConfidenceSequence,
     Decision,
     Interval,
@@ -17,7 +18,6 @@ from eval.sequential import (
     ever_excludes_zero,
     users_to_decide,
 )
-from eval.validity import draw_aa, simulate_aa
 from retrieval.errors import DataError, UsageError
 
 BATCHES = arrays(float, st.integers(1, 60), elements=st.floats(-1, 1))

@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.cli import app
-from eval.run_folder import CaseResult, Manifest, RunFolder
-from eval.validity import Validity
-from eval.validity_report import ValidityResult, page_of, replicates, simulate_runs
+from eval.report.validity import ValidityResult, page_of, replicates, simulate_runs
+from eval.runs.folder import CaseResult, Manifest, RunFolder
+from eval.stats.aa_simulation import Validity
 from retrieval.errors import UsageError
 
 MANIFEST = Manifest(name="a", task="rerank", protocol={"users": 30, "seed": 0}, data="d")

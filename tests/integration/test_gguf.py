@@ -10,8 +10,8 @@ import gguf as gguf_format
 import numpy as np
 import pytest
 
-from xdrec_agent.conversion import convert_apart
 from xdrec_agent.errors import ModelCorrupt
+from xdrec_agent.models.conversion import convert_apart
 
 pytestmark = pytest.mark.integration
 
@@ -88,6 +88,6 @@ def test_what_is_no_gguf_is_refused(tmp_path):
 
 def test_usage():
     """Without its two arguments the module says how it is called and fails."""
-    command = [sys.executable, "-P", "-m", "xdrec_agent.gguf"]
+    command = [sys.executable, "-P", "-m", "xdrec_agent.models.gguf"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (1, "usage: python -m xdrec_agent.gguf IN.gguf FOLDER\n")
+    assert (result.returncode, result.stderr) == (1, "usage: python -m xdrec_agent.models.gguf IN.gguf FOLDER\n")

@@ -12,12 +12,13 @@ import pytest
 from conftest import LLM, settings_at
 from pydantic import BaseModel, Field
 
-from xdrec_agent import processes, server
-from xdrec_agent.endpoint import resolve_endpoint
 from xdrec_agent.errors import LLMRefused, LLMUnreachable, ServerNotRunning
-from xdrec_agent.llm import LLMClient
-from xdrec_agent.llm_wire import ChatCompletion
-from xdrec_agent.probe import probe
+from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm.endpoint import resolve_endpoint
+from xdrec_agent.llm.probe import probe
+from xdrec_agent.llm.transport import ChatCompletion
+from xdrec_agent.server.lifecycle import lifecycle as server
+from xdrec_agent.server.lifecycle import processes
 
 pytestmark = pytest.mark.integration
 

@@ -18,12 +18,12 @@ from postgres_server import postgres
 from socket_llm import SocketLLM
 from words_service import ASK, SAY, filled, running
 
-from retrieval import vectors
 from retrieval.errors import StoreError, VectorStoreError
-from retrieval.store import Store
-from retrieval.vectors import VectorStore
+from retrieval.index.index import vectors
+from retrieval.index.vectors import VectorStore
+from retrieval.store.store import Store
+from xdrec_agent.app.keys import Keys
 from xdrec_agent.converse.dialogues import Dialogues
-from xdrec_agent.service.keys import Keys
 
 pytestmark = pytest.mark.integration
 

@@ -17,10 +17,10 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from retrieval.ingest import ingest
-from xdrec_agent import models
-from xdrec_agent.assembly import open_index, open_store
-from xdrec_agent.service.keys import Keys
+from retrieval.ingest.ingest import ingest
+from xdrec_agent.app.keys import Keys
+from xdrec_agent.app.parts import open_index, open_store
+from xdrec_agent.models.library import library as models
 from xdrec_agent.settings import Settings, load_settings
 
 pytestmark = pytest.mark.integration

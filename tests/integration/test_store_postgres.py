@@ -7,13 +7,13 @@ from postgres_server import postgres
 from store_contract import StoreContract, film
 
 from retrieval.errors import StoreError
-from retrieval.graph import RelationGraph
-from retrieval.relation_ingest import ingest_relations
-from retrieval.relation_store import RelationStore
-from retrieval.store import Store
+from retrieval.ingest.relations import ingest_relations
+from retrieval.relations.graph import RelationGraph
+from retrieval.store.relations import RelationStore
+from retrieval.store.store import Store
 from retrieval.types import History, Query
-from xdrec_agent.answers import Answers
-from xdrec_agent.recommendation import Recommendation, Recommendations
+from xdrec_agent.recommend.log import Answers
+from xdrec_agent.types import Recommendation, Recommendations
 
 pytestmark = pytest.mark.integration
 

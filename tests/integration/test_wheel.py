@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import retrieval, eval, xdrec_agent
 from retrieval.templates import load_template, prompts_dir
-from xdrec_agent.fitted import load_fitted
+from xdrec_agent.rerank.fits import load_fitted
 from xdrec_agent.cli import app
 for name in ("item", "rerank", "judge", "explain"):
     load_template(name)
@@ -42,15 +42,15 @@ def test_the_wheel_holds_the_packages_and_the_prompts_and_no_tests(wheel):
     assert {t for t in tops if not t.endswith(".dist-info")} == {"retrieval", "xdrec_agent", "eval"}
     assert "retrieval/prompts/rerank.jinja" in names
     assert {
-        "xdrec_agent/fitted.json",
-        "eval/attacks.yaml",
-        "eval/report.html.jinja",
-        "eval/plot.css",
+        "xdrec_agent/rerank/shipped_fits.json",
+        "eval/studies/attacks.yaml",
+        "eval/report/report.html.jinja",
+        "eval/report/plot.css",
         "eval/bias_card.html.jinja",
     } <= set(names)
     page = ROOT / "xdrec_agent" / "service" / "page"
-    assert {f"xdrec_agent/service/page/{file.name}" for file in page.iterdir()} <= set(names)
-    assert "xdrec_agent/service/page/index.html" in names
+    assert {f"xdrec_agent/service/static/{file.name}" for file in page.iterdir()} <= set(names)
+    assert "xdrec_agent/service/static/index.html" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.ingest import ingest
-from xdrec_agent import models
-from xdrec_agent.assembly import open_index, open_store
+from retrieval.ingest.ingest import ingest
+from xdrec_agent.app.parts import open_index, open_store
+from xdrec_agent.models.library import library as models
 
 pytestmark = pytest.mark.integration
 

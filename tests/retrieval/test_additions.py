@@ -8,11 +8,11 @@ from filelock import FileLock
 from word_encoder import WordEncoder
 
 from retrieval.errors import IndexMissing
-from retrieval.retriever import Retriever
+from retrieval.index.bm25 import open_words, write_added_words, write_words
+from retrieval.index.snapshot import VECTORS
+from retrieval.ranking.retriever import Retriever
 from retrieval.settings import RetrieverSettings
-from retrieval.snapshot import VECTORS
 from retrieval.types import Filter, History, HistoryEntry, Interaction, Item, Query
-from retrieval.words import open_words, write_added_words, write_words
 
 THEMES = ("space", "crime", "love", "war")
 

@@ -14,9 +14,9 @@ from filelock import FileLock, Timeout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval import store as store_module
-from retrieval.behaviour import FILE, Behaviour, behaviour_mark, forget, preferences_of, write_behaviour
 from retrieval.errors import IndexMissing
+from retrieval.index.interactions import FILE, Behaviour, behaviour_mark, forget, preferences_of, write_behaviour
+from retrieval.store.store import store as store_module
 from retrieval.types import Interaction, Item
 
 ROWS = [

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.codes import Codes, open_codes, write_codes
 from retrieval.errors import IndexMissing
-from retrieval.retriever import Retriever, _best
+from retrieval.index.quantization import Codes, open_codes, write_codes
+from retrieval.ranking.retriever import Retriever, _best
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 
@@ -55,7 +55,7 @@ def test_several_threads_propose_what_one_does(codes, monkeypatch):
     """How many threads look is decided by how much there is to look at, and changes nothing."""
     found, queries = codes(unit(500)), unit(9, seed=1)
     alone = sorted(found.near(queries, 20).tolist())
-    monkeypatch.setattr("retrieval.codes._A_THREAD", 1)
+    monkeypatch.setattr("retrieval.index.quantization._A_THREAD", 1)
     assert sorted(found.near(queries, 20).tolist()) == alone
 
 
@@ -69,7 +69,7 @@ def test_the_best_are_the_best_whatever_the_sample_shows(rows, seed, k, ties):
     scores[rng.random(rows) < 0.3] = -np.inf
     k = min(k, rows - 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("retrieval.retriever._SAMPLED", 200)
+        patch.setattr("retrieval.ranking.retriever._SAMPLED", 200)
         found = _best(scores, k)
     assert len(set(found.tolist())) == k
     assert np.array_equal(np.sort(scores[found]), np.sort(scores)[-k:])

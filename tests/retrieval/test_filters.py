@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retrieval.filters import eligible
-from retrieval.retriever import Retriever
+from retrieval.index.snapshot import Manifest, open_snapshot, write_snapshot
+from retrieval.ranking.filters import eligible
+from retrieval.ranking.retriever import Retriever
 from retrieval.settings import RetrieverSettings
-from retrieval.snapshot import Manifest, open_snapshot, write_snapshot
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 
 WORDS = ["War", "war", "Ёлка", "ёлка", "straße", "STRASSE", "Love", "a=b", ""]

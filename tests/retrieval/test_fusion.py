@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from word_encoder import WordEncoder
 
-from retrieval.behaviour import Behaviour, forget
-from retrieval.codes import Codes
-from retrieval.crowd import Crowd
 from retrieval.errors import UsageError
-from retrieval.fusion import BY_HAND, SOURCES, FusionFit, Weight, shipped_fusion
-from retrieval.graph import RelationGraph
-from retrieval.index import Index
-from retrieval.relation_ingest import ingest_relations
-from retrieval.relation_store import RelationStore
-from retrieval.retriever import Retriever
+from retrieval.index.index import Index
+from retrieval.index.interactions import Behaviour, forget
+from retrieval.index.quantization import Codes
+from retrieval.ingest.relations import ingest_relations
+from retrieval.ranking.collaborative import Crowd
+from retrieval.ranking.fusion import BY_HAND, SOURCES, FusionFit, Weight, shipped_fusion
+from retrieval.ranking.retriever import Retriever
+from retrieval.relations.graph import RelationGraph
 from retrieval.settings import EncoderSettings, IndexSettings, RetrieverSettings
-from retrieval.store import Store
+from retrieval.store.relations import RelationStore
+from retrieval.store.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Filter, History, HistoryEntry, Interaction, Item, Query
 
@@ -180,7 +180,7 @@ def test_every_source_can_speak(home, retriever):
 @pytest.mark.parametrize("diversity", [0.0, 0.5])
 def test_stages_sum_to_the_score(home, retriever, exact_limit, diversity, monkeypatch):
     """What the sources say adds up to each candidate's score, also of a series, whose first volume is shown."""
-    monkeypatch.setattr("retrieval.retriever._AS_MANY", 1)  # else all of so few are scored
+    monkeypatch.setattr("retrieval.ranking.retriever._AS_MANY", 1)  # else all of so few are scored
     searches, near = [], Codes.near
     monkeypatch.setattr(Codes, "near", lambda codes, queries, k: searches.append(k) or near(codes, queries, k))
     asked = asking("space-0", "space-2", k=4)

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.graph import RelationGraph
-from retrieval.relation_ingest import ingest_relations
-from retrieval.relation_store import RelationStore
-from retrieval.relations import Entity
-from retrieval.types import Item
-from retrieval.walks import ATTENUATION, DAMPING
+from retrieval.ingest.relations import ingest_relations
+from retrieval.relations.graph import RelationGraph
+from retrieval.relations.paths import ATTENUATION, DAMPING
+from retrieval.store.relations import RelationStore
+from retrieval.types import Entity, Item
 
 
 class Relations:

@@ -12,7 +12,7 @@ import pytest
 from word_encoder import WordEncoder
 
 from retrieval.errors import IndexMismatch, IndexMissing, UsageError
-from retrieval.snapshot import POINTER
+from retrieval.index.snapshot import POINTER
 from retrieval.templates import parse_template
 from retrieval.types import Item
 
@@ -122,9 +122,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from word_encoder import WordEncoder
-from retrieval.index import Index
+from retrieval.index.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store import Store
+from retrieval.store.store import Store
 from retrieval.templates import load_template
 
 home = Path(sys.argv[1])

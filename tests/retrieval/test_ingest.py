@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrieval.errors import BadRow, DataError, UnreadableFile, UsageError
-from retrieval.ingest import BATCH, ingest
-from retrieval.store import Store
+from retrieval.ingest.ingest import BATCH, ingest
+from retrieval.store.store import Store
 from retrieval.types import EVENT_WEIGHTS, Interaction, Item
 
 
@@ -385,8 +385,8 @@ def test_missing_file(store, tmp_path):
 CHILD = """
 import sys
 from pathlib import Path
-from retrieval.ingest import ingest
-from retrieval.store import Store
+from retrieval.ingest.ingest import ingest
+from retrieval.store.store import Store
 
 with Store.open(sys.argv[1]) as store:
     ingest(store, "films", Path(sys.argv[2]), progress=lambda n: print(n, flush=True))

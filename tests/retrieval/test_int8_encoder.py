@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from tiny_bert import DIMS, make_encoder
 
-from retrieval.encoder import DERIVED, SentenceEncoder
+from retrieval.encoder.int8 import GRAPH, Int8Encoder
+from retrieval.encoder.sentence import DERIVED, SentenceEncoder
 from retrieval.errors import IndexMismatch, SetupError, UsageError
-from retrieval.index import Index
-from retrieval.int8_encoder import GRAPH, Int8Encoder
+from retrieval.index.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store import Store
+from retrieval.store.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Item
 
@@ -152,7 +152,7 @@ def test_encoding_needs_no_torch(made):
     code = f"""
 import sys
 from pathlib import Path
-from retrieval.int8_encoder import Int8Encoder
+from retrieval.encoder.int8 import Int8Encoder
 Int8Encoder("tiny", Path({str(made)!r})).encode(["space"])
 print([name for name in ("torch", "transformers", "onnx") if name in sys.modules])
 """

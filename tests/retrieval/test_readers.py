@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval import readers
 from retrieval.errors import UnreadableFile
-from retrieval.readers import MAX_ROW, RowProblem, read_rows
+from retrieval.tabular import readers
+from retrieval.tabular.readers import MAX_ROW, RowProblem, read_rows
 
 
 def read(path, content, **options):

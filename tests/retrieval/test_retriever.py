@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from word_encoder import WordEncoder
 
-from retrieval.codes import Codes
 from retrieval.errors import IndexMismatch, IndexMissing, UsageError
-from retrieval.fusion import shipped_fusion
-from retrieval.profile import Profile, soft_maximum
-from retrieval.retriever import Retriever
+from retrieval.index.quantization import Codes
+from retrieval.ranking.fusion import shipped_fusion
+from retrieval.ranking.profile import Profile, soft_maximum
+from retrieval.ranking.retriever import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 
@@ -435,9 +435,9 @@ BUILD = """
 import sys
 from pathlib import Path
 from word_encoder import WordEncoder
-from retrieval.index import Index
+from retrieval.index.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store import Store
+from retrieval.store.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Item
 
@@ -472,11 +472,11 @@ def test_approximate_search_follows_another_process(world, tmp_path, how):
 SEARCH = """
 import sys
 from pathlib import Path
-from retrieval.encoder import SentenceEncoder
-from retrieval.index import Index
-from retrieval.retriever import Retriever
+from retrieval.encoder.sentence import SentenceEncoder
+from retrieval.index.index import Index
+from retrieval.ranking.retriever import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
-from retrieval.store import Store
+from retrieval.store.store import Store
 from retrieval.templates import load_template
 from retrieval.types import History, HistoryEntry, Item, Query
 

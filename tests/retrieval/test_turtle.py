@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.lines import MAX_ROW, RowProblem
-from retrieval.turtle import n_triples, turtle
+from retrieval.ingest.turtle import n_triples, turtle
+from retrieval.tabular.lines import MAX_ROW, RowProblem
 
 PREFIXES = "@prefix ex: <http://e/> .\n"
 

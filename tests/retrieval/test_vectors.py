@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import UsageError, VectorStoreError
-from retrieval.vectors import VectorStore
+from retrieval.index.vectors import VectorStore
 
 ORIGIN = {"encoder": "e", "template": "t"}
 HOSTILE = ["фильмы", "三体", "", "..", "../../etc", "a\r\nb", "a", "A", "a/b", "a-b", "x" * 600, "\x00", "CON"]

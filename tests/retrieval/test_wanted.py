@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import UsageError
-from retrieval.ingest import Wanted, ingest, ingest_format
-from retrieval.people import choose
+from retrieval.ingest.ingest import Wanted, ingest, ingest_format
+from retrieval.ingest.user_sampling import choose
 from retrieval.types import Item
 
 USERS = 30

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import IndexMissing
+from retrieval.index.bm25 import open_words, words_of, write_words
 from retrieval.types import Item
-from retrieval.words import open_words, words_of, write_words
 
 TEXTS = [
     "the wizard and the stone",

@@ -10,9 +10,8 @@ from pathlib import Path as File
 
 import yaml
 
-from retrieval.relations import Entity, Path, Relation
-from retrieval.types import Candidate, History, HistoryEntry, Item, Match
-from xdrec_agent.evidence import Evidence, gather
+from retrieval.types import Candidate, Entity, History, HistoryEntry, Item, Match, Path, Relation
+from xdrec_agent.grounding.evidence import Evidence, gather
 
 ROOT = File(__file__).parents[2]
 

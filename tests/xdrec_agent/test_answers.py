@@ -8,14 +8,14 @@ import time
 import pytest
 
 from retrieval.errors import StoreError, UsageError
-from retrieval.store import Store
+from retrieval.store.store import Store
 from retrieval.types import Filter, History, HistoryEntry, Item, Match, Query
-from xdrec_agent.answers import Answers
-from xdrec_agent.assembly import open_answers, open_dialogues
+from xdrec_agent.app.parts import open_answers, open_dialogues
+from xdrec_agent.app.personal_data import delete_user, export_user
 from xdrec_agent.converse.state import DialogueState
-from xdrec_agent.personal_data import delete_user, export_user
-from xdrec_agent.recommendation import Recommendation, Recommendations
+from xdrec_agent.recommend.log import Answers
 from xdrec_agent.settings import Settings
+from xdrec_agent.types import Recommendation, Recommendations
 
 FILM = Item(domain="films", id="a", title="Alien", attributes={"themes": ("space", "fear"), "minutes": 117})
 BOOK = Item(domain="books", id="b", title="Blindsight", year=2006, creators=("Peter Watts",))

@@ -12,8 +12,8 @@ import typer
 
 from retrieval.errors import UnknownTitle, UsageError
 from xdrec_agent import cli
+from xdrec_agent.app.demo import find_pack, load_pack
 from xdrec_agent.cli.errors import report
-from xdrec_agent.demo import find_pack, load_pack
 
 PACK = Path(__file__).resolve().parents[2] / "examples" / "films-books"
 
@@ -138,7 +138,7 @@ def test_nearest_titles_are_listed(capsys):
 def test_starting_up_imports_no_heavy_library():
     """`xdrec --help` and the parts of a warm `recommend` load neither torch nor Chroma nor vLLM."""
     program = (
-        "import sys, xdrec_agent.cli, xdrec_agent.session, xdrec_agent.asking;"
+        "import sys, xdrec_agent.cli, xdrec_agent.app.factory, xdrec_agent.recommend.query_builder;"
         "print(sorted({'torch', 'transformers', 'chromadb', 'vllm', 'sentence_transformers'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
-from retrieval.index import Index
+from retrieval.index.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store import Store
+from retrieval.store.store import Store
 from retrieval.templates import load_template
+from xdrec_agent.app.index_state import index_state
+from xdrec_agent.app.personal_data import PLACES
 from xdrec_agent.cli import app
-from xdrec_agent.index_state import index_state
-from xdrec_agent.personal_data import PLACES
 
 FILMS = "id,title\na,Alien\nc,Cube\n"
 RATINGS = "user,item,rating\nada,a,5\nada,c,9\nbob,a,4\nbob,gone,4\n"

@@ -8,13 +8,13 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from retrieval.relation_ingest import ingest_relations
-from retrieval.relation_store import RelationStore
-from retrieval.store import Store
+from retrieval.ingest.relations import ingest_relations
+from retrieval.store.relations import RelationStore
+from retrieval.store.store import Store
 from retrieval.types import History, HistoryEntry, Item, Match, Query
-from xdrec_agent.answers import Answers
 from xdrec_agent.cli import app
-from xdrec_agent.recommendation import Recommendation, Recommendations
+from xdrec_agent.recommend.log import Answers
+from xdrec_agent.types import Recommendation, Recommendations
 
 FILM = Item(domain="films", id="alien", title="Alien", aliases=("异形",), categories=("horror",))
 BOOKS = [

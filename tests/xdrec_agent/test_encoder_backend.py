@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from retrieval.encoder import SentenceEncoder
+from retrieval.encoder.int8 import Int8Encoder
+from retrieval.encoder.sentence import SentenceEncoder
 from retrieval.errors import UsageError
-from retrieval.int8_encoder import Int8Encoder
-from xdrec_agent.assembly import open_encoder
+from xdrec_agent.app.parts import open_encoder
 from xdrec_agent.settings import load_settings
 
 

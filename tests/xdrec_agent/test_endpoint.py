@@ -12,12 +12,12 @@ import pytest
 from fake_llm import FakeLLM
 
 from retrieval.errors import UsageError
-from xdrec_agent.endpoint import Capabilities, Notes, load_notes, resolve_endpoint, save_notes
 from xdrec_agent.errors import LLMRefused, LLMUnreachable, RemoteNotAllowed, ServerNotRunning
-from xdrec_agent.llm import LLMClient
-from xdrec_agent.probe import probe
-from xdrec_agent.processes import ProcessId
-from xdrec_agent.server import STATE, ServerState
+from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm.endpoint import Capabilities, Notes, load_notes, resolve_endpoint, save_notes
+from xdrec_agent.llm.probe import probe
+from xdrec_agent.server.lifecycle import STATE, ServerState
+from xdrec_agent.server.processes import ProcessId
 from xdrec_agent.settings import LLMSettings, Settings
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from claim_set import evidence_of, labelled
 
-from retrieval.relations import Path, Relation
-from xdrec_agent.evidence import Evidence
+from retrieval.types import Path, Relation
+from xdrec_agent.explain.realisation import load_voice
 from xdrec_agent.grounding import Scope, check, sentences
-from xdrec_agent.phrases import load_voice
+from xdrec_agent.grounding.evidence import Evidence
 
 WORLDS = sorted({one.world for one in labelled()})
 

@@ -15,16 +15,9 @@ import pytest
 from fake_llm import FakeLLM
 from pydantic import BaseModel
 
-from xdrec_agent import llm_errors
-from xdrec_agent.errors import (
-    LLMError,
-    LLMOverloaded,
-    LLMRefused,
-    LLMReplyInvalid,
-    LLMTimeout,
-    LLMUnreachable,
-)
-from xdrec_agent.llm import LLMClient, Usage
+from xdrec_agent.errors import LLMError, LLMOverloaded, LLMRefused, LLMReplyInvalid, LLMTimeout, LLMUnreachable
+from xdrec_agent.llm.client import translation as llm_errors
+from xdrec_agent.llm.client import LLMClient, Usage
 from xdrec_agent.settings import LLMSettings
 
 ASK = [{"role": "user", "content": "Which?"}]
@@ -349,5 +342,5 @@ def test_usage_adds_up():
 
 def test_importing_the_client_does_not_import_openai():
     """Commands that never ask the model do not pay for openai's import."""
-    code = "import sys, xdrec_agent.llm; sys.exit('openai' in sys.modules)"
+    code = "import sys, xdrec_agent.llm.client; sys.exit('openai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,9 +6,9 @@ import pytest
 from model_fakes import COMMIT, FILES, FakeHub, serving, sources_at, spec_of, write_wheel
 
 from retrieval.errors import UsageError
-from xdrec_agent import models
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
-from xdrec_agent.model_manifest import ModelManifest
+from xdrec_agent.models.library import library as models
+from xdrec_agent.models.manifest import ModelManifest
 
 UNWANTED = {
     "pytorch_model.bin": b"pickle",

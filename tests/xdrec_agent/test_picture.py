@@ -8,12 +8,11 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.relations import Entity, Path, Relation
-from retrieval.types import Candidate, History, HistoryEntry, Item, Match
-from xdrec_agent.evidence import gather
-from xdrec_agent.phrases import load_voice
-from xdrec_agent.picture import mermaid, picture
-from xdrec_agent.picture_svg import svg
+from retrieval.types import Candidate, Entity, History, HistoryEntry, Item, Match, Path, Relation
+from xdrec_agent.explain.realisation import load_voice
+from xdrec_agent.grounding.evidence import gather
+from xdrec_agent.posthoc.picture import mermaid, picture
+from xdrec_agent.posthoc.picture_svg import svg
 
 VOICE = load_voice("en", "short")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from retrieval.types import History, HistoryEntry, Item, Query
 from xdrec_agent.cli.printing import print_recommendations
-from xdrec_agent.recommendation import Recommendation, Recommendations
+from xdrec_agent.types import Recommendation, Recommendations
 
 FILM = Item(domain="films", id="f", title="Alien")
 QUERY = Query(history=History(entries=(HistoryEntry(item=FILM),)), target="books")

@@ -8,17 +8,16 @@ import pytest
 from word_encoder import WordEncoder
 
 from retrieval.errors import UnknownTitle, UsageError
-from retrieval.index import Index
-from retrieval.relations import Entity, Path, Relation
-from retrieval.retriever import Retriever
+from retrieval.index.index import Index
+from retrieval.ranking.retriever import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
-from retrieval.store import Store
+from retrieval.store.store import Store
 from retrieval.templates import load_template
-from retrieval.types import Filter, History, HistoryEntry, Item, Match, Query
-from xdrec_agent.answers import KeptAnswer
-from xdrec_agent.reasons import contrast, markdown, teller, what_if, why, why_not
-from xdrec_agent.recommendation import Explanation, Recommendation, Recommendations
+from retrieval.types import Entity, Filter, History, HistoryEntry, Item, Match, Path, Query, Relation
+from xdrec_agent.posthoc import contrast, markdown, teller, what_if, why, why_not
+from xdrec_agent.recommend.log import KeptAnswer
 from xdrec_agent.settings import ExclusionSettings
+from xdrec_agent.types import Explanation, Recommendation, Recommendations
 
 EN, ZH = teller("en"), teller("zh")
 WORDS = ("space", "love", "crime", "war", "sea")

@@ -10,8 +10,8 @@ import pytest
 from fake_llm import FakeLLM
 
 from xdrec_agent.errors import LLMLeftOut, LLMOverloaded, LLMRefused
-from xdrec_agent.llm import LLMClient
-from xdrec_agent.replicas import FAILURES, Replica, Replicas
+from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm.replicas import FAILURES, Replica, Replicas
 from xdrec_agent.settings import LLMSettings
 
 ASK = [{"role": "user", "content": "Which?"}]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
 from xdrec_agent.errors import LLMError
-from xdrec_agent.llm import LLMClient
+from xdrec_agent.llm.client import LLMClient
 from xdrec_agent.rerank import JUDGES, RERANKERS, RerankContext
 from xdrec_agent.rerank.consistency import shuffles
 from xdrec_agent.rerank.context import seed_of, standardised

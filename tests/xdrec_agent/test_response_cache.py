@@ -13,11 +13,11 @@ from fake_llm import FakeLLM
 from pydantic import BaseModel
 
 from retrieval.errors import BackendError
-from xdrec_agent import personal_data
-from xdrec_agent.endpoint import resolve_endpoint
+from xdrec_agent.app import personal_data
 from xdrec_agent.errors import CacheMiss, LLMError, LLMReplyInvalid
-from xdrec_agent.llm import LLMClient
-from xdrec_agent.response_cache import Origin, ResponseCache
+from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm.endpoint import resolve_endpoint
+from xdrec_agent.llm.response_cache import Origin, ResponseCache
 from xdrec_agent.settings import LLMSettings, Settings
 
 ASK = [{"role": "user", "content": "Which?"}]

@@ -17,11 +17,12 @@ import psutil
 import pytest
 
 from retrieval.errors import ModelMissing, SetupError
-from xdrec_agent import processes, server
 from xdrec_agent.errors import PortTaken, ServerDied
-from xdrec_agent.processes import ProcessId
+from xdrec_agent.server.lifecycle import lifecycle as server
+from xdrec_agent.server.lifecycle import processes
+from xdrec_agent.server.command import stage, vllm_command, vllm_environment
+from xdrec_agent.server.processes import ProcessId
 from xdrec_agent.settings import LLMSettings
-from xdrec_agent.vllm_command import stage, vllm_command, vllm_environment
 
 STAND_IN = Path(__file__).parents[1] / "stand_in_server.py"
 
@@ -316,12 +317,12 @@ def test_the_environment_is_silent_and_offline():
 
 def test_on_a_cpu_vllm_keeps_its_memory_unless_told_otherwise(monkeypatch):
     """Memory given back and fetched anew for every layer costs an eighth of the time; whoever sets it is heard."""
-    monkeypatch.setattr("xdrec_agent.vllm_command.on_cpu", lambda: True)
+    monkeypatch.setattr("xdrec_agent.server.command.on_cpu", lambda: True)
     monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "123")
     environment = vllm_environment("secret", LLMSettings())
     assert (environment["MALLOC_MMAP_THRESHOLD_"], environment["MALLOC_TRIM_THRESHOLD_"]) == ("33554432", "123")
-    monkeypatch.setattr("xdrec_agent.vllm_command.on_cpu", lambda: False)
+    monkeypatch.setattr("xdrec_agent.server.command.on_cpu", lambda: False)
     assert "MALLOC_MMAP_THRESHOLD_" not in vllm_environment("secret", LLMSettings())
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from retrieval.types import Frozen
-from xdrec_agent.llm import Usage
-from xdrec_agent.recommendation import Recommendation, Recommendations
+from xdrec_agent.llm.client import Usage
+from xdrec_agent.types import Recommendation, Recommendations
 
 if TYPE_CHECKING:
     import pyarrow as pa

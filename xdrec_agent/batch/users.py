@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from retrieval.columns import INTERACTION_COLUMNS
 from retrieval.errors import UnreadableFile, UsageError
-from retrieval.store import Store
+from retrieval.store.store import Store
+from retrieval.tabular.columns import INTERACTION_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa

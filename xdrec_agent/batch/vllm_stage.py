@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import ModelMissing, SetupError, UsageError
-from xdrec_agent import models
-from xdrec_agent.batch.staged import StagedReply, Wanted
+from xdrec_agent.batch.offline_llm_client import StagedReply, Wanted
 from xdrec_agent.errors import LLMRefused
+from xdrec_agent.models import library as models
 from xdrec_agent.rerank.prompt import LABELS
+from xdrec_agent.server.command import MAX_LABELS
 from xdrec_agent.settings import Settings
-from xdrec_agent.vllm_command import MAX_LABELS
 
 if TYPE_CHECKING:
     from ray.data import Dataset

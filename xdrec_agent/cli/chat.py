@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from xdrec_agent.converse.dialogues import Dialogue
     from xdrec_agent.converse.events import Event
-    from xdrec_agent.recommendation import Recommendation
     from xdrec_agent.settings import Settings
+    from xdrec_agent.types import Recommendation
 
 Texts = list[str]
 _LANGUAGES = ("en", "zh")
@@ -70,7 +70,7 @@ def _list(configured: Settings, user: str | None, *, json_: bool) -> None:
     from datetime import UTC, datetime
 
     from retrieval.templates import plain
-    from xdrec_agent.assembly import open_dialogues
+    from xdrec_agent.app.parts import open_dialogues
 
     with open_dialogues(configured, create=False) as dialogues:
         found = dialogues.list(user)
@@ -83,7 +83,7 @@ def _list(configured: Settings, user: str | None, *, json_: bool) -> None:
 
 
 def _delete(configured: Settings, id_: str, user: str | None) -> None:
-    from xdrec_agent.assembly import open_dialogues
+    from xdrec_agent.app.parts import open_dialogues
 
     with open_dialogues(configured, create=False) as dialogues:
         dialogues.delete(id_, user)
@@ -97,9 +97,9 @@ async def _talk(
 
     from rich.console import Console
 
-    from xdrec_agent.assembly import open_dialogues
+    from xdrec_agent.app.factory import open_recommender
+    from xdrec_agent.app.parts import open_dialogues
     from xdrec_agent.converse.conversation import Conversation
-    from xdrec_agent.session import open_recommender
 
     out = Console(highlight=False)
     async with open_recommender(configured) as recommender:

@@ -14,10 +14,10 @@ from retrieval.templates import visible
 from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
-    from retrieval.retriever import Retriever
-    from xdrec_agent.answers import KeptAnswer
-    from xdrec_agent.evidence import PathFinder
-    from xdrec_agent.reasons import Reason, Teller
+    from retrieval.ranking.retriever import Retriever
+    from xdrec_agent.grounding.evidence import PathFinder
+    from xdrec_agent.posthoc import Reason, Teller
+    from xdrec_agent.recommend.log import KeptAnswer
     from xdrec_agent.settings import Settings
 
 _PICTURES = (".svg", ".mmd")
@@ -75,8 +75,8 @@ def _explain(
     picture: Path | None,
     form: str,
 ) -> None:
-    from xdrec_agent.assembly import open_answers
-    from xdrec_agent.reasons import teller
+    from xdrec_agent.app.parts import open_answers
+    from xdrec_agent.posthoc import teller
 
     told_in = teller(lang or configured.explain.language)
     with open_answers(configured, create=False) as answers:
@@ -90,7 +90,7 @@ def _explain(
     if form == "json":
         typer.echo(reason.model_dump_json(indent=2))
     elif form == "markdown":
-        from xdrec_agent.reasons import markdown
+        from xdrec_agent.posthoc import markdown
 
         typer.echo(markdown(reason, told_in, drawn[1]), nl=False)
     else:
@@ -99,8 +99,8 @@ def _explain(
 
 @contextmanager
 def _paths(configured: Settings) -> Iterator[PathFinder]:
-    from retrieval.graph import RelationGraph
-    from xdrec_agent.assembly import open_relations
+    from retrieval.relations.graph import RelationGraph
+    from xdrec_agent.app.parts import open_relations
 
     with open_relations(configured, create=False) as relations:
         yield RelationGraph(relations).between
@@ -114,8 +114,8 @@ def _reason(
     told_in: Teller,
     paths: PathFinder,
 ) -> Reason:
-    from xdrec_agent.reasons import contrast, what_if, why
-    from xdrec_agent.reasons import why_not as told_why_not
+    from xdrec_agent.posthoc import contrast, what_if, why
+    from xdrec_agent.posthoc import why_not as told_why_not
 
     over, why_not, without = question
     if over is not None:
@@ -130,8 +130,8 @@ def _reason(
 
 @contextmanager
 def _retriever(configured: Settings) -> Iterator[Retriever]:
-    from retrieval.graph import RelationGraph
-    from xdrec_agent.assembly import open_relations, open_retriever, open_store
+    from retrieval.relations.graph import RelationGraph
+    from xdrec_agent.app.parts import open_relations, open_retriever, open_store
 
     with open_store(configured, create=False) as store, open_relations(configured, create=False) as relations:
         yield open_retriever(configured, store, RelationGraph(relations))
@@ -139,9 +139,9 @@ def _retriever(configured: Settings) -> Iterator[Retriever]:
 
 def _drawn(kept: KeptAnswer, rank: int, told_in: Teller, paths: PathFinder) -> tuple[str, str]:
     """The evidence of an item as SVG and as Mermaid."""
-    from xdrec_agent.picture import mermaid, picture
-    from xdrec_agent.picture_svg import svg
-    from xdrec_agent.reasons.why import evidence_of, ranked
+    from xdrec_agent.posthoc.picture import mermaid, picture
+    from xdrec_agent.posthoc.picture_svg import svg
+    from xdrec_agent.posthoc.why import evidence_of, ranked
 
     drawn = picture(evidence_of(kept, ranked(kept, rank), paths), told_in.voice)
     return svg(drawn), mermaid(drawn)
@@ -156,7 +156,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _print(reason: Reason, told_in: Teller) -> None:
-    from xdrec_agent.reasons import Why
+    from xdrec_agent.posthoc import Why
 
     if isinstance(reason, Why):
         typer.echo(f"{reason.rank}  {told_in.title(reason.item)}")

@@ -26,7 +26,8 @@ def up() -> None:
     """
     import asyncio
 
-    from xdrec_agent import models, server
+    from xdrec_agent.models import library as models
+    from xdrec_agent.server import lifecycle as server
 
     configured = settings()
     if configured.llm.base_url is not None:
@@ -35,7 +36,7 @@ def up() -> None:
         return
     folder = models.find(configured.llm.model, configured.models_dir)
     if configured.llm.adapters:
-        from xdrec_agent.adapt.adapters import check_served
+        from xdrec_agent.models.adapters import check_served
 
         check_served(configured.llm.adapters, configured.llm.model, folder)
     with diagnostics().status("starting") as status:
@@ -57,7 +58,7 @@ def down() -> None:
     Examples:
       xdrec llm down
     """
-    from xdrec_agent import server
+    from xdrec_agent.server import lifecycle as server
 
     typer.echo("stopped" if server.down(settings().server_dir) else "nothing ran")
 
@@ -70,7 +71,7 @@ def logs(lines: Annotated[int, typer.Option("-n", min=1, help="How many lines.")
     Examples:
       xdrec llm logs -n 100
     """
-    from xdrec_agent import server
+    from xdrec_agent.server import lifecycle as server
 
     folder = settings().server_dir
     shown = server.logs(folder, lines)
@@ -116,7 +117,7 @@ def cache(
     """
     import json
 
-    from xdrec_agent.assembly import open_responses
+    from xdrec_agent.app.parts import open_responses
 
     configured = settings()
     if not configured.responses_dir.is_dir():
@@ -154,10 +155,10 @@ async def describe(configured: Settings) -> dict[str, Any]:
         ServerNotRunning: nothing is there to ask.
         LLMError: it does not answer.
     """
-    from xdrec_agent import server
-    from xdrec_agent.doctor import ranking
-    from xdrec_agent.endpoint import resolve_endpoint
-    from xdrec_agent.llm import LLMClient
+    from xdrec_agent.app.doctor import ranking
+    from xdrec_agent.llm.client import LLMClient
+    from xdrec_agent.llm.endpoint import resolve_endpoint
+    from xdrec_agent.server import lifecycle as server
 
     endpoint = resolve_endpoint(configured)
     async with LLMClient(endpoint, configured.llm) as client:

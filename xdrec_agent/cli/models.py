@@ -36,8 +36,8 @@ def pull(
 
 def pulled(name: str, configured: Settings) -> Path:
     """Fetch one model behind a progress bar where it is not here; its folder."""
-    from xdrec_agent import models
     from xdrec_agent.cli.progress import download_bar
+    from xdrec_agent.models import library as models
 
     with download_bar() as bar:
         task = bar.add_task(name, total=None)
@@ -68,7 +68,7 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     """
     import json
 
-    from xdrec_agent import models
+    from xdrec_agent.models import library as models
 
     found = models.list_models(settings().models_dir)
     if json_:
@@ -92,7 +92,7 @@ def remove(name: Annotated[str, typer.Argument(help="As `xdrec models list` show
     Examples:
       xdrec models remove qwen2.5-coder-1.5b-instruct
     """
-    from xdrec_agent import models
+    from xdrec_agent.models import library as models
 
     models.remove(name, settings().models_dir)
     typer.echo(f"{name}: removed")

@@ -9,10 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from retrieval.fusion import SOURCES
+from retrieval.ranking.fusion import SOURCES
 from retrieval.templates import visible
 from retrieval.types import Item, Query
-from xdrec_agent.recommendation import Recommendation, Recommendations
+from xdrec_agent.types import Recommendation, Recommendations
 
 _SOURCES: Final = {
     "llm": "written by the model, checked",

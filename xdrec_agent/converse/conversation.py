@@ -21,18 +21,18 @@ from retrieval.errors import UsageError
 from retrieval.types import History, Query
 from xdrec_agent.converse.dialogues import MOST_TEXT, Dialogue, Dialogues, Turn, new_dialogue, save_likes
 from xdrec_agent.converse.events import Asked, Done, Event, Explained, Ranked, Said, Understood
-from xdrec_agent.converse.intent import ask_model, completed
 from xdrec_agent.converse.lexicon import Lexicon
-from xdrec_agent.converse.merge import Step, merged, query_of
-from xdrec_agent.converse.questions import why_not
-from xdrec_agent.converse.reader import Reader
+from xdrec_agent.converse.model_nlu import ask_model, completed
 from xdrec_agent.converse.replies import asked, facts, noted, option_text, sentences, summary, titled
+from xdrec_agent.converse.rules.reader import Reader
 from xdrec_agent.converse.state import DialogueState, ItemRef, Language, Question
+from xdrec_agent.converse.state_update import Step, merged, query_of
 from xdrec_agent.converse.understanding import Remark, Understanding
+from xdrec_agent.converse.why_not_questions import why_not
 from xdrec_agent.errors import LLMError
-from xdrec_agent.recommend import Recommender
-from xdrec_agent.recommendation import Recommendation, Recommendations
+from xdrec_agent.recommend.recommender import Recommender
 from xdrec_agent.settings import ChatSettings
+from xdrec_agent.types import Recommendation, Recommendations
 
 
 class Conversation:

@@ -15,13 +15,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 from pydantic import Field, TypeAdapter, ValidationError
 
-from retrieval.database import Tables, chunks
 from retrieval.errors import StoreError, UsageError
-from retrieval.store import Store
+from retrieval.store.database import Tables, chunks
+from retrieval.store.store import Store
 from retrieval.types import Frozen, Interaction, Query
 from xdrec_agent.converse.state import DialogueState
 from xdrec_agent.errors import DialogueBusy
-from xdrec_agent.recommendation import Recommendations
+from xdrec_agent.types import Recommendations
 
 MOST_TURNS: Final = 200
 """Turns that are kept of a dialogue, the latest."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from retrieval.types import Frozen
 from xdrec_agent.converse.state import DialogueState, Question
 from xdrec_agent.converse.understanding import Act, Remark
-from xdrec_agent.recommendation import Recommendation, Recommendations
+from xdrec_agent.types import Recommendation, Recommendations
 
 
 class Understood(Frozen):

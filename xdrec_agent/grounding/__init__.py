@@ -2,7 +2,7 @@
 
 from xdrec_agent.grounding.check import check, cited, sentences
 from xdrec_agent.grounding.claims import Claim, ClaimKind
-from xdrec_agent.grounding.language import foreign
+from xdrec_agent.grounding.language_check import foreign
 from xdrec_agent.grounding.scope import Scope
 
 __all__ = ["Claim", "ClaimKind", "Scope", "check", "cited", "foreign", "sentences"]

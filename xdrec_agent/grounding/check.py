@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
-from xdrec_agent.evidence import Evidence
 from xdrec_agent.grounding.attribution import Refs, Sentence
 from xdrec_agent.grounding.claims import Claim, ClaimKind
+from xdrec_agent.grounding.evidence import Evidence
 from xdrec_agent.grounding.persons import works_of
-from xdrec_agent.grounding.relations import relation_claims
+from xdrec_agent.grounding.relation_claims import relation_claims
 from xdrec_agent.grounding.scope import Scope, key_of
 from xdrec_agent.grounding.tokens import Token, TokenKind, folded, tokenize
 

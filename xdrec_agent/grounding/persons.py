@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xdrec_agent.grounding.attribution import Refs, Sentence
-from xdrec_agent.grounding.words import Role
+from xdrec_agent.grounding.language_data import Role
 
 
 def works_of(s: Sentence, at: int) -> tuple[list[Refs], Role | None]:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from retrieval.relations import Entity, Relation
-from retrieval.types import Item
-from xdrec_agent.evidence import Evidence, people
+from retrieval.types import Entity, Item, Relation
+from xdrec_agent.grounding.evidence import Evidence, people
+from xdrec_agent.grounding.language_data import Role, Words, load_words
 from xdrec_agent.grounding.tokens import Meaning, Phrases, folded, meanings
 from xdrec_agent.grounding.vocabulary import common_of, names_of, phrases_of, titles_of
-from xdrec_agent.grounding.words import Role, Words, load_words
 
 Key = str
 """What is spoken of: "books/solaris" for an item, the folded name for anything else."""

@@ -8,8 +8,8 @@ from functools import cache, lru_cache
 from typing import Final
 
 from retrieval.templates import plain, visible
+from xdrec_agent.grounding.language_data import Words, load_words
 from xdrec_agent.grounding.tokens import Common, Meaning, TokenKind, folded, meanings
-from xdrec_agent.grounding.words import Words, load_words
 
 _YEAR: Final = r"(1\d{3}|20\d{2})"
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from retrieval.types import Candidate, Query
+from xdrec_agent.llm.yes_no_log_odds import log_odds
 from xdrec_agent.rerank.context import Judgement, RerankContext, origin_of
 from xdrec_agent.rerank.prompt import single_prompt
-from xdrec_agent.yes_no import log_odds
 
 
 async def pointwise_logprob(context: RerankContext, query: Query, candidates: Sequence[Candidate]) -> Judgement:

@@ -13,23 +13,20 @@ from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
 from retrieval.errors import XDRecError
-from xdrec_agent.service import (
-    page,
-    problems,
-    routes_chat,
-    routes_explain,
-    routes_feedback,
-    routes_health,
-    routes_items,
-    routes_openai,
-    routes_recommend,
-)
+from xdrec_agent.service import page, problems
 from xdrec_agent.service.access import keys_required
-from xdrec_agent.service.engine import OpenParts, open_engine, open_parts
-from xdrec_agent.service.limits import BodyLimit, Gate, Shed
+from xdrec_agent.service.app_state import OpenParts, open_engine, open_parts
+from xdrec_agent.service.concurrency_limiter import BodyLimit, Gate, Shed
 from xdrec_agent.service.logs import Frame
 from xdrec_agent.service.metrics import Metrics
 from xdrec_agent.service.replies import DoneEvent, ExplanationEvent, RankingEvent
+from xdrec_agent.service.routes import chat as routes_chat
+from xdrec_agent.service.routes import explain as routes_explain
+from xdrec_agent.service.routes import feedback as routes_feedback
+from xdrec_agent.service.routes import health as routes_health
+from xdrec_agent.service.routes import items as routes_items
+from xdrec_agent.service.routes import openai as routes_openai
+from xdrec_agent.service.routes import recommend as routes_recommend
 from xdrec_agent.service.tracing import Traced, exported
 from xdrec_agent.settings import Settings
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from retrieval.errors import XDRecError
-from xdrec_agent.service.engine import Engine
+from xdrec_agent.service.app_state import Engine
 from xdrec_agent.service.problems import note, problem_of
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from retrieval.types import Frozen
 
-FOLDER: Final = Path(__file__).with_name("page")
+FOLDER: Final = Path(__file__).with_name("static")
 _POLICY: Final = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 
 

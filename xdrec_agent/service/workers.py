@@ -27,11 +27,11 @@ from uvicorn.supervisors import Multiprocess
 from retrieval.errors import SetupError
 from xdrec_agent.service.access import keys_required
 from xdrec_agent.service.app import create_app
-from xdrec_agent.service.engine import Engine, OpenParts
-from xdrec_agent.service.limits import Gate
+from xdrec_agent.service.app_state import Engine, OpenParts
+from xdrec_agent.service.concurrency_limiter import Gate
+from xdrec_agent.service.gc_freeze import Settled
 from xdrec_agent.service.logs import log_to_stderr
 from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.settled import Settled
 from xdrec_agent.settings import Settings
 
 _UNRESPONSIVE_S: Final = 60

@@ -7,15 +7,15 @@ import tracemalloc
 import pytest
 
 from retrieval.errors import BadRow, DataError, UnreadableFile, UsageError
-from retrieval.formats import READERS, find_reader, guess_reader
 from retrieval.formats.base import Reader
 from retrieval.formats.files import MAX_FILES, Files
-from retrieval.readers import ROWS
+from retrieval.formats.registry import READERS, find_reader, guess_reader
+from retrieval.tabular.readers import ROWS
 
 PLUGIN = """
 from functools import partial
 from retrieval.formats.base import Table
-from retrieval.readers import read_jsonl
+from retrieval.tabular.readers import read_jsonl
 from retrieval.types import Item
 
 class Songs:

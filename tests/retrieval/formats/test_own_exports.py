@@ -7,10 +7,10 @@ import zipfile
 import pytest
 
 from retrieval.errors import DataError, UnreadableFile, UsageError
-from retrieval.formats import READERS, guess_reader
 from retrieval.formats.files import Files
-from retrieval.formats.own import MAX_BYTES
-from retrieval.matching import PROPOSALS
+from retrieval.formats.personal import MAX_BYTES
+from retrieval.formats.registry import READERS, guess_reader
+from retrieval.ingest.matching import PROPOSALS
 from retrieval.types import Item
 
 LETTERBOXD = {

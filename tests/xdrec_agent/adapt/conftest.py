@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_llm import fill, make_model
 
-from retrieval.store import Store
+from retrieval.store.store import Store
 from xdrec_agent.adapt.run import Place
 
 

@@ -9,29 +9,23 @@ import tomllib
 import pytest
 from tiny_llm import fill, make_model
 
-from retrieval.adapt.people import WhoLearns
 from retrieval.adapt.training import CURVE, LOG, Plan
+from retrieval.adapt.user_split import WhoLearns
 from retrieval.errors import DataError, ModelMissing, UsageError
-from retrieval.store import Store
+from retrieval.store.store import Store
 from retrieval.templates import load_template
-from xdrec_agent import cli, models
-from xdrec_agent.adapt.adapters import (
-    MANIFEST,
-    BaseModelId,
-    check_served,
-    list_adapters,
-    load_adapter,
-    read_manifest,
-)
-from xdrec_agent.adapt.lora import LoraShape, open_for_training
-from xdrec_agent.adapt.merge import merge
+from xdrec_agent import cli
+from xdrec_agent.adapt.llm_runs import RunSettings, train_lists, train_texts
 from xdrec_agent.adapt.run import Place, training_folder
-from xdrec_agent.adapt.runs import RunSettings, train_lists, train_texts
-from xdrec_agent.adapt.settings_file import set_values
 from xdrec_agent.adapt.training_lists import ListShape
+from xdrec_agent.app.settings_file import set_values
+from xdrec_agent.models.library import library as models
+from xdrec_agent.models.adapters import MANIFEST, BaseModelId, check_served, list_adapters, load_adapter, read_manifest
+from xdrec_agent.models.lora import LoraShape, open_for_training
+from xdrec_agent.models.merging import merge
 from xdrec_agent.rerank.prompt import LABELS
+from xdrec_agent.server.command import vllm_command
 from xdrec_agent.settings import LLMSettings
-from xdrec_agent.vllm_command import vllm_command
 
 RUN = RunSettings(
     plan=Plan(steps=2, groups=2, rate=1e-1, validations=2),

@@ -9,28 +9,23 @@ from hypothesis import strategies as st
 from tiny_encoder import ABOUT, fill, make_encoder
 from typer.testing import CliRunner
 
-from retrieval.adapt.below import Below
-from retrieval.adapt.hard import KEPT, LEFT_OUT, hard_negatives
-from retrieval.adapt.people import WhoLearns, learners
-from retrieval.adapt.set_loss import centred, first_loss, set_scores
-from retrieval.adapt.set_task import SetShape, SetTask
-from retrieval.adapt.taste import read_taste
-from retrieval.adapt.trained_encoder import (
-    EncoderShape,
-    TrainedEncoder,
-    load_base_encoder,
-    open_encoder_for_training,
-)
+from retrieval.adapt.contrastive_loss import centred, first_loss, set_scores
+from retrieval.adapt.contrastive_task import SetShape, SetTask
+from retrieval.adapt.frozen_layers import Below
+from retrieval.adapt.hard_negatives import KEPT, LEFT_OUT, hard_negatives
+from retrieval.adapt.lora_encoder import EncoderShape, TrainedEncoder, load_base_encoder, open_encoder_for_training
+from retrieval.adapt.preferences import read_taste
 from retrieval.adapt.training import CURVE, Plan
-from retrieval.encoder import SentenceEncoder
+from retrieval.adapt.user_split import WhoLearns, learners
+from retrieval.encoder.sentence import SentenceEncoder
 from retrieval.errors import UsageError
-from retrieval.profile import Profile, soft_maximum
-from retrieval.store import Store
+from retrieval.ranking.profile import Profile, soft_maximum
+from retrieval.store.store import Store
 from retrieval.templates import load_template
-from xdrec_agent.adapt.adapters import merged_into, read_manifest
 from xdrec_agent.adapt.encoder_runs import EncoderRunSettings, train_taste, train_views
-from xdrec_agent.adapt.merge import merge
 from xdrec_agent.adapt.run import Place
+from xdrec_agent.models.adapters import merged_into, read_manifest
+from xdrec_agent.models.merging import merge
 
 SETS = SetShape(batch=16, strangers=8, history=3, positives=2)
 SETTINGS = EncoderRunSettings(

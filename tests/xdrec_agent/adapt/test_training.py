@@ -12,10 +12,10 @@ from retrieval.adapt.checkpoint import TrainingState
 from retrieval.adapt.training import CURVE, LOG, Plan, train
 from retrieval.errors import BackendError, UsageError
 from retrieval.templates import load_template
-from xdrec_agent.adapt.continued import TextTask, item_texts
+from xdrec_agent.adapt.continued_pretraining import TextTask, item_texts
 from xdrec_agent.adapt.label_loss import label_logits, list_loss
-from xdrec_agent.adapt.lora import LoraShape, load_tokenizer, open_for_training
 from xdrec_agent.adapt.token_groups import TokenGroup
+from xdrec_agent.models.lora import LoraShape, load_tokenizer, open_for_training
 
 SHAPE = LoraShape(rank=4)
 PLAN = Plan(steps=6, groups=2, rate=1e-2, validations=3, checkpoint_s=0)

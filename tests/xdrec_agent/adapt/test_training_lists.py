@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.adapt.people import FOLDS, TEST_FOLD, WhoLearns, learners
+from retrieval.adapt.user_split import FOLDS, TEST_FOLD, WhoLearns, learners
 from retrieval.errors import UnreadableFile, UsageError
 from retrieval.folds import fold
-from retrieval.store import Store
+from retrieval.store.store import Store
 from retrieval.types import Interaction, Item
 from xdrec_agent.adapt.training_lists import (
     MIN_LIKED,

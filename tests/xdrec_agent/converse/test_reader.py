@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eval.attacks import load_attacks
-from retrieval.store import Store
+from eval.studies.attacks import load_attacks
+from retrieval.store.store import Store
 from retrieval.types import Item
 from xdrec_agent.converse.lexicon import Lexicon
-from xdrec_agent.converse.reader import Reader
+from xdrec_agent.converse.rules.reader import Reader
 from xdrec_agent.converse.state import DialogueState, ItemRef
 
 WORDS = [

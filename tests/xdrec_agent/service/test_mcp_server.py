@@ -8,9 +8,9 @@ import pytest
 from mcp import Client
 from service_kit import opener, settings_at
 
-from xdrec_agent.mcp_server import make_server
-from xdrec_agent.service.engine import open_engine
-from xdrec_agent.service.limits import Gate
+from xdrec_agent.service.app_state import open_engine
+from xdrec_agent.service.concurrency_limiter import Gate
+from xdrec_agent.service.mcp_server import make_server
 from xdrec_agent.service.metrics import Metrics
 
 ASK = {"sources": ["films"], "target": "books"}

@@ -13,10 +13,10 @@ from fake_llm import FakeLLM, Hangs
 from service_kit import ASK, fake_client, opener, settings_at
 
 from xdrec_agent.service.app import create_app
-from xdrec_agent.service.limits import Gate, Shed
+from xdrec_agent.service.concurrency_limiter import Gate, Shed
+from xdrec_agent.service.gc_freeze import Settled
 from xdrec_agent.service.metrics import Metrics
 from xdrec_agent.service.problems import TooMuch
-from xdrec_agent.service.settled import Settled
 
 
 def test_a_large_body_is_refused(http):

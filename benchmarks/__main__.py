@@ -1,0 +1,16 @@
+"""`python -m benchmarks`. Runs one benchmark, with the clear errors of `xdrec-eval`."""
+
+from __future__ import annotations
+
+import typer
+
+from benchmarks.cli import app
+from retrieval.errors import XDRecError
+from xdrec_agent.cli.errors import report
+
+if __name__ == "__main__":
+    try:
+        app(prog_name="python -m benchmarks")
+    except XDRecError as exc:
+        report(exc, as_json=False)
+        raise typer.Exit(exc.exit_code) from exc

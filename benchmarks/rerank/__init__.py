@@ -1,0 +1,1 @@
+"""Benchmarks of reranking: quality and cost."""

@@ -1,0 +1,91 @@
+"""How many shuffles are enough. Reads tasks, produces the requests that the stopping rule saves, and at what agreement.
+
+The consensus of 16 independent shuffles stands for what the model thinks. Eight fixed shuffles and the stopping rule
+each draw their own; agreement is the share of the consensus's top 5 that they have in theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.figures import Figure
+from eval.data.rerank_tasks import Task
+from eval.data.sources import Say
+from eval.stats.bootstrap import mean
+from xdrec_agent.llm.concurrency import gathered
+from xdrec_agent.rerank import RerankContext
+from xdrec_agent.rerank.consistency import TOP, kendall_tau
+from xdrec_agent.rerank.context import Scores, seed_of
+from xdrec_agent.rerank.listwise import listwise_logprob, shuffle_scores
+
+CONSENSUS: Final = 16
+FIXED: Final = 8
+
+
+async def consistency_figures(context: RerankContext, tasks: Sequence[Task], say: Say) -> list[Figure]:
+    """Agreement and requests of the two ways, and Kendall's tau between single shuffles."""
+    rows: list[tuple[float, float, float, float]] = []
+    for at, task in enumerate(tasks, 1):
+        say(f"shuffles: user {at} of {len(tasks)}")
+        rng = np.random.default_rng(seed_of(task.query, context.settings.seed + 1))
+        independent = await _independent(context, task, CONSENSUS + FIXED, rng)
+        consensus = _top(independent[:CONSENSUS].mean(axis=0))
+        ours = await listwise_logprob(context, task.query, task.ranking.candidates)
+        rows.append(
+            (
+                _overlap(_top(independent[CONSENSUS:].mean(axis=0)), consensus),
+                _overlap(_top(ours.scores), consensus),
+                float(ours.shuffles),
+                kendall_tau(independent) or 0.0,
+            )
+        )
+    fixed, adaptive, used, tau = np.array(rows).T
+    users = [t.choice.case.user for t in tasks]
+    rng = np.random.default_rng(0)
+    difference = mean(adaptive - fixed, users, rng)
+    saved = 1 - used.mean() / FIXED
+    n = len(tasks)
+    return [
+        Figure(name="tau between single shuffles", value=float(tau.mean()), n=n, note=str(mean(tau, users, rng))),
+        Figure(name=f"{FIXED} fixed shuffles, top-{TOP} agreement", value=float(fixed.mean()), n=n),
+        Figure(
+            name=f"stopping rule, top-{TOP} agreement",
+            value=float(adaptive.mean()),
+            n=n,
+            target="as fixed",
+            met=difference.high >= 0,
+            note=f"difference {difference.value:+.3f} {difference}; chance {TOP / 20:.2f}",
+        ),
+        Figure(name="stopping rule, shuffles a user", value=float(used.mean()), n=n),
+        Figure(
+            name="stopping rule, saved",
+            value=float(saved),
+            unit="share",
+            n=n,
+            target=">= .40",
+            met=saved >= 0.4,
+        ),
+    ]
+
+
+async def _independent(context: RerankContext, task: Task, count: int, rng: np.random.Generator) -> Scores:
+    """Scores of independent shuffles (rows) of the candidates (columns), as the model gave them."""
+    candidates = task.ranking.candidates
+    orders = [rng.permutation(len(candidates)) for _ in range(count)]
+    answers = await gathered(shuffle_scores(context, task.query, candidates, order) for order in orders)
+    found = np.empty((count, len(candidates)))
+    for row, order, (scores, _) in zip(found, orders, answers, strict=True):
+        row[order] = scores
+    return found
+
+
+def _top(scores: Scores) -> NDArray[np.int64]:
+    return np.argsort(-scores, kind="stable")[:TOP]
+
+
+def _overlap(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
+    return len(np.intersect1d(a, b)) / TOP

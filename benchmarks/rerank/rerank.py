@@ -1,0 +1,123 @@
+"""The benchmark of reranking. Reads prepared data and a running model, produces figures for every strategy.
+
+Quality is measured on many users, one shuffle each, with the response cache: a stopped run goes on where it was. Cost
+is measured without the cache, each strategy on users of its own, so that none profits from another's prefix cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.figures import Figure
+from benchmarks.rerank.consistency import consistency_figures
+from benchmarks.rerank.cost import cost_figures
+from eval.data.protocols import FOLDS, part_of
+from eval.data.rerank_tasks import CHANCE_OF_20, Task
+from eval.data.sources import Say
+from eval.fitting.rerank import fused, weigh
+from eval.stats.bootstrap import Estimate, mean
+from eval.systems.judging import AT_ONCE, Judged, judge_tasks, ndcg_of, one_shuffle
+from xdrec_agent.rerank import RerankContext
+from xdrec_agent.settings import LLMSettings
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many users each part beside quality takes: one-user latency; saturation; shuffles (0 leaves it out)."""
+
+    latency: int = 12
+    saturation: int = 48
+    shuffles: int = 24
+
+
+async def bench_rerank(
+    context: RerankContext,
+    llm: LLMSettings,
+    judges: Sequence[str],
+    tasks: tuple[Sequence[Task], Sequence[Task]],
+    sizes: Sizes,
+    say: Say,
+) -> list[Figure]:
+    """Quality, cost and self-consistency of these judges with one model.
+
+    Args:
+        context: with a client that keeps replies.
+        llm: settings for a client that does not.
+        tasks: for quality, the first of them for consistency, too; and those of other people for cost, so that the
+            server knows no prompt of theirs.
+    """
+    chosen, others = tasks
+    rng = np.random.default_rng(0)
+    model = context.model.endpoint.model
+    judged = await judge_tasks(one_shuffle(context), judges, chosen, AT_ONCE, say)
+    figures = quality_figures(judged, rng)
+    if sizes.shuffles and "listwise-logprob" in judges:
+        figures += await consistency_figures(context, chosen[: sizes.shuffles], say)
+    figures += await cost_figures(one_shuffle(context), llm, judges, others, sizes.latency, sizes.saturation, say)
+    return [f.model_copy(update={"name": f"{model}: {f.name}"}) for f in figures]
+
+
+def quality_figures(judged: Mapping[str, Sequence[Judged]], rng: np.random.Generator) -> list[Figure]:
+    """nDCG@10 of each strategy with 95% intervals over users, beside chance and unseen-first."""
+    tasks = [j.task for j in next(iter(judged.values()))]
+    alone = np.array([ndcg_of(t.retrieval, t) for t in tasks])
+    unseen = np.array([ndcg_of(t.unseen.astype(np.float64), t) for t in tasks])
+    figures = [
+        Figure(name="chance, nDCG@10", value=CHANCE_OF_20, n=len(tasks)),
+        _ndcg("unseen-first", unseen, tasks, rng),
+        _ndcg("identity", alone, tasks, rng),
+    ]
+    for name, said in judged.items():
+        failed = sum(j.judgement is None for j in said)
+        left_out = sum(j.judgement.left_out for j in said if j.judgement is not None)
+        figures.append(_ndcg(name, np.array([j.ndcg for j in said]), tasks, rng))
+        figures.append(Figure(name=f"{name}, degraded", value=failed / len(said), unit="share", n=len(said)))
+        if failed == len(said):
+            continue
+        if left_out:
+            each = left_out / (len(said) - failed)
+            figures.append(Figure(name=f"{name}, candidates left out", value=each, unit="of 20", n=len(said) - failed))
+        mixed, weights = _cross_fitted(said, rng)
+        gain = mean(mixed - alone, [t.choice.case.user for t in tasks], rng)
+        note = f"gain over identity {gain.value:+.4f} {gain}; cross-fitted weights {weights}"
+        figures.append(_ndcg(f"hybrid of {name}", mixed, tasks, rng, note, met=gain.high >= 0))
+    return figures
+
+
+def _cross_fitted(said: Sequence[Judged], rng: np.random.Generator) -> tuple[NDArray[np.float64], str]:
+    """nDCG@10 of `hybrid`, each user with the weight that users of the other parts gave."""
+    found = np.empty(len(said))
+    parts = [part_of(j.task.choice.case.user) for j in said]
+    weights = []
+    for part in range(FOLDS):
+        weight = weigh([j for j, own in zip(said, parts, strict=True) if own != part], rng).weight
+        weights.append(weight)
+        for at, j in enumerate(said):
+            if parts[at] == part:
+                scores = j.task.retrieval if j.judgement is None else fused(j.task, j.judgement.scores, weight)
+                found[at] = ndcg_of(scores, j.task)
+    return found, "/".join(f"{w:.2f}" for w in weights)
+
+
+def _ndcg(
+    name: str,
+    values: NDArray[np.float64],
+    tasks: Sequence[Task],
+    rng: np.random.Generator,
+    note: str = "",
+    *,
+    met: bool | None = None,
+) -> Figure:
+    found: Estimate = mean(values, [t.choice.case.user for t in tasks], rng)
+    return Figure(
+        name=f"{name}, nDCG@10",
+        value=found.value,
+        n=len(values),
+        target=None if met is None else "not below identity",
+        met=met,
+        note=f"{found}{'; ' if note else ''}{note}",
+    )

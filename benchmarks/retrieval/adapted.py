@@ -1,0 +1,110 @@
+"""What adapting an encoder brought. Reads the data and an adapted encoder, produces figures beside its base.
+
+The same cases of people whom it has not met are answered by both, from the text alone and from all sources; ratios are
+paired, people are resampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from benchmarks.figures import Figure
+from benchmarks.retrieval.quality import (
+    DECISIVE,
+    OURS,
+    TEXT,
+    Results,
+    Table,
+    all_sources,
+    figure,
+    score_arms,
+    text_alone,
+)
+from eval.data.out_of_fold import Others
+from eval.data.protocols import FOLDS, cases, histories
+from eval.data.sources import Dataset, Say, open_dataset
+from eval.stats.bootstrap import mean, ratio_of_means
+from eval.systems.baselines import BASELINES, cross_fitted
+from retrieval.encoder.sentence import SentenceEncoder
+from retrieval.errors import DataError
+from retrieval.templates import load_template
+
+_POPULARITY: Final = "popularity"
+_PARTS: Final = ("all", "seen", "unseen")
+_BETTER: Final = 1.3
+"""Least ratio to the base, by the text alone."""
+_BEYOND: Final = 1.2
+"""Least ratio of all sources to popularity, among seen items."""
+
+
+def measure_adapted(
+    data: Path, base: SentenceEncoder, adapted: SentenceEncoder, say: Say, seed: int = 0
+) -> list[Figure]:
+    """Recall of either in every slice, and the ratios; the first run embeds all items with either, which takes minutes.
+
+    Raises:
+        DataError: `data` is not what `open_dataset` expects, or the adapted encoder has met everybody.
+    """
+    rng, template = np.random.default_rng(seed), load_template("item")
+    with open_dataset(data, adapted, template, say) as dataset:
+        met = dataset.met
+        after = _table(dataset, rng, say)
+    with open_dataset(data, base, template, say) as dataset:
+        before = _table(replace(dataset, met=met), rng, say)
+    say("drawing intervals")
+    tables = {base.name: before, adapted.name: after}
+    return [*_ratios(tables, rng), *_values(tables, rng)]
+
+
+def _table(data: Dataset, rng: np.random.Generator, say: Say) -> Table:
+    people = list(histories(data.store))
+    asked = [case for person in data.unmet(people) for case in cases(person, data.domains)]
+    if not asked:
+        raise DataError(f"{data.index.encoder.name} has met everybody", hint="leave a fold out when adapting: --folds")
+    others = Others(data)
+    scorers = {
+        TEXT: text_alone(data),
+        OURS: all_sources(data, asked, others, rng, say),
+        _POPULARITY: cross_fitted(BASELINES[_POPULARITY](data), people, FOLDS, rng),
+    }
+    return score_arms(data, asked, others, scorers, say)
+
+
+def _ratios(tables: dict[str, Table], rng: np.random.Generator) -> Iterator[Figure]:
+    (base, before), (adapted, after) = tables.items()
+    for arm in (TEXT, OURS):
+        for part in _PARTS:
+            least = _BETTER if arm == TEXT and part != "all" else None
+            yield from _ratio(f"{part}, {arm}, {adapted} / {base}", after[arm, part], before[arm, part], least, rng)
+    for name, table in tables.items():
+        yield from _ratio(
+            f"seen, {OURS} / {_POPULARITY}, {name}", table[OURS, "seen"], table[_POPULARITY, "seen"], _BEYOND, rng
+        )
+
+
+def _ratio(
+    name: str, above: Results, below: Results, least: float | None, rng: np.random.Generator
+) -> Iterator[Figure]:
+    if not below.of(DECISIVE).any():
+        return  # nothing to compare with
+    ratio = ratio_of_means(above.of(DECISIVE), below.of(DECISIVE), above.users, rng)
+    target = {"target": f">= {least}, lower end > 1", "met": ratio.value >= least and ratio.low > 1} if least else {}
+    yield figure(f"{DECISIVE}, {name}", ratio, unit="ratio", **target)
+
+
+def _values(tables: dict[str, Table], rng: np.random.Generator) -> Iterator[Figure]:
+    (base, before), (adapted, after) = tables.items()
+    arms = [(before, _POPULARITY, _POPULARITY)]
+    arms += [
+        (table, arm, f"{arm}, {name}") for arm in (TEXT, OURS) for name, table in ((base, before), (adapted, after))
+    ]
+    for table, arm, name in arms:
+        for part in _PARTS:
+            found = table[arm, part]
+            for metric in (DECISIVE, "ndcg@10") if found.users else ():
+                yield figure(f"{metric}, {part}, {name}", mean(found.of(metric), found.users, rng))

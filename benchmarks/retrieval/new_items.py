@@ -1,0 +1,112 @@
+"""How soon a new item can be recommended. Reads a copy of prepared data, produces figures.
+
+A retriever that is running all the while stands for a service. Items come by the command line, and by the index of a
+process that has its encoder loaded; what counts is when that retriever's ranking holds the item.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+
+from benchmarks.figures import Figure
+from benchmarks.retrieval.cold_home import copied
+from eval.data.sources import Dataset, Say
+from retrieval.errors import DataError
+from retrieval.index.index import Index
+from retrieval.ranking.retriever import Retriever
+from retrieval.settings import RetrieverSettings
+from retrieval.types import History, HistoryEntry, Item, Query
+
+WITHIN_S: Final = 1.0
+COMMANDS: Final = 3
+_WARM: Final = 10
+_K: Final = 100
+
+
+def bench_at_once(data: Dataset, say: Say, commands: int = COMMANDS) -> list[Figure]:
+    """As `measure_at_once`, on a copy that is thrown away."""
+    with tempfile.TemporaryDirectory() as home, copied(data, Path(home)) as copy:
+        return measure_at_once(copy, say, commands)
+
+
+def measure_at_once(data: Dataset, say: Say, commands: int) -> list[Figure]:
+    """From the end of `xdrec ingest`, and from an item's row in the store, to the ranking that holds it.
+
+    Args:
+        data: a copy: new items are added to it. The configured encoder must be the index's.
+        commands: how often `xdrec ingest` is run.
+    """
+    source, target = data.domains[:2]
+    liked = next(iter(data.store.iter_items(source)))
+    query = Query(history=History(entries=(HistoryEntry(item=liked),)), target=target, k=_K)
+    with Index(data.index.folder, data.index.encoder, data.index.template, data.index.settings) as index:
+        running = Retriever(data.store, index, RetrieverSettings(sources=("text",)))
+        running.rank(query)
+        warm = [_added(data, running, query, _like(liked, target, f"warm {n}")) for n in range(_WARM)]
+        ingested, found = [], []
+        for n in range(commands):
+            say(f"xdrec ingest, {n + 1} of {commands}")
+            item = _like(liked, target, f"command-{n}")
+            ingested.append(_ingest(data, item))
+            found.append(_found(running, query, item))
+    met = max(found) <= WITHIN_S
+    return [
+        Figure(
+            name="new item, from the end of xdrec ingest until it is ranked",
+            value=max(found),
+            unit="s, most",
+            target=f"<= {WITHIN_S:g}",
+            met=met,
+            n=len(found),
+            note="by a retriever that was running",
+        ),
+        Figure(name="xdrec ingest of one item", value=float(np.median(ingested)), unit="s, median", n=len(ingested)),
+        Figure(
+            name="new item, from its row in the store until it is ranked, encoder loaded",
+            value=float(np.median(warm)),
+            unit="s, median",
+            n=len(warm),
+            note=f"most {max(warm):.2f} s",
+        ),
+    ]
+
+
+def _like(item: Item, domain: str, name: str) -> Item:
+    """An item of that domain with the same text, which nothing fits better."""
+    return Item(domain=domain, id=name, title=item.title, creators=item.creators, categories=item.categories)
+
+
+def _added(data: Dataset, running: Retriever, query: Query, item: Item) -> float:
+    data.store.upsert_items([item], item.id)
+    began = perf_counter()
+    data.index.add(data.store, item.domain, 1)
+    _found(running, query, item)
+    return perf_counter() - began
+
+
+def _ingest(data: Dataset, item: Item) -> float:
+    """Seconds that the command takes for a file of this one item."""
+    file = data.home / "new.jsonl"
+    file.write_text(item.model_dump_json(include={"id", "title", "creators", "categories"}) + "\n", encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("xdrec")), "--home", str(data.home), "ingest", item.domain, str(file)]
+    began = perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = perf_counter() - began
+    if done.returncode or "new in the index: 1" not in done.stderr:
+        raise DataError(f"xdrec ingest did not take the item in: {done.stdout} {done.stderr}")
+    return seconds
+
+
+def _found(running: Retriever, query: Query, item: Item) -> float:
+    """Seconds until the ranking holds the item. Raises DataError if it does not."""
+    began = perf_counter()
+    if item.id not in running.rank(query).ids:
+        raise DataError(f"{item.id} was added and is not ranked")
+    return perf_counter() - began

@@ -1,0 +1,137 @@
+"""What popularity's say costs and brings. Reads prepared data, produces figures for each share of its fitted weight.
+
+The sources' other weights are those of the users' other folds, whatever popularity's share. The choice is made on
+validation users; users of the fold that is kept for testing are asked with the shipped weights.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.figures import Figure
+from eval.data.leakage import guarded_cases
+from eval.data.out_of_fold import Others
+from eval.data.protocols import FOLDS, TEST_FOLD, Case, fold, histories
+from eval.data.rerank_tasks import in_hash_order
+from eval.data.sources import Dataset, Say
+from eval.fitting.fusion import cross_fits, picks_of
+from eval.stats.bootstrap import mean, ratio_of_means
+from eval.stats.metrics import by_kind, coverage, ndcg, places_within, recall
+from retrieval.ranking.fusion import FusionFit, shipped_fusion
+from retrieval.settings import RetrieverSettings
+from retrieval.types import Query
+
+SHARES: Final = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+ALONE: Final = "popularity alone"
+SEEN: Final = "recall@100, seen"
+LIFT: Final = "popularity lift@10"
+_LIST: Final = 10
+_TOLD_EVERY: Final = 200
+
+
+@dataclass
+class _Arm:
+    """What one arm came to: by metric values with whose they are, and the lists that it showed."""
+
+    values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    users: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    lists: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    def add(self, metric: str, user: str, value: float) -> None:
+        self.values[metric].append(value)
+        self.users[metric].append(user)
+
+
+def measure_popularity(data: Dataset, users: int, rng: np.random.Generator, say: Say) -> list[Figure]:
+    """Every share on so many validation users (cross-fitted) and on as many of the test fold (as shipped)."""
+    others = Others(data)
+    validation, test = sample_cases(data, users, test=False), sample_cases(data, users, test=True)
+    weights = cross_fits(picks_of(data, validation, others, rng, say))
+    shipped = shipped_fusion(data.index.encoder.name)
+    figures: list[Figure] = []
+    for name, asked, fit_of in (
+        ("validation", validation, lambda case: weights(case.user)),
+        ("test", test, lambda case: shipped),
+    ):
+        arms = _asked(data, asked, others, fit_of, partial(_told, say, name))
+        figures += [figure for arm in arms for figure in _figures(name, arm, arms, data, rng)]
+    return figures
+
+
+def sample_cases(data: Dataset, users: int, *, test: bool) -> list[Case]:
+    """All cases of the first users by hash who have any, of the test fold or of the others."""
+    people = data.unmet(in_hash_order(histories(data.store), 0))
+    mine = (person for person in people if (fold(person.user or "", FOLDS) == TEST_FOLD) == test)
+    with_cases = filter(None, (list(guarded_cases(person, data.domains)) for person in mine))
+    return [case for mine in islice(with_cases, users) for case in mine]
+
+
+def _told(say: Say, name: str, at: int, number: int) -> None:
+    if at % _TOLD_EVERY == 0:
+        say(f"{name}: case {at:,} of {number:,}")
+
+
+def _asked(
+    data: Dataset,
+    cases: Sequence[Case],
+    others: Others,
+    fit_of: Callable[[Case], FusionFit],
+    told: Callable[[int, int], None],
+) -> dict[str, _Arm]:
+    arms: dict[str, _Arm] = defaultdict(_Arm)
+    for at, case in enumerate(cases):
+        told(at, len(cases))
+        weights = fit_of(case).for_person(len(case.history.liked), None, 1.0)
+        asked = others.retriever(case, RetrieverSettings())
+        said = asked.voices(Query(history=case.history, target=case.target), weights)
+        popular = said.pop("popularity")
+        rest = np.sum(list(said.values()), axis=0)
+        touched = others.touched(case)
+        for share in SHARES:
+            _score(arms[f"{share:g}"], data, case, rest + np.float32(share) * popular, touched)
+        _score(arms[ALONE], data, case, touched.astype(np.float32), touched)
+    return arms
+
+
+def _score(arm: _Arm, data: Dataset, case: Case, scores: NDArray[np.float32], touched: NDArray[np.int64]) -> None:
+    snapshot = data.index.snapshot(case.target)
+    truth = snapshot.rows(case.truth)
+    for kind, among in by_kind(touched).items():
+        at = places_within(scores, truth, among)
+        if at is not None:
+            suffix = "" if kind == "all" else f", {kind}"
+            arm.add(f"recall@100{suffix}", case.user, recall(at, 100))
+            if kind != "unseen":
+                arm.add(f"ndcg@10{suffix}", case.user, ndcg(at, 10))
+    best = np.argsort(-scores, kind="stable")[:_LIST]
+    arm.add(LIFT, case.user, float(touched[best].mean() / max(touched.mean(), 1e-9)))
+    arm.lists.append((case.target, snapshot.ids(best)))
+
+
+def _figures(name: str, which: str, arms: dict[str, _Arm], data: Dataset, rng: np.random.Generator) -> Iterator[Figure]:
+    arm, alone = arms[which], arms[ALONE]
+    for metric, values in arm.values.items():
+        estimate = mean(np.asarray(values), arm.users[metric], rng)
+        note = f"95% {estimate}, {estimate.cases:,} cases; n: users"
+        yield Figure(name=f"{name}, {which}, {metric}", value=estimate.value, n=estimate.people, note=note)
+    if which != ALONE:
+        above, below = np.asarray(arm.values[SEEN]), np.asarray(alone.values[SEEN])
+        ratio = ratio_of_means(above, below, arm.users[SEEN], rng)
+        yield Figure(
+            name=f"{name}, {which}, {SEEN} / popularity's",
+            value=ratio.value,
+            unit="ratio",
+            n=ratio.people,
+            note=f"95% {ratio}",
+        )
+    sizes = {domain: len(data.index.snapshot(domain).vectors) for domain in data.domains}
+    share = coverage(arm.lists, sizes, _LIST)
+    yield Figure(name=f"{name}, {which}, coverage@10", value=share or 0.0, n=len(arm.lists), note="n: lists")

@@ -1,0 +1,144 @@
+"""How well retrieval finds what people like next. Reads a prepared dataset, produces figures.
+
+Six directions (three domains) of the cold-target protocol are pooled. The retriever is cross-fitted: for the users of
+each fold its crowd and the weights of its sources come from the users of the others. Beside it stand the text alone,
+chance, popularity among training users, the items no training user touched first, and the plain mean-embedding query:
+the mean of the raw unit vectors of the liked history, by cosine with the candidates' raw vectors.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.figures import Figure
+from eval.data.out_of_fold import Others
+from eval.data.protocols import FOLDS, Case, cases, histories
+from eval.data.scorers import Scorer, Scores
+from eval.data.sources import Dataset, Say
+from eval.fitting.fusion import cross_fits, picks_of
+from eval.stats.bootstrap import Estimate, Values, mean, ratio_of_means
+from eval.stats.metrics import METRICS, Places, by_kind, places_within
+from eval.systems.baselines import BASELINES, cross_fitted
+from retrieval.ranking.retriever import Retriever
+from retrieval.settings import RetrieverSettings
+from retrieval.types import Query
+
+OURS: Final = "retriever"
+TEXT: Final = "text alone"
+MEAN: Final = "mean-embedding"
+ARMS: Final = (MEAN, "popularity", "unseen-first", "random")
+"""The baselines beside our retriever that need nothing but the data (`eval.systems.baselines`)."""
+DECISIVE: Final = "recall@100"
+_TARGETS: Final[Mapping[tuple[str, str], Mapping[str, float]]] = {
+    (TEXT, "retriever"): {"seen": 1.3, "unseen": 1.3},
+    ("popularity", "retriever"): {"seen": 1.2},
+    (MEAN, TEXT): {},
+}
+"""(Lower arm, upper arm) → slice → least ratio."""
+_TOLD_EVERY: Final = 500
+
+
+@dataclass
+class Results:
+    """Metrics of one arm in one slice: by metric one value a case, and whose case it was."""
+
+    users: list[str] = field(default_factory=list)
+    values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in METRICS})
+
+    def add(self, user: str, at: Places) -> None:
+        """Take in one case."""
+        self.users.append(user)
+        for name, metric in METRICS.items():
+            self.values[name].append(metric(at))
+
+    def of(self, metric: str) -> Values:
+        """The metric's values."""
+        return np.asarray(self.values[metric])
+
+
+Table = dict[tuple[str, str], Results]
+"""(arm, slice) → results."""
+
+
+def measure_quality(data: Dataset, rng: np.random.Generator, say: Say) -> list[Figure]:
+    """Every metric of every arm in every slice, and ours over the plain mean-embedding query."""
+    say("reading histories")
+    people = list(histories(data.store))
+    asked = [case for person in data.unmet(people) for case in cases(person, data.domains)]
+    others = Others(data)
+    scorers = {
+        OURS: all_sources(data, asked, others, rng, say),
+        TEXT: text_alone(data),
+        **{arm: cross_fitted(BASELINES[arm](data), people, FOLDS, rng) for arm in ARMS},
+    }
+    table = score_arms(data, asked, others, scorers, say)
+    say("drawing intervals")
+    figures = [
+        figure(f"{metric}, {part}, {arm}", mean(results.of(metric), results.users, rng))
+        for metric in METRICS
+        for (arm, part), results in sorted(table.items(), key=lambda entry: entry[0][1])
+    ]
+    return [*_ratios(table, rng), *figures]
+
+
+def all_sources(data: Dataset, asked: Sequence[Case], others: Others, rng: np.random.Generator, say: Say) -> Scorer:
+    """The retriever with the weights that other people's picks give."""
+    weights = cross_fits(picks_of(data, asked, others, rng, say))
+
+    def score(case: Case) -> Scores:
+        retriever = others.retriever(case, RetrieverSettings(), weights(case.user))
+        return retriever.scores(Query(history=case.history, target=case.target))[1]
+
+    return score
+
+
+def text_alone(data: Dataset) -> Scorer:
+    """The retriever that goes by the text and nothing else."""
+    retriever = Retriever(data.store, data.index, RetrieverSettings(sources=("text",)))
+    return lambda case: retriever.scores(Query(history=case.history, target=case.target))[1]
+
+
+def score_arms(data: Dataset, asked: Sequence[Case], others: Others, scorers: Mapping[str, Scorer], say: Say) -> Table:
+    """Every metric of every case by every arm."""
+    table: Table = defaultdict(Results)
+    for at, case in enumerate(asked):
+        if at % _TOLD_EVERY == 0:
+            say(f"scoring case {at:,} of {len(asked):,}")
+        truth, kinds = data.index.snapshot(case.target).rows(case.truth), by_kind(others.touched(case))
+        for arm, scorer in scorers.items():
+            scores = scorer(case)
+            for part, kept in kinds.items():
+                found = places_within(scores, truth, kept)
+                if found:
+                    table[arm, part].add(case.user, found)
+    return table
+
+
+def figure(name: str, estimate: Estimate, **target: Any) -> Figure:
+    """An estimate as a line of the report."""
+    note = f"95% {estimate}, {estimate.cases:,} cases; n: users"
+    return Figure(name=name, value=estimate.value, n=estimate.people, note=note, **target)
+
+
+def _ratios(table: Table, rng: np.random.Generator) -> Iterator[Figure]:
+    for (lower, upper), least in _TARGETS.items():
+        for part in ("all", "seen", "unseen"):
+            above, below = table[upper, part], table[lower, part]
+            if not below.of(DECISIVE).any():
+                continue  # popularity says nothing of what nobody touched
+            ratio = ratio_of_means(above.of(DECISIVE), below.of(DECISIVE), above.users, rng)
+            wanted = least.get(part)
+            target = (
+                {
+                    "target": f">= {wanted}, lower end > 1",
+                    "met": ratio.value >= wanted and ratio.low > 1,
+                }
+                if wanted
+                else {}
+            )
+            yield figure(f"{DECISIVE}, {part}, {upper} / {lower}", ratio, unit="ratio", **target)

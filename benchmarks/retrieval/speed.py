@@ -1,0 +1,181 @@
+"""How fast and how lean a search is. Reads a prepared dataset, produces figures, measured in a process of its own.
+
+    python -m benchmarks.retrieval.speed HOME MODEL_FOLDER OUT
+
+is that process: it opens the dataset as a user's program would, with nothing else in memory, and writes what it found
+as JSON to OUT.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from time import perf_counter, time
+from typing import Final
+
+import numpy as np
+import psutil
+
+from benchmarks.figures import Figure
+from eval.data.sources import Dataset, Say, index_dir, store_url
+from retrieval.encoder.sentence import SentenceEncoder
+from retrieval.errors import BackendError
+from retrieval.index.index import Index
+from retrieval.index.snapshot import Snapshot
+from retrieval.ranking.filters import eligible
+from retrieval.ranking.retriever import Retriever
+from retrieval.settings import IndexSettings, RetrieverSettings
+from retrieval.store.store import Store
+from retrieval.templates import load_template
+from retrieval.types import Filter, Frozen, History, HistoryEntry, Query
+
+CALLS: Final = 300
+HISTORY: Final = 20
+K: Final = 100
+_SOURCE, _TARGET = "films", "books"
+_WARM_UP: Final = 10
+_HEAVY: Final = ("torch", "transformers", "sentence_transformers", "chromadb")
+_LIMIT_MS: Final = 30.0
+
+
+class Measured(Frozen):
+    """What the process found; times in milliseconds, one a call."""
+
+    items: int
+    opened_ms: float
+    """From the start of opening to a snapshot that can be searched."""
+    first_answer_s: float
+    """From the start of the process to its first ranking."""
+    plain_ms: tuple[float, ...]
+    filtered_ms: tuple[float, ...]
+    kept: float
+    """Share of the catalogue that the filter keeps."""
+    peak_mib: float
+    heavy: tuple[str, ...]
+    """Heavy libraries that were imported."""
+
+
+def measure_speed(data: Dataset, model: Path, say: Say) -> list[Figure]:
+    """Percentiles of `CALLS` searches without and with a filter, the time to open, and the process' peak memory."""
+    say(f"timing 2 x {CALLS} searches in a process of their own")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "measured.json"
+        command = [sys.executable, "-P", "-m", "benchmarks.retrieval.speed", str(data.home), str(model), str(out)]
+        run = subprocess.run(command, check=False, capture_output=True, text=True)
+        if run.returncode != 0:
+            raise BackendError(f"the timed process failed: {run.stderr.strip()[-500:]}", hint="run it again alone")
+        found = Measured.model_validate_json(out.read_bytes())
+    what = f"k={K}, {HISTORY} {_SOURCE} liked, {found.items:,} {_TARGET}"
+    return [
+        *_percentiles("search", found.plain_ms, what),
+        *_percentiles("search, filtered", found.filtered_ms, f"{what}, the filter keeps {found.kept:.0%}"),
+        Figure(name="open", value=found.opened_ms, unit="ms", n=1, note="store and index, until a search can begin"),
+        Figure(name="first answer", value=found.first_answer_s, unit="s", n=1, note="since the process began"),
+        Figure(
+            name="peak memory of a searching process",
+            value=found.peak_mib,
+            unit="MiB",
+            target="< 1024",
+            met=found.peak_mib < 1024,
+            n=1,
+            note="resident, mapped vectors included",
+        ),
+        Figure(
+            name="heavy libraries imported by a search",
+            value=len(found.heavy),
+            target="0",
+            met=not found.heavy,
+            n=len(_HEAVY),
+            note=", ".join(found.heavy) or f"none of {', '.join(_HEAVY)}",
+        ),
+    ]
+
+
+def _percentiles(name: str, times: tuple[float, ...], note: str) -> list[Figure]:
+    figures = []
+    for percent in (50, 95, 99):
+        value = float(np.percentile(times, percent))
+        bound = {"target": f"< {_LIMIT_MS:g}", "met": value < _LIMIT_MS} if percent == 95 else {}
+        figures.append(
+            Figure.model_validate(
+                {"name": f"{name}, p{percent}", "value": value, "unit": "ms", "n": len(times), "note": note, **bound}
+            )
+        )
+    return figures
+
+
+def _measure(home: Path, model: Path) -> Measured:
+    began = perf_counter()
+    index = Index(index_dir(home), SentenceEncoder("all-MiniLM-L6-v2", model), load_template("item"), IndexSettings())
+    with Store.open(store_url(home)) as store, index:
+        target = index.snapshot(_TARGET)
+        opened = perf_counter() - began
+        retriever = Retriever(store, index, RetrieverSettings())
+        queries = _queries(store, np.random.default_rng(0))
+        retriever.rank(queries[0])
+        first = time() - psutil.Process().create_time()
+        half = _half(target)
+        plain = _times(retriever, queries)
+        filtered = _times(retriever, [q.model_copy(update={"filter": half}) for q in queries])
+        kept = float(eligible(target, half).mean())
+    return Measured(
+        items=target.manifest.items,
+        opened_ms=1000 * opened,
+        first_answer_s=first,
+        plain_ms=plain,
+        filtered_ms=filtered,
+        kept=kept,
+        peak_mib=peak_mib(),
+        heavy=tuple(name for name in _HEAVY if name in sys.modules),
+    )
+
+
+def _queries(store: Store, rng: np.random.Generator) -> list[Query]:
+    films = [item for _, item in zip(range(5_000), store.iter_items(_SOURCE), strict=False)]
+    histories = (rng.choice(len(films), HISTORY, replace=False) for _ in range(CALLS + _WARM_UP))
+    return [
+        Query(history=History(entries=tuple(HistoryEntry(item=films[i]) for i in rows)), target=_TARGET, k=K)
+        for rows in histories
+    ]
+
+
+def _times(retriever: Retriever, queries: list[Query]) -> tuple[float, ...]:
+    times = []
+    for query in queries:
+        began = perf_counter()
+        retriever.rank(query)
+        times.append(1000 * (perf_counter() - began))
+    return tuple(times[_WARM_UP:])
+
+
+def _half(snapshot: Snapshot) -> Filter:
+    """The most common categories that together keep about half of the catalogue."""
+    lists = snapshot.facts["categories"].to_pylist()
+    counts = Counter(category for categories in lists for category in set(categories))
+    chosen: set[str] = set()
+    kept = 0
+    for category, _ in counts.most_common():
+        more = sum(1 for categories in lists if not chosen.isdisjoint(categories) or category in categories)
+        if abs(more - len(lists) / 2) < abs(kept - len(lists) / 2):
+            chosen.add(category)
+            kept = more
+        if len(chosen) == 10:
+            break
+    return Filter(categories=tuple(sorted(chosen)))
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process. The kernel's counter for children begins with the parent's peak."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
+if __name__ == "__main__":
+    Path(sys.argv[3]).write_text(_measure(Path(sys.argv[1]), Path(sys.argv[2])).model_dump_json(), encoding="utf-8")

@@ -1,0 +1,215 @@
+"""The steps of the benchmark of size, each in a process of its own. Reads a step and files, produces what it found.
+
+    python -m benchmarks.scale.steps STEP HOME POOL ARGUMENT…
+
+writes JSON to stdout, as the last line; the index's progress comes before it. `ingest FILE…` takes in files named
+DOMAIN-KIND-….csv, `index DOMAIN` indexes, `search` and `exact` rank the same queries with and without cells.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Final
+
+import numpy as np
+
+from benchmarks.retrieval.speed import K, peak_mib
+from benchmarks.scale.catalogue import FIRST_YEAR, SOURCE, TARGET, YEARS, Pool, PoolEncoder
+from eval.data.sources import index_dir, store_url
+from retrieval.index.index import Index
+from retrieval.ingest.ingest import ingest
+from retrieval.ranking.filters import eligible
+from retrieval.ranking.profile import liked_and_disliked
+from retrieval.ranking.retriever import Retriever
+from retrieval.settings import IndexSettings, RetrieverSettings
+from retrieval.store.store import Store
+from retrieval.templates import load_template
+from retrieval.types import Filter, Frozen, History, HistoryEntry, Query
+
+HISTORY: Final = 20
+CALLS: Final = 100
+COMPARED: Final = 40
+"""Queries ranked exactly, too: most of a second each at a million items."""
+_WARM_UP: Final = 5
+_ALL: Final = 10**9
+"""A limit that no catalogue reaches."""
+FILTERS: Final[Mapping[str, Filter]] = {
+    "": Filter(),
+    "half": Filter(year_from=FIRST_YEAR + YEARS // 2),
+    "a fiftieth": Filter(year_from=FIRST_YEAR + YEARS - 2),
+}
+"""Filters by the share of the catalogue that they keep."""
+SOURCES: Final[Mapping[str, tuple[str, ...] | None]] = {"all": None, "text": ("text",)}
+"""Which sources have a say in a comparison with exact search."""
+
+Ranked = dict[str, tuple[tuple[str, ...], ...]]
+"""For each of `SOURCES` the item ids of every query."""
+
+
+class Ingested(Frozen):
+    """What an import found; times in seconds."""
+
+    items: int
+    items_s: float
+    interactions: int
+    interactions_s: float
+    peak_mib: float
+
+
+class Indexed(Frozen):
+    """What an index run found; times in seconds."""
+
+    embedded: int
+    encode_s: float
+    total_s: float
+    peak_mib: float
+
+
+class Searched(Frozen):
+    """What searches found; times in milliseconds, one a call."""
+
+    wall_ms: dict[str, tuple[float, ...]]
+    """For each of `FILTERS`."""
+    processor_ms: tuple[float, ...]
+    """Of the searches without a filter."""
+    parts_ms: dict[str, float]
+    """What single parts of a search take; medians."""
+    first_s: float
+    """The first search, with all that is loaded at first use."""
+    peak_mib: float
+    ranked: Ranked
+
+
+class Compared(Frozen):
+    """What exact searches found; times in milliseconds, one a call."""
+
+    wall_ms: tuple[float, ...]
+    ranked: Ranked
+
+
+def _ingest(home: Path, _pool: Pool, *files: str) -> Ingested:
+    items = interactions = 0
+    seconds = {"items": 0.0, "interactions": 0.0}
+    with Store.open(store_url(home)) as store:
+        for file in map(Path, files):
+            domain, kind = file.name.split("-")[:2]
+            began = perf_counter()
+            report = ingest(store, domain, file)
+            seconds[kind] += perf_counter() - began
+            if kind == "items":
+                items += report.added
+            else:
+                interactions += report.added
+    return Ingested(
+        items=items,
+        items_s=seconds["items"],
+        interactions=interactions,
+        interactions_s=seconds["interactions"],
+        peak_mib=peak_mib(),
+    )
+
+
+def _index(home: Path, pool: Pool, domain: str) -> Indexed:
+    with Store.open(store_url(home)) as store, _opened(home, pool, IndexSettings()) as index:
+        report = index.build(store, domain, progress=lambda done, total: print(done, total, flush=True))  # noqa: T201
+    return Indexed(embedded=report.embedded, encode_s=report.encode_s, total_s=report.total_s, peak_mib=peak_mib())
+
+
+def _search(home: Path, pool: Pool) -> Searched:
+    with Store.open(store_url(home)) as store, _opened(home, pool, IndexSettings()) as index:
+        queries, retriever = _queries(store), Retriever(store, index, RetrieverSettings())
+        began = perf_counter()
+        retriever.rank(queries[-1])
+        first = perf_counter() - began
+        times = {
+            name: _times(retriever, [query.model_copy(update={"filter": wanted}) for query in queries])
+            for name, wanted in FILTERS.items()
+        }
+        return Searched(
+            wall_ms={name: wall for name, (wall, _) in times.items()},
+            processor_ms=times[""][1],
+            parts_ms=_parts(retriever, queries[:COMPARED]),
+            first_s=first,
+            peak_mib=peak_mib(),
+            ranked=_ranked(store, index, queries),
+        )
+
+
+def _exact(home: Path, pool: Pool) -> Compared:
+    with Store.open(store_url(home)) as store, _opened(home, pool, IndexSettings(exact_limit=_ALL)) as index:
+        queries = _queries(store)[: COMPARED + _WARM_UP]
+        wall, _ = _times(Retriever(store, index, RetrieverSettings()), queries)
+        return Compared(wall_ms=wall, ranked=_ranked(store, index, queries))
+
+
+def _opened(home: Path, pool: Pool, settings: IndexSettings) -> Index:
+    return Index(index_dir(home), PoolEncoder(pool), load_template("item"), settings)
+
+
+def _queries(store: Store) -> list[Query]:
+    """The same ones every time; one more for each search that is not timed."""
+    rng = np.random.default_rng(0)
+    films = [item for _, item in zip(range(10_000), store.iter_items(SOURCE), strict=False)]
+    histories = (rng.choice(len(films), HISTORY, replace=False) for _ in range(CALLS + _WARM_UP))
+    return [
+        Query(history=History(entries=tuple(HistoryEntry(item=films[i]) for i in rows)), target=TARGET, k=K)
+        for rows in histories
+    ]
+
+
+def _times(retriever: Retriever, queries: list[Query]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Wall and processor time of each query behind the first few."""
+    wall, busy = [], []
+    for query in queries[-_WARM_UP:] + queries[:-_WARM_UP]:
+        began, worked = perf_counter(), process_time()
+        retriever.rank(query)
+        wall.append(1000 * (perf_counter() - began))
+        busy.append(1000 * (process_time() - worked))
+    return tuple(wall[_WARM_UP:]), tuple(busy[_WARM_UP:])
+
+
+def _ranked(store: Store, index: Index, queries: list[Query]) -> Ranked:
+    found = {}
+    for name, sources in SOURCES.items():
+        retriever = Retriever(store, index, RetrieverSettings(sources=sources))
+        found[name] = tuple(retriever.rank(query).ids for query in queries[:COMPARED])
+    return found
+
+
+def _parts(retriever: Retriever, queries: list[Query]) -> dict[str, float]:
+    """Median milliseconds of what a search is made of, each alone."""
+    crowd, target = retriever.crowd(), retriever.index.snapshot(TARGET)
+    liked = [liked_and_disliked(query, retriever.index, retriever.settings)[0] for query in queries]
+    found = [retriever.rank(query).ids for query in queries]
+    half = FILTERS["half"]
+    calls: dict[str, Callable[[int], object]] = {
+        "profile": lambda n: liked_and_disliked(queries[n], retriever.index, retriever.settings),
+        "filter": lambda _: eligible(target, half),
+        "words": lambda n: target.words.scores(liked[n].texts),
+        "popularity": lambda n: crowd.popularity(target, queries[n].history.last_seen),
+        "co-occurrence": lambda n: crowd.cooccurrence(liked[n].rows, target),
+        "neighbours": lambda n: crowd.neighbours(liked[n].rows, target, None),
+        "items from the store": lambda n: retriever.store.items(TARGET, found[n]),
+    }
+    return {name: float(np.median([_timed(call, n) for n in range(len(queries))])) for name, call in calls.items()}
+
+
+def _timed(call: Callable[[int], object], n: int) -> float:
+    began = perf_counter()
+    call(n)
+    return 1000 * (perf_counter() - began)
+
+
+_STEPS: Final[Mapping[str, Callable[..., Frozen]]] = {
+    "ingest": _ingest,
+    "index": _index,
+    "search": _search,
+    "exact": _exact,
+}
+
+if __name__ == "__main__":
+    step, home, pool, *arguments = sys.argv[1:]
+    print(_STEPS[step](Path(home), Pool(Path(pool)), *arguments).model_dump_json())  # noqa: T201

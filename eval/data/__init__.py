@@ -1,0 +1,1 @@
+"""Evaluation data. Reads a store, produces cases by protocol, guarded against leakage."""

@@ -1,0 +1,1 @@
+"""Other people's systems. Reads and writes files by which they take part."""

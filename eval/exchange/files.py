@@ -1,0 +1,117 @@
+"""What is exchanged with other people's systems. Reads and writes the files of an export and of a folder of rankings.
+
+docs/baselines.md describes both for whoever writes such a system.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from eval.data.protocols import Case
+from eval.runs.folder import Task
+from retrieval.errors import DataError
+from retrieval.types import Frozen
+
+EXPORT: Final = "export.json"
+ITEMS: Final = "items.jsonl"
+TRAINING: Final = "training.csv"
+CASES: Final = "cases.jsonl"
+RANKINGS: Final = "rankings.jsonl"
+SYSTEM: Final = "system.json"
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Export(Frozen):
+    """What an export is an export of; the first three as in a run's manifest.
+
+    Attributes:
+        domains: whose items are there.
+        cases: how many are asked.
+    """
+
+    task: Task
+    protocol: dict[str, str | int]
+    data: str
+    domains: tuple[str, ...]
+    cases: int
+
+
+class Known(Frozen):
+    """An item of a case's history: how it was liked, in [-1, 1], and when (Unix seconds)."""
+
+    item: str
+    preference: float
+    timestamp: int | None
+
+
+class Asked(Frozen):
+    """A case as another system gets it.
+
+    Attributes:
+        case: see `case_id`.
+        history: items of the source domain, oldest first.
+        candidates: what is to be ranked; None: the whole target catalogue.
+    """
+
+    case: str
+    history: tuple[Known, ...]
+    candidates: tuple[str, ...] | None = None
+
+
+class Answered(Frozen):
+    """Another system's answer to a case.
+
+    Attributes:
+        items: ids of target items, best first.
+        scores: of the items, never rising; equal ones are ties. None: no ties.
+        seconds: that the answer took.
+    """
+
+    case: str
+    items: tuple[str, ...]
+    scores: tuple[float, ...] | None = None
+    seconds: float = Field(default=0.0, ge=0)
+
+
+class System(Frozen):
+    """What a system says of itself: what it was told, and the versions of its packages."""
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+def case_id(case: Case) -> str:
+    """What an export calls a case, 16 hexadecimal digits.
+
+    Nobody can see from it which cases are of one person: in another direction what is the question here is the answer.
+    """
+    named = f"case {case.user}\n{case.source}\n{case.target}"
+    return hashlib.sha256(named.encode()).hexdigest()[:16]
+
+
+def part(fold: int, case: Case) -> Path:
+    """Folder of a case's fold and direction, relative to the export."""
+    return Path(f"fold-{fold}", f"{case.source}-to-{case.target}")
+
+
+def read_as(kind: type[M], path: Path) -> M:
+    """A JSON file as one of the types above. Raises DataError."""
+    try:
+        return parsed(kind, path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise DataError(f"{path} cannot be read: {exc}", hint="see docs/baselines.md") from exc
+
+
+def parsed(kind: type[M], text: str, where: str) -> M:
+    """JSON as one of the types above. Raises DataError that begins with `where`."""
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as exc:
+        error = exc.errors(include_url=False, include_input=False)[0]
+        said = f"{'.'.join(map(str, error['loc']))} {error['msg']}".strip()
+        raise DataError(f"{where}: {said}", hint="see docs/baselines.md") from exc

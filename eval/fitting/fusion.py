@@ -1,0 +1,164 @@
+"""Weights of the retriever's sources. Reads what each says of what people picked, produces a `FusionFit`.
+
+A conditional logit (McFadden 1974): each liked truth item against items drawn from the same catalogue, all *seen* by
+the training users or all *unseen*, as the truth is. So nothing is learnt from the shortcut that every item without an
+interaction must have been bought by a test user, and an unseen item's weights are those of text and words alone.
+
+Weights are cross-fitted over the parts of `eval.data.protocols.part_of`: beside an encoder that has met the people of
+all
+folds but one, there is only that one to fit on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from eval.data.out_of_fold import Others
+from eval.data.protocols import FOLDS, TEST_FOLD, Case, cases, fold, histories, part_of
+from eval.data.sources import Dataset, Say
+from retrieval.errors import DataError
+from retrieval.ranking.fusion import BY_HAND, SOURCES, FusionFit, Source, Weight
+from retrieval.settings import RetrieverSettings
+from retrieval.types import History, Query
+
+DRAWN: Final = 200
+"""Items that a truth is compared with."""
+_TRUTHS: Final = 5
+"""Most truths of a case that count: prolific people must not decide alone."""
+_PENALTY: Final = 1e-3
+"""Of the squared weights, in nats a case; it only keeps them finite."""
+_SAMPLE: Final = 1_500
+"""Most cases that weights of a run are fitted on; asking every source about one takes as long as scoring it."""
+_TOLD_EVERY: Final = 500
+_NAMES: Final[tuple[Source, ...]] = tuple(source for source in SOURCES if source not in BY_HAND)
+
+Design = NDArray[np.float32]
+Weights = Callable[[str], FusionFit]
+"""For a user the weights that other users' picks give."""
+
+
+@dataclass(frozen=True)
+class Picks:
+    """What the sources say where people picked.
+
+    Attributes:
+        users: whose pick it is; one a pick.
+        says: shape (picks, 1 + drawn, sources); the picked item comes first.
+        liked: logarithm of the history's liked items, shape (picks,).
+        share: one over the picks of the case, shape (picks,).
+    """
+
+    users: tuple[str, ...]
+    says: Design
+    liked: Design
+    share: Design
+
+    def of_others(self, part: int) -> Picks:
+        """The picks of the users of all parts of the split but this one."""
+        kept = np.array([part_of(user) != part for user in self.users])
+        users = tuple(user for user, keep in zip(self.users, kept, strict=True) if keep)
+        return Picks(users, self.says[kept], self.liked[kept], self.share[kept])
+
+
+def picks_of(data: Dataset, cases: Sequence[Case], others: Others, rng: np.random.Generator, say: Say) -> Picks:
+    """Ask every source about every case."""
+    users: list[str] = []
+    says: list[Design] = []
+    liked: list[float] = []
+    share: list[float] = []
+    weights = dict.fromkeys(_NAMES, 1.0)
+    for at, case in enumerate(cases):
+        if at % _TOLD_EVERY == 0:
+            say(f"asking the sources about case {at:,} of {len(cases):,}")
+        voices = others.retriever(case, RetrieverSettings()).voices(
+            Query(history=case.history, target=case.target), weights
+        )
+        said = np.stack([voices[name] for name in _NAMES], axis=1)
+        seen = others.touched(case) > 0
+        truths = data.index.snapshot(case.target).rows(case.truth)[:_TRUTHS]
+        for truth in truths:
+            alike = np.flatnonzero(seen == seen[truth])
+            says.append(said[np.concatenate([[truth], rng.choice(alike, DRAWN)])])
+            users.append(case.user)
+            liked.append(np.log(len(case.history.liked)))
+            share.append(1 / len(truths))
+    return Picks(tuple(users), np.stack(says), np.array(liked, np.float32), np.array(share, np.float32))
+
+
+def fit_shipped(data: Dataset, made_by: str, hash_of_data: str, rng: np.random.Generator, say: Say) -> FusionFit:
+    """The weights that come with the package.
+
+    They are fitted on the users whom the encoder has not met; if it has met nobody, on those of all folds but the one
+    that is kept for testing.
+    """
+    people = data.unmet(histories(data.store))
+    kept = [person for person in people if data.met or fold(person.user or "", FOLDS) != TEST_FOLD]
+    asked = [case for person in kept for case in cases(person, data.domains)]
+    return fit_fusion(picks_of(data, asked, Others(data), rng, say), made_by, hash_of_data, data.index.encoder.name)
+
+
+def fit_apart(
+    data: Dataset, training: Sequence[History], others: Others, rng: np.random.Generator, say: Say
+) -> Weights:
+    """For each user the weights that the picks of others give.
+
+    Args:
+        training: histories that may be learnt from; what is fitted on are their first `_SAMPLE` "cold target" cases of
+            people whom the encoder has not met.
+
+    Raises:
+        DataError: there are too few cases.
+    """
+    people = data.unmet(training)
+    asked = list(islice((case for person in people for case in cases(person, data.domains)), _SAMPLE))
+    return cross_fits(picks_of(data, asked, others, rng, say)) if asked else _nobody()
+
+
+def cross_fits(picks: Picks) -> Weights:
+    """For each user the weights that the picks of the other parts give. Raises DataError: there is but one part."""
+    if len({part_of(user) for user in picks.users}) < 2:
+        _nobody()
+    fits = [fit_fusion(picks.of_others(part), "cross-fitted", "", "") for part in range(FOLDS)]
+    return lambda user: fits[part_of(user)]
+
+
+def _nobody() -> NoReturn:
+    raise DataError("too few people to fit the retriever's weights on", hint="--system bm25 learns from nobody")
+
+
+def fit_fusion(picks: Picks, made_by: str, hash_of_data: str, encoder: str) -> FusionFit:
+    """The weights that make what people picked most probable."""
+    both = np.concatenate([picks.says, picks.says * picks.liked[:, None, None]], axis=2).astype(np.float64)
+    both -= both[:, :1]  # differences alone matter: a source that says the same of all candidates says exactly nothing
+    scale = both.std(axis=(0, 1)) + 1e-9
+    both /= scale
+    shares = picks.share / picks.share.sum()
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scores = both @ weights
+        total = logsumexp(scores, axis=1)
+        expected = np.einsum("pc,pcs->ps", np.exp(scores - total[:, None]), both)
+        return float(shares @ total + _PENALTY * weights @ weights), shares @ expected + 2 * _PENALTY * weights
+
+    found = minimize(loss, np.zeros(both.shape[2]), jac=True, method="L-BFGS-B").x / scale
+    bases, slopes = found[: len(_NAMES)], found[len(_NAMES) :]
+    return FusionFit(
+        made_by=made_by,
+        data=hash_of_data,
+        encoder=encoder,
+        people=len(set(picks.users)),
+        picks=len(picks.users),
+        weights=dict(BY_HAND)
+        | {
+            name: Weight(base=round(float(base), 4), slope=round(float(slope), 4))
+            for name, base, slope in zip(_NAMES, bases, slopes, strict=True)
+        },
+    )

@@ -1,0 +1,1 @@
+"""Reports. Reads results, produces pages, pictures and tables."""

@@ -1,0 +1,1 @@
+"""Runs. Reads a request, produces run folders, and compares them."""

@@ -1,0 +1,253 @@
+"""A run is a folder. Reads and writes `manifest.json`, `cases.jsonl` and, once it is done, `summary.json`.
+
+The format is open: any system's results can be compared that come as such a folder (docs/runs.md). A run that was
+stopped goes on where it was: finished cases are in `cases.jsonl`, one line each, and a line that was cut off is made
+again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from eval.stats.metrics import coverage
+from retrieval.errors import DataError, UsageError
+from retrieval.types import Frozen
+from xdrec_agent.llm.client import Usage
+
+MANIFEST: Final = "manifest.json"
+CASES: Final = "cases.jsonl"
+SUMMARY: Final = "summary.json"
+
+Task = Literal["rerank", "catalogue"]
+
+
+class Manifest(Frozen):
+    """What a run is a run of.
+
+    Attributes:
+        name: what tables and verdicts call it.
+        task: "rerank" orders given candidates, "catalogue" the whole target catalogue.
+        protocol: users, seed, kind of candidates: what must be equal for two runs to be compared.
+        data: hash of the data; runs over different data are not compared.
+        settings: what the system was told; free for other people's systems.
+        templates: fingerprints by task.
+        catalogue: items by target domain; for coverage.
+    """
+
+    name: str
+    task: Task
+    protocol: dict[str, str | int]
+    data: str
+    catalogue: dict[str, int] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    model: str | None = None
+    server_version: str | None = None
+    templates: dict[str, str] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    commit: str | None = None
+
+    @property
+    def comparable(self) -> tuple[str, str, str]:
+        """Equal for runs that may be compared."""
+        return self.task, json.dumps(self.protocol, sort_keys=True), self.data
+
+
+class CaseResult(Frozen):
+    """One case of one user.
+
+    Attributes:
+        slices: by the name of a slicing ("history length") the part that the case is in.
+        ranking: the first item ids, best first, at most 100.
+        metrics: by name, higher is better; never NaN. A metric that does not apply to the case is left out.
+        beside: the same metrics of rules that know nobody's taste, by their names (`eval.stats.metrics.references`).
+        seconds: wall time, while other users were being served.
+    """
+
+    user: str
+    source: str
+    target: str
+    slices: dict[str, str] = Field(default_factory=dict)
+    ranking: tuple[str, ...] = ()
+    metrics: dict[str, float]
+    beside: dict[str, dict[str, float]] = Field(default_factory=dict)
+    seconds: float = 0.0
+    usage: Usage = Usage()
+    degraded: bool = False
+    reason: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells the cases of a run apart."""
+        return self.user, self.source, self.target
+
+
+class Summary(Frozen):
+    """What a run came to: means of the metrics over users, and what it cost a user.
+
+    `beside` are the metrics of rules that know nobody's taste, where every case has them. `coverage` is that of
+    `eval.stats.metrics`, of the first ten; None where the manifest does not tell the catalogue's size.
+    """
+
+    users: int
+    cases: int
+    metrics: dict[str, float]
+    tokens: float
+    cached_tokens: float
+    requests: float
+    cache_hits: float
+    seconds: float
+    degraded: float
+    beside: dict[str, dict[str, float]] = Field(default_factory=dict)
+    coverage: float | None = None
+
+
+class RunFolder:
+    """A run on disk; make it by `create` or `open`."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def create(cls, path: Path, manifest: Manifest) -> RunFolder:
+        """A new run, or one that was stopped and goes on.
+
+        Raises:
+            UsageError: the folder holds another run, or something else.
+        """
+        if (path / MANIFEST).exists():
+            found = cls.open(path)
+            if found.manifest != manifest:
+                hint = "give --out another folder, or delete this one"
+                raise UsageError(f"{path} holds another run ({found.manifest.name})", hint=hint)
+            found._mend()
+            return found
+        if path.is_dir() and any(path.iterdir()):
+            raise UsageError(f"{path} is not empty and holds no run", hint="give --out another folder")
+        path.mkdir(parents=True, exist_ok=True)
+        _write(path / MANIFEST, manifest.model_dump_json(indent=2))
+        return cls(path, manifest)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """A run that is there. Raises DataError if it is none."""
+        try:
+            manifest = Manifest.model_validate_json((path / MANIFEST).read_bytes())
+        except OSError as exc:
+            raise DataError(f"{path} holds no run: {exc.strerror}", hint="xdrec-eval run makes one") from exc
+        except ValidationError as exc:
+            raise DataError(f"{path / MANIFEST}: {_first(exc)}", hint="see docs/runs.md") from exc
+        return cls(path, manifest)
+
+    def append(self, result: CaseResult) -> None:
+        """Keep a finished case."""
+        with (self.path / CASES).open("a", encoding="utf-8") as file:
+            file.write(result.model_dump_json() + "\n")
+
+    def results(self) -> list[CaseResult]:
+        """The finished cases, by user, source and target.
+
+        Raises:
+            DataError: a line is no case, a metric is not finite, or a case is there twice.
+        """
+        found = {}
+        for number, line in enumerate(self._lines(), 1):
+            where = f"{self.path / CASES}, line {number}"
+            try:
+                result = CaseResult.model_validate_json(line)
+            except ValidationError as exc:
+                raise DataError(f"{where}: {_first(exc)}", hint="see docs/runs.md") from exc
+            for name, value in result.metrics.items():
+                if not np.isfinite(value):
+                    raise DataError(f"{where}: {name} is {value}", hint="a metric must be a number")
+            if result.key in found:
+                raise DataError(f"{where}: the case {' '.join(result.key)} is there twice", hint="see docs/runs.md")
+            found[result.key] = result
+        return [found[key] for key in sorted(found)]
+
+    def finish(self) -> Summary:
+        """Write the summary of what is there."""
+        summary = summarise(self.results(), self.manifest.catalogue)
+        _write(self.path / SUMMARY, summary.model_dump_json(indent=2))
+        return summary
+
+    def _lines(self) -> Iterator[str]:
+        try:
+            with (self.path / CASES).open(encoding="utf-8") as lines:
+                yield from lines
+        except FileNotFoundError:
+            return
+
+    def _mend(self) -> None:
+        """Take away a last line that was cut off."""
+        lines = list(self._lines())
+        if lines and not lines[-1].endswith("\n"):
+            _write(self.path / CASES, "".join(lines[:-1]))
+
+
+def summarise(results: Sequence[CaseResult], catalogue: Mapping[str, int] = MappingProxyType({})) -> Summary:
+    """Means over users, each user the mean over their cases; needs at least one.
+
+    Args:
+        catalogue: items by target domain; empty: no coverage.
+    """
+    if not results:
+        raise DataError("the run has no cases", hint="xdrec-eval run goes on with it")
+    users = sorted({r.user for r in results})
+    per_user: Mapping[str, list[CaseResult]] = {u: [] for u in users}
+    for result in results:
+        per_user[result.user].append(result)
+
+    def mean(value: Callable[[CaseResult], float]) -> float:
+        return float(np.mean([np.mean([value(r) for r in per_user[u]]) for u in users]))
+
+    def means(metrics_of: Callable[[CaseResult], Mapping[str, float]]) -> dict[str, float]:
+        names = dict.fromkeys(name for result in results for name in metrics_of(result))
+        return {name: _mean_of(name, per_user, metrics_of) for name in names}
+
+    rules = set.intersection(*(set(result.beside) for result in results))
+    return Summary(
+        users=len(users),
+        cases=len(results),
+        metrics=means(lambda r: r.metrics),
+        beside={rule: means(_beside(rule)) for rule in sorted(rules)},
+        tokens=mean(lambda r: r.usage.prompt_tokens + r.usage.completion_tokens),
+        cached_tokens=mean(lambda r: r.usage.cached_tokens),
+        requests=mean(lambda r: r.usage.requests),
+        cache_hits=mean(lambda r: r.usage.cache_hits),
+        seconds=mean(lambda r: r.seconds),
+        degraded=mean(lambda r: float(r.degraded)),
+        coverage=coverage(((r.target, r.ranking) for r in results), catalogue),
+    )
+
+
+def _beside(rule: str) -> Callable[[CaseResult], Mapping[str, float]]:
+    return lambda result: result.beside[rule]
+
+
+def _mean_of(
+    name: str, per_user: Mapping[str, Sequence[CaseResult]], metrics_of: Callable[[CaseResult], Mapping[str, float]]
+) -> float:
+    """Over the users who have the metric in a case."""
+    found = [[metrics_of(r) for r in results] for results in per_user.values()]
+    values = [[metrics[name] for metrics in mine if name in metrics] for mine in found]
+    return float(np.mean([np.mean(mine) for mine in values if mine]))
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text if text.endswith("\n") or not text else text + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _first(exc: ValidationError) -> str:
+    error = exc.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, error['loc']))} {error['msg']}"

@@ -1,0 +1,269 @@
+"""Making runs. Reads what is asked for and settings, produces a finished run folder."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Final, cast, get_args
+
+import numpy as np
+
+from eval.data import rerank_tasks as choices
+from eval.data.contamination import met_by_llm
+from eval.data.history_ablation import Shown, ablation
+from eval.data.leakage import Watched, guard_training, guarded_cases
+from eval.data.out_of_fold import Others
+from eval.data.protocols import FOLDS, Case, Split, SplitName, cases, histories, split_of
+from eval.data.rerank_tasks import Kind, in_hash_order
+from eval.data.scorers import Scorer, Scores
+from eval.data.sources import Dataset, Say, data_hash, open_dataset
+from eval.fitting.fusion import Weights, fit_apart
+from eval.runs.arms import manifest_of, settings_again
+from eval.runs.catalogue import run_catalogue
+from eval.runs.folder import RunFolder, Summary, Task
+from eval.runs.rerank import run_rerank
+from eval.runs.trial import LiveArm, TrialResult, trial
+from eval.stats.sequential import StoppingRule
+from eval.systems.baselines import BASELINES, cross_fitted
+from eval.systems.judging import AT_ONCE
+from retrieval.errors import DataError, UsageError
+from retrieval.templates import load_template
+from retrieval.types import History, Query
+from xdrec_agent.app.parts import load_templates, open_client, open_encoder
+from xdrec_agent.rerank import RERANKERS, RerankContext
+from xdrec_agent.settings import Settings
+
+RETRIEVER: Final = "retriever"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What `xdrec-eval run` was asked for; `history` is what the system is shown of one
+    (`eval.data.history_ablation`)."""
+
+    out: Path
+    name: str
+    task: str
+    system: str
+    candidates: str
+    users: int
+    seed: int
+    repeats: int
+    split: str = "cold-target"
+    history: Shown = "own"
+
+    @property
+    def protocol(self) -> dict[str, str | int]:
+        """What must be equal for two runs to be compared."""
+        common: dict[str, str | int] = {"split": self.split.replace("-", " "), "users": self.users, "seed": self.seed}
+        return common | ({"candidates": self.candidates} if self.task == "rerank" else {})
+
+
+def make_run(request: RunRequest, data: Path, settings: Settings, say: Say) -> Summary:
+    """Make a run, or go on with one that was stopped.
+
+    Raises:
+        UsageError: no such task, system, strategy, split or kind of candidates, the folder holds another run, or there
+            is no other user whose history could be shown.
+        DataError: the data is incomplete, or a case leaks.
+        SetupError, LLMError: the model cannot be asked at all.
+    """
+    settings = _prepared(request, settings)
+    encoder, item = open_encoder(settings), load_template("item")
+    with open_dataset(data, encoder, item, say) as dataset:
+        measure = _catalogue if request.task == "catalogue" else _rerank
+        folder = measure(dataset, request, settings, data_hash(data), say)
+    return folder.finish()
+
+
+def replayed(path: Path, data: Path, say: Say) -> int:
+    """Make a run again from the response cache alone; how many cases it has.
+
+    Raises:
+        UsageError: the run is of no model.
+        CacheMiss: a reply was not kept.
+        DataError: a number differs.
+    """
+    old = RunFolder.open(path)
+    settings = settings_again(old.manifest)
+    protocol = old.manifest.protocol
+    with tempfile.TemporaryDirectory() as folder:
+        request = RunRequest(
+            Path(folder) / "replay",
+            old.manifest.name,
+            "rerank",
+            "",
+            str(protocol["candidates"]),
+            int(protocol["users"]),
+            int(protocol["seed"]),
+            int(old.manifest.settings["repeats"]),
+            str(protocol["split"]).replace(" ", "-"),
+            old.manifest.settings.get("history", "own"),
+        )
+        make_run(request, data, settings, say)
+        again = RunFolder.open(request.out).results()
+    before = old.results()
+    if [r.key for r in again] != [r.key for r in before]:
+        raise DataError(f"{path} has other cases than its replay", hint="let the run finish: xdrec-eval run")
+    for one, other in zip(before, again, strict=True):
+        if one.metrics != other.metrics:
+            raise DataError(f"{path}: {' '.join(one.key)} differs: {one.metrics}, replayed {other.metrics}")
+    return len(before)
+
+
+@dataclass(frozen=True)
+class TrialRequest:
+    """What `xdrec-eval trial` was asked for; `arms` are names with their settings."""
+
+    out: Path
+    arms: tuple[tuple[str, Settings], tuple[str, Settings]]
+    metric: str
+    rule: StoppingRule
+    batch: int
+    candidates: str
+    users: int
+    seed: int
+    repeats: int
+    split: str = "cold-target"
+
+
+def make_trial(request: TrialRequest, data: Path, say: Say) -> TrialResult:
+    """Run two arms against each other until the rule says stop, or go on with a trial that was stopped.
+
+    Raises: as `make_run`.
+    """
+    runs = [
+        RunRequest(
+            request.out / name,
+            name,
+            "rerank",
+            "",
+            request.candidates,
+            request.users,
+            request.seed,
+            request.repeats,
+            request.split,
+        )
+        for name, _ in request.arms
+    ]
+    settings = [_prepared(run, arm) for run, (_, arm) in zip(runs, request.arms, strict=True)]
+
+    async def run(dataset: Dataset) -> TrialResult:
+        chosen = _tasks(dataset, runs[0], settings, say)
+        async with AsyncExitStack() as stack:
+            a, b = [
+                await stack.enter_async_context(_live(run, arm, data_hash(data)))
+                for run, arm in zip(runs, settings, strict=True)
+            ]
+            return await trial(
+                (a, b),
+                chosen,
+                request.metric,
+                request.rule,
+                batch=request.batch,
+                repeats=request.repeats,
+                at_once=AT_ONCE,
+                say=say,
+            )
+
+    with open_dataset(data, open_encoder(settings[0]), load_template("item"), say) as dataset:
+        return asyncio.run(run(dataset))
+
+
+def _prepared(request: RunRequest, settings: Settings) -> Settings:
+    """The settings for measuring: all candidates are reranked, and requests may wait. Raises UsageError."""
+    known = {
+        "--task": (request.task, get_args(Task)),
+        "--system": (request.system or RETRIEVER, (RETRIEVER, *BASELINES)),
+        "--candidates": (request.candidates, get_args(Kind)),
+        "--split": (request.split, get_args(SplitName)),
+        "rerank.strategy": (settings.rerank.strategy, tuple(RERANKERS)),
+    }
+    for option, (given, allowed) in known.items():
+        if given not in allowed:
+            raise UsageError(f"{option} {given!r} is not known", hint=f"one of: {', '.join(allowed)}")
+    rerank = settings.rerank.model_copy(update={"candidates": max(20, settings.rerank.candidates)})
+    return settings.model_copy(update={"rerank": rerank}).patient()
+
+
+def _rerank(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:
+    chosen = _tasks(dataset, request, [settings], say)
+
+    async def run() -> RunFolder:
+        async with _live(request, settings, data) as arm:
+            await run_rerank(arm.folder, arm.context, chosen, request.repeats, AT_ONCE, say)
+            return arm.folder
+
+    return asyncio.run(run())
+
+
+def _tasks(dataset: Dataset, request: RunRequest, arms: Iterable[Settings], say: Say) -> list[choices.Task]:
+    for arm in arms:
+        dataset = dataset.also_met(met_by_llm(arm, dataset.store, say))
+    split = _split(request, histories(dataset.store), say)
+    kind = cast("Kind", request.candidates)
+    return choices.tasks(dataset, request.users, request.seed, kind=kind, split=split, shown=request.history)
+
+
+def _split(request: RunRequest, people: Iterable[History], say: Say) -> Split:
+    split = split_of(cast("SplitName", request.split), people)
+    if split.moment is not None:
+        say(f"the moment between history and truth is {datetime.fromtimestamp(split.moment, UTC):%Y-%m-%d %H:%M} UTC")
+    return split
+
+
+@asynccontextmanager
+async def _live(request: RunRequest, settings: Settings, data: str) -> AsyncIterator[LiveArm]:
+    """The arm with its folder made and its client open; the retriever's order needs none."""
+    templates = load_templates(settings)
+    async with nullcontext() if settings.rerank.strategy == "identity" else open_client(settings) as client:
+        version = (await client.capabilities()).server_version if client else None
+        manifest = manifest_of(request.name, "rerank", settings, request.protocol, data, templates)
+        told = manifest.settings | {"repeats": request.repeats, "history": request.history}
+        manifest = manifest.model_copy(update={"settings": told, "server_version": version})
+        yield LiveArm(RunFolder.create(request.out, manifest), RerankContext(settings.rerank, templates, client))
+
+
+def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:
+    templates = {"item": load_template("item")}
+    manifest = manifest_of(request.name, "catalogue", settings, request.protocol, data, templates)
+    told = {
+        "settings": manifest.settings | {"system": request.system, "history": request.history},
+        "catalogue": dataset.catalogue,
+    }
+    folder = RunFolder.create(request.out, manifest.model_copy(update=told))
+    say("reading histories")
+    people = in_hash_order(histories(dataset.store), request.seed)
+    split = _split(request, people, say)
+    unmet = dataset.unmet(people)
+    with_cases = (mine for person in unmet if (mine := list(guarded_cases(person, dataset.domains, split))))
+    asked = [case for mine in islice(with_cases, request.users) for case in mine]
+    everybody = (case for person in people for case in cases(person, dataset.domains, split))
+    ablate = ablation(request.history, everybody, request.seed)
+    say(f"fitting {request.system}")
+    training = [split.learnable(person) for person in people]
+    guard_training(training, split)
+    others = Others(dataset, None if split.moment is None else training)
+    rng = np.random.default_rng(request.seed)
+    if request.system == RETRIEVER:
+        scorer = _retriever(settings, others, fit_apart(dataset, training, others, rng, say))
+    else:
+        scorer = cross_fitted(Watched(BASELINES[request.system](dataset), split), training, FOLDS, rng)
+    run_catalogue(folder, dataset, asked, others, scorer, say, ablate)
+    return folder
+
+
+def _retriever(settings: Settings, others: Others, weights: Weights) -> Scorer:
+    def score(case: Case) -> Scores:
+        if not case.history.entries:  # the retriever refuses to guess: what is liked most is all that is left
+            return others.touched(case).astype(np.float32)
+        retriever = others.retriever(case, settings.retriever, weights(case.user))
+        return retriever.scores(Query(history=case.history, target=case.target))[1]
+
+    return score

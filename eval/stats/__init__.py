@@ -1,0 +1,1 @@
+"""Statistics. Reads values by user, produces metrics, intervals, tests and verdicts."""

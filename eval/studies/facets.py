@@ -1,0 +1,154 @@
+"""Do generated facets help? Reads a store with facets, produces two runs: items embedded without them, and with them.
+
+Both arms have an index of their own, made of the same catalogue by the same encoder; a text that is the same in both is
+embedded once. Which of the two is better is said by `eval.runs.comparison`, as of any two runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from eval.data.leakage import guarded_cases
+from eval.data.out_of_fold import Others
+from eval.data.protocols import Case, histories
+from eval.data.rerank_tasks import in_hash_order
+from eval.data.scorers import Scores
+from eval.data.sources import Dataset, Say
+from eval.runs.arms import manifest_of
+from eval.runs.catalogue import run_catalogue
+from eval.runs.folder import RunFolder
+from retrieval.encoder.sentence import Encoder, Vectors
+from retrieval.errors import DataError, UsageError
+from retrieval.index.index import Index
+from retrieval.index.interactions import FILE as BEHAVIOUR
+from retrieval.store.store import Store
+from retrieval.templates import load_template
+from retrieval.types import History, Query
+from xdrec_agent.enrich.facet_store import FacetStore
+from xdrec_agent.settings import Settings
+
+PLAIN: Final = "plain"
+FACETS: Final = "facets"
+METRIC: Final = "recall@100"
+"""What decides: facets are to find items, not to order the first ten."""
+
+
+@dataclass(frozen=True)
+class Enriched:
+    """A store, its facets, and whom to ask: so many users by hash."""
+
+    store: Store
+    kept: FacetStore
+    encoder: Encoder
+    settings: Settings
+    users: int
+    seed: int = 0
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """All of the store's."""
+        return self.store.domain_names()
+
+    @property
+    def mark(self) -> str:
+        """SHA-256 (hex) of what both arms are made from, as the store counts it."""
+        counted = [(d, self.store.generation(d), self.kept.generation(d)) for d in self.domains]
+        return hashlib.sha256(repr((counted, self.store.interactions_generation())).encode()).hexdigest()
+
+
+class Remembering:
+    """An encoder that embeds a text once, however often it is asked."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.name = encoder.name
+        self._encoder = encoder
+        self._known: dict[str, Vectors] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """The encoder's."""
+        return self._encoder.fingerprint
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors, shape (len(texts), dims)."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known.update(zip(new, self._encoder.encode(new), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+
+def run_both(work: Enriched, out: Path, say: Say) -> tuple[RunFolder, RunFolder]:
+    """Make the runs OUT/plain and OUT/facets, or go on with them; the indexes lie beside them, without people.
+
+    Raises:
+        UsageError: no item has facets, or `out` holds something else.
+        DataError: nobody's history gives a case.
+    """
+    enriched = {domain: len(work.kept.marks(domain)) for domain in work.domains}
+    if not any(enriched.values()):
+        raise UsageError("no item has facets", hint="xdrec enrich DOMAIN")
+    say("items with facets: " + ", ".join(f"{domain} {count:,}" for domain, count in enriched.items()))
+    people = in_hash_order(histories(work.store), work.seed)
+    with_cases = filter(None, (list(guarded_cases(person, work.domains)) for person in people))
+    cases = [case for mine in islice(with_cases, work.users) for case in mine]
+    if not cases:
+        raise DataError(
+            "nobody's history gives a case",
+            hint="people with three liked items in one domain and later ones in another",
+        )
+    encoder = Remembering(work.encoder)
+    plain, facets = (_run(work, name, out, encoder, people, cases, say) for name in (PLAIN, FACETS))
+    return plain, facets
+
+
+def _run(
+    work: Enriched,
+    name: str,
+    out: Path,
+    encoder: Encoder,
+    people: Sequence[History],
+    cases: Sequence[Case],
+    say: Say,
+) -> RunFolder:
+    with _indexed(work, name, out / "indexes" / name, encoder, say) as data:
+        others = Others(data, people)
+
+        def score(case: Case) -> Scores:
+            retriever = others.retriever(case, work.settings.retriever)
+            return retriever.scores(Query(history=case.history, target=case.target))[1]
+
+        encoding = work.settings.encoder.model_copy(update={"facets": name == FACETS})
+        manifest = manifest_of(
+            name,
+            "catalogue",
+            work.settings.model_copy(update={"encoder": encoding}),
+            {"split": "cold target", "users": work.users, "seed": work.seed},
+            work.mark,
+            {"item": data.index.template},
+        )
+        sizes = {domain: len(data.index.snapshot(domain).positions) for domain in data.domains}
+        folder = RunFolder.create(out / name, manifest.model_copy(update={"catalogue": sizes}))
+        run_catalogue(folder, data, cases, others, score, say)
+        folder.finish()
+        return folder
+
+
+@contextmanager
+def _indexed(work: Enriched, name: str, folder: Path, encoder: Encoder, say: Say) -> Iterator[Dataset]:
+    template = load_template("item_facets" if name == FACETS else "item")
+    kept = work.kept if name == FACETS else None
+    with Index(folder, encoder, template, work.settings.index, kept) as index:
+        for domain in work.domains:
+            say(f"{name}: embedding {domain}")
+            index.build(work.store, domain)
+        # What people did is learnt from the store, fold by fold: no copy that `xdrec users delete` knows nothing of.
+        (folder / BEHAVIOUR).unlink(missing_ok=True)
+        yield Dataset(work.store, index, folder, work.domains)

@@ -1,0 +1,196 @@
+"""Which arm of the service does better? Reads the log of answers and events, produces a verdict between users.
+
+Every arm is compared with the first. A user is in one arm only, so the test is one between users, not a paired one.
+p-values are adjusted for all arms and outcomes together (Holm). They hold for one look: when it is taken is decided
+beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+from pydantic import FiniteFloat
+from scipy.stats import chisquare
+
+from eval.stats.paired import MIN_USERS, holm, p_text
+from eval.stats.unpaired import UserDifference, compare_groups, verdict
+from eval.studies.online_log import OUTCOMES, ArmLog, OnlineLog, read_log
+from retrieval.errors import UsageError
+from retrieval.types import Frozen
+from xdrec_agent.recommend.log import Answers
+from xdrec_agent.settings import ArmSettings
+
+MISMATCH: Final = 0.001
+"""With a smaller p-value the users' numbers do not fit the shares: something but the arms tells the groups apart, and
+no difference between them is an effect of the arms (Fabijan et al. 2019, "Diagnosing sample ratio mismatch in online
+controlled experiments", KDD)."""
+
+
+class OnlineArm(Frozen):
+    """An arm: whom it served, how that went, and what an answer cost.
+
+    Attributes:
+        share: of the users that the configuration gives it; `expected`: that many.
+        means: mean over users of each outcome, in [0, 1].
+        costs: means over users, of an answer: tokens, requests, seconds, degraded.
+        templates: by task the fingerprints that answered.
+    """
+
+    name: str
+    share: FiniteFloat
+    expected: FiniteFloat
+    users: int
+    answers: int
+    means: dict[str, FiniteFloat]
+    costs: dict[str, FiniteFloat]
+    templates: dict[str, tuple[str, ...]]
+
+
+class OnlineComparison(Frozen):
+    """An arm against the first, in one outcome. `difference` is None where an arm has too few users."""
+
+    arm: str
+    outcome: str
+    difference: UserDifference | None
+    adjusted: FiniteFloat | None = None
+    verdict: str
+
+
+class OnlineResult(Frozen):
+    """All arms, the first being what the others are compared with, and all comparisons, the decisive one first.
+
+    Attributes:
+        first, last: times of the first and the last answer, in Unix seconds.
+        anonymous: answers to nobody in particular, left out.
+        moved: users who were served by an arm that is not theirs, left out.
+        sample_ratio: p-value of the users' numbers, were they shared out as configured.
+        comparisons: none if the sample ratio is off.
+    """
+
+    version: int = 1
+    first: int
+    last: int
+    anonymous: int
+    moved: int
+    sample_ratio: FiniteFloat
+    arms: tuple[OnlineArm, ...]
+    comparisons: tuple[OnlineComparison, ...]
+
+    @property
+    def shared_out(self) -> bool:
+        """Whether the users' numbers fit the configured shares."""
+        return self.sample_ratio >= MISMATCH
+
+    @property
+    def verdict(self) -> str:
+        """The decisive comparison in a sentence, or why there is none."""
+        if self.shared_out:
+            return self.comparisons[0].verdict
+        found = " + ".join(f"{arm.users:,}" for arm in self.arms)
+        due = " + ".join(f"{arm.expected:,.0f}" for arm in self.arms)
+        return (
+            f"no verdict: the arms have {found} users where their shares give {due} ({p_text(self.sample_ratio)}), so "
+            "something but the arms tells the groups apart"
+        )
+
+
+def judge_log(
+    answers: Answers,
+    arms: Sequence[ArmSettings],
+    outcomes: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    since: int = 0,
+    effect: float | None = None,
+) -> OnlineResult:
+    """Compare the arms of the log; the first outcome is the decisive one.
+
+    Args:
+        outcomes: names of `OUTCOMES`; empty: all, those in which users differ first.
+        since: Unix seconds; earlier answers do not count.
+        effect: the difference that would matter, for "you would need N users".
+
+    Raises:
+        UsageError: fewer than two arms are configured, an unknown outcome, or no user got an answer of an arm.
+        StoreError: the database fails.
+    """
+    unknown = [outcome for outcome in outcomes if outcome not in OUTCOMES]
+    if unknown:
+        raise UsageError(f"no outcome {', '.join(unknown)}", hint=f"there are: {', '.join(OUTCOMES)}")
+    if len(arms) < 2:
+        raise UsageError(f"{len(arms)} arms are configured", hint="[[service.arms]] in xdrec.toml, see docs/service.md")
+    log = read_log(answers, arms, since)
+    if log.first is None or log.last is None:
+        hint = "requests must name a user, and the service must run with these arms and with answers.keep"
+        raise UsageError(f"no user got an answer of {', '.join(arm.name for arm in arms)}", hint=hint)
+    users = np.array([arm.users for arm in log.arms], dtype=np.float64)
+    expected = np.array([arm.share for arm in log.arms]) * users.sum()
+    ratio = float(chisquare(users, expected).pvalue) if users.sum() else 1.0
+    asked = list(outcomes) or sorted(OUTCOMES, key=lambda outcome: not _differs(log, outcome))
+    return OnlineResult(
+        first=log.first,
+        last=log.last,
+        anonymous=log.anonymous,
+        moved=log.moved,
+        sample_ratio=ratio,
+        arms=tuple(_arm(arm, float(due)) for arm, due in zip(log.arms, expected, strict=True)),
+        comparisons=_comparisons(log.arms, asked, rng, effect) if ratio >= MISMATCH else (),
+    )
+
+
+def _comparisons(
+    arms: Sequence[ArmLog], outcomes: Sequence[str], rng: np.random.Generator, effect: float | None
+) -> tuple[OnlineComparison, ...]:
+    pairs = [(other, outcome) for other in arms[1:] for outcome in outcomes]
+    found = [_difference(arms[0], other, outcome, rng) for other, outcome in pairs]
+    raw = [None if one is None else one.p_value for one in found]
+    adjusted = holm(raw) if len(raw) > 1 else [None] * len(raw)
+    return tuple(
+        OnlineComparison(
+            arm=other.name,
+            outcome=outcome,
+            difference=difference,
+            adjusted=p,
+            verdict=_few(arms[0], other)
+            if difference is None
+            else verdict(difference, outcome, (arms[0].name, other.name), adjusted=p, effect=effect),
+        )
+        for (other, outcome), difference, p in zip(pairs, found, adjusted, strict=True)
+    )
+
+
+def _difference(first: ArmLog, other: ArmLog, outcome: str, rng: np.random.Generator) -> UserDifference | None:
+    if min(first.users, other.users) < MIN_USERS:
+        return None
+    return compare_groups(first.values[outcome], other.values[outcome], rng)
+
+
+def _few(first: ArmLog, other: ArmLog) -> str:
+    arm = min((first, other), key=lambda one: one.users)
+    return f"cannot tell: {arm.name} has {arm.users} users, and a comparison needs {MIN_USERS} in each arm"
+
+
+def _differs(log: OnlineLog, outcome: str) -> bool:
+    values = np.concatenate([arm.values[outcome] for arm in log.arms])
+    return bool(len(values) and np.ptp(values) > 0)
+
+
+def _arm(arm: ArmLog, expected: float) -> OnlineArm:
+    return OnlineArm(
+        name=arm.name,
+        share=arm.share,
+        expected=expected,
+        users=arm.users,
+        answers=arm.answers,
+        means={outcome: float(values.mean()) for outcome, values in arm.values.items() if len(values)},
+        costs=dict(arm.costs),
+        templates=dict(arm.templates),
+    )
+
+
+def day(seconds: int) -> str:
+    """The day (UTC) of a time in Unix seconds."""
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()

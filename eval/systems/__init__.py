@@ -1,0 +1,1 @@
+"""Systems under test. Reads training histories, produces scorers and judgements to compare."""

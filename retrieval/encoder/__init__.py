@@ -1,0 +1,1 @@
+"""Encoders. Read texts, produce unit vectors."""

@@ -1,0 +1,1 @@
+"""What is searched. Reads the store, produces snapshots: vectors, BM25, interactions and metadata as files."""

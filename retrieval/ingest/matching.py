@@ -1,0 +1,133 @@
+"""A person's own titles in a catalogue. Reads what an export says of a work, produces the item that it is.
+
+An exact title (or alias) comes first. Creators, where both sides name them in the same script, have to agree; otherwise
+years may differ by one, since festivals, countries and databases date films differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rapidfuzz import fuzz
+
+from retrieval.errors import AmbiguousTitle, TitleError, UnknownTitle
+from retrieval.store.store import Store
+from retrieval.titles import NEAREST, label, matching, nearest, normalise, year_of
+from retrieval.types import Item
+
+YEARS_APART: Final = 1
+"""How far the years of the same film may differ."""
+PROPOSALS: Final = 100
+"""How many unknown titles get proposals: each takes a tenth of a second with ten thousand items, and who reads more?"""
+SAME_NAME: Final = 85.0
+"""Similarity in [0, 100] from which two creators are the same person ("J. R. R. Tolkien", "JRR Tolkien")."""
+
+
+class _Keys:
+    """The store, with the keys of one domain kept in memory: every unknown title is compared with all of them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._keys: list[tuple[str, str]] | None = None
+
+    def title_keys(self, domain: str) -> list[tuple[str, str]]:
+        if self._keys is None:
+            self._keys = self._store.title_keys(domain)
+        return self._keys
+
+    def item_ids_by_title(self, domain: str, key: str) -> tuple[str, ...]:
+        return self._store.item_ids_by_title(domain, key)
+
+    def items(self, domain: str, ids: Iterable[str]) -> dict[str, Item]:
+        return self._store.items(domain, ids)
+
+
+class Matcher:
+    """Finds the items of one domain, as it was at the first title that had to be guessed.
+
+    Equal questions are answered once.
+    """
+
+    def __init__(self, store: Store, domain: str) -> None:
+        self._store = _Keys(store)
+        self._proposed = 0
+        self._domain = domain
+        self._known: dict[tuple[str, int | None, tuple[str, ...]], Item | TitleError] = {}
+
+    def match(self, work: Item) -> Item:
+        """The item that the work is; an edition stands for its work.
+
+        Raises:
+            UnknownTitle: the catalogue has none; `nearest` proposes.
+            AmbiguousTitle: it has several that it could be.
+        """
+        key = (work.title, work.year, work.creators)
+        if key not in self._known:
+            try:
+                self._known[key] = self._find(work)
+            except TitleError as exc:
+                self._known[key] = exc
+        found = self._known[key]
+        if isinstance(found, TitleError):
+            raise found
+        return found
+
+    def add(self, work: Item) -> None:
+        """The work is now an item of the catalogue itself."""
+        self._known[work.title, work.year, work.creators] = work
+
+    def _find(self, work: Item) -> Item:
+        for title in (work.title, *work.aliases):
+            ids = self._store.item_ids_by_title(self._domain, normalise(title))
+            found = list(self._store.items(self._domain, ids).values())
+            chosen = _works(_best([item for item in found if _may_be(work, item)], work))
+            if len(chosen) == 1:
+                return chosen[0]
+            if chosen:
+                shown = tuple(map(label, chosen[:NEAREST]))
+                raise AmbiguousTitle(f"{work.title!r} names {len(chosen)} items: {'; '.join(shown)}", nearest=shown)
+        close = matching(self._store, (self._domain,), work.title)
+        if len(close) == 1 and _may_be(work, close[0]):
+            return close[0]
+        near = tuple(map(label, close)) or self._proposals(work.title)
+        told = f"; nearest: {'; '.join(near)}" if near else ""
+        raise UnknownTitle(f"no item of {self._domain} is {label(work)!r}{told}", nearest=near)
+
+    def _proposals(self, title: str) -> tuple[str, ...]:
+        if self._proposed >= PROPOSALS:
+            return ()
+        self._proposed += 1
+        return tuple(map(label, nearest(self._store, (self._domain,), title)))
+
+
+def _may_be(work: Item, item: Item) -> bool:
+    agree = _same_creators(work.creators, item.creators)
+    if agree is not None:
+        return agree
+    year = year_of(item)
+    return work.year is None or year is None or abs(work.year - year) <= YEARS_APART
+
+
+def _same_creators(ours: Sequence[str], theirs: Sequence[str]) -> bool | None:
+    """Whether one creator of each is the same; None if that cannot be told: none, or names in different scripts."""
+    if not ours or not theirs or "".join(ours).isascii() != "".join(theirs).isascii():
+        return None
+    return any(
+        fuzz.token_sort_ratio(a, b) >= SAME_NAME or a.replace(" ", "") == b.replace(" ", "")
+        for a in map(normalise, ours)
+        for b in map(normalise, theirs)
+    )
+
+
+def _best(items: Sequence[Item], work: Item) -> Sequence[Item]:
+    """Items of the very year if there are any."""
+    return [item for item in items if work.year is not None and year_of(item) == work.year] or items
+
+
+def _works(items: Sequence[Item]) -> list[Item]:
+    """One item of each work, not an edition where there is another."""
+    works: dict[str, Item] = {}
+    for item in sorted(items, key=lambda i: (i.edition_of is not None, i.id)):
+        works.setdefault(item.edition_of or item.id, item)
+    return list(works.values())

@@ -1,0 +1,207 @@
+"""How triples enter the store. Reads triples of names, produces relations between things, and what became of each.
+
+A name is an item if it is `domain:id`, or an id that exactly one domain has; else it is the name of something that is
+no item: a person, a place, an award.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from retrieval.ingest.triples import LABEL, Triple
+from retrieval.store import database as db
+from retrieval.store.relations import RelationStore, numbers_of, relations, things
+
+AMBIGUOUS = "several domains have an item with this id"
+UNKNOWN = "unknown item"
+ITSELF = "a relation of a thing to itself"
+
+_OWN_LANGUAGES = frozenset({"", "en", "mul"})  # whose labels win over those in others
+_Thing = tuple[str | None, str]
+
+
+class RefusedTriple(NamedTuple):
+    """A triple of a batch that was not written: its position in the batch, a constant reason, and what exactly."""
+
+    position: int
+    reason: str
+    detail: str
+
+
+@dataclass
+class Written:
+    """What became of a batch: by predicate how many triples were new, there already, or earlier in the same run."""
+
+    added: Counter[str] = field(default_factory=Counter)
+    unchanged: Counter[str] = field(default_factory=Counter)
+    repeated: Counter[str] = field(default_factory=Counter)
+    refused: list[RefusedTriple] = field(default_factory=list)
+    labels: int = 0
+
+
+class RelationWriter:
+    """Writes the triples of one run, batch by batch; what had only a name and is an item by now becomes that item."""
+
+    def __init__(self, store: RelationStore) -> None:
+        self._db = store.database
+        self._run = secrets.randbits(62)
+        with self._db.writing() as connection:
+            self._domains = list(connection.scalars(sa.select(db.items.c.domain).distinct()))
+            if _adopt(self._db, connection, self._domains):
+                db.next_value(self._db, connection, db.RELATIONS)
+
+    def write(self, triples: Sequence[Triple]) -> Written:
+        """Write a batch in one transaction."""
+        written = Written()
+        with self._db.writing() as connection:
+            meanings = self._meanings(connection, {name for t in triples for name in _names(t)})
+            good = []
+            for index, triple in enumerate(triples):
+                problem = _problem(triple, meanings)
+                if problem:
+                    written.refused.append(RefusedTriple(index, *problem))
+                else:
+                    good.append(triple)
+            wanted = [meanings[name][0] for triple in good for name in _names(triple)]
+            numbers = _numbered(self._db, connection, dict.fromkeys(wanted))
+            self._label(connection, [t for t in good if t.predicate == LABEL], meanings, numbers, written)
+            ends: dict[str, list[tuple[int, int]]] = {}
+            for t in good:
+                if t.predicate != LABEL:
+                    pair = numbers[meanings[t.subject][0]], numbers[meanings[t.object][0]]
+                    ends.setdefault(t.predicate, []).append(pair)
+            for predicate, pairs in sorted(ends.items()):
+                self._relate(connection, predicate, pairs, written)
+            if written.added:
+                db.next_value(self._db, connection, db.RELATIONS)
+        return written
+
+    def _meanings(self, connection: sa.Connection, names: Iterable[str]) -> Mapping[str, list[_Thing]]:
+        """What each name can mean: one thing, several items, or none where it begins like an item's and is none."""
+        bare: dict[str, list[_Thing]] = {name: [] for name in names}
+        said: dict[str, list[_Thing]] = {}
+        for domain in self._domains:
+            prefixed = {name: name[len(domain) + 1 :] for name in bare if name.startswith(f"{domain}:")}
+            there = _items(connection, domain, [*bare, *prefixed.values()])
+            for name in bare.keys() & there:
+                bare[name].append((domain, name))
+            for name, id_ in prefixed.items():
+                said.setdefault(name, [])
+                if id_ in there:
+                    said[name].append((domain, id_))
+        return {name: found or said.get(name, [(None, name)]) for name, found in bare.items()}
+
+    def _relate(
+        self, connection: sa.Connection, predicate: str, pairs: Sequence[tuple[int, int]], written: Written
+    ) -> None:
+        rows = [{"subject": s, "predicate": predicate, "object": o, "run": self._run} for s, o in dict.fromkeys(pairs)]
+        insert = self._db.insert(relations).on_conflict_do_nothing().returning(relations.c.subject)
+        added = len(connection.execute(insert, rows).all())
+        unchanged = 0
+        if added < len(rows):
+            old = [{"s": r["subject"], "o": r["object"]} for r in rows]
+            unchanged = connection.execute(
+                sa.update(relations)
+                .where(
+                    relations.c.subject == sa.bindparam("s"),
+                    relations.c.predicate == predicate,
+                    relations.c.object == sa.bindparam("o"),
+                    relations.c.run != self._run,
+                )
+                .values(run=self._run),
+                old,
+            ).rowcount
+        counts = {"added": added, "unchanged": unchanged, "repeated": len(pairs) - added - unchanged}
+        for name, count in counts.items():
+            if count:
+                getattr(written, name)[predicate] += count
+
+    def _label(
+        self,
+        connection: sa.Connection,
+        labels: Sequence[Triple],
+        meanings: Mapping[str, list[_Thing]],
+        numbers: Mapping[_Thing, int],
+        written: Written,
+    ) -> None:
+        written.labels = len(labels)
+        for triple in labels:
+            update = sa.update(things).where(things.c.number == numbers[meanings[triple.subject][0]])
+            if triple.language not in _OWN_LANGUAGES:
+                update = update.where(things.c.label.is_(None))
+            connection.execute(update.values(label=triple.object))
+
+
+def _names(triple: Triple) -> tuple[str, ...]:
+    return (triple.subject,) if triple.predicate == LABEL else (triple.subject, triple.object)
+
+
+def _problem(triple: Triple, meanings: Mapping[str, list[_Thing]]) -> tuple[str, str] | None:
+    for name in _names(triple):
+        if not meanings[name]:
+            return UNKNOWN, repr(name)
+        if len(meanings[name]) > 1:
+            return AMBIGUOUS, f"{name!r} is {' or '.join(f'{domain}:{id_}' for domain, id_ in meanings[name])}"
+    if triple.predicate != LABEL and meanings[triple.subject] == meanings[triple.object]:
+        return ITSELF, repr(triple.subject)
+    return None
+
+
+def _items(connection: sa.Connection, domain: str, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that the domain has."""
+    found: set[str] = set()
+    for chunk in db.chunks(ids):
+        query = sa.select(db.items.c.id).where(db.items.c.domain == domain, db.items.c.id.in_(chunk))
+        found.update(connection.scalars(query))
+    return found
+
+
+def _numbered(database: db.Database, connection: sa.Connection, wanted: Iterable[_Thing]) -> dict[_Thing, int]:
+    """The numbers of things, each made if it is not there."""
+    by_domain: dict[str | None, list[str]] = {}
+    for domain, name in wanted:
+        by_domain.setdefault(domain, []).append(name)
+    numbers: dict[_Thing, int] = {}
+    for domain, names in by_domain.items():
+        found = dict(numbers_of(connection, domain, names))
+        missing = [name for name in names if name not in found]
+        if missing:
+            connection.execute(database.insert(things), [{"domain": domain, "name": name} for name in missing])
+            found |= dict(numbers_of(connection, domain, missing))
+        numbers |= {(domain, name): number for name, number in found.items()}
+    return numbers
+
+
+def _adopt(database: db.Database, connection: sa.Connection, domains: Iterable[str]) -> int:
+    """Names that are the id of one item by now become that item; how many."""
+    meant: dict[tuple[int, str], list[str]] = {}
+    for domain in domains:
+        same = sa.and_(db.items.c.domain == domain, db.items.c.id == things.c.name)
+        query = sa.select(things.c.number, things.c.name).join(db.items, same).where(things.c.domain.is_(None))
+        for number, name in connection.execute(query):
+            meant.setdefault((number, name), []).append(domain)
+    adopted = {key: found[0] for key, found in meant.items() if len(found) == 1}
+    for (number, name), domain in adopted.items():
+        item = dict(numbers_of(connection, domain, [name])).get(name)
+        if item is None:
+            connection.execute(sa.update(things).where(things.c.number == number).values(domain=domain))
+        else:
+            _merge(database, connection, number, item)
+    return len(adopted)
+
+
+def _merge(database: db.Database, connection: sa.Connection, old: int, new: int) -> None:
+    """Give the relations of one thing to another, and delete it."""
+    table = relations.c
+    for end, other in ((table.subject, table.object), (table.object, table.subject)):
+        columns = [sa.literal(new).label(one.name) if one is end else one for one in table]
+        query = sa.select(*columns).where(end == old, other != new)
+        insert = database.insert(relations).from_select([one.name for one in table], query)
+        connection.execute(insert.on_conflict_do_nothing())
+    connection.execute(sa.delete(things).where(things.c.number == old))

@@ -1,0 +1,1 @@
+"""The graph of facts. Reads stored relations, produces paths between items."""

@@ -1,0 +1,250 @@
+"""Tables, connections and error translation of the store. Reads a SQLAlchemy URL, produces transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Self, TypeVar
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from retrieval.errors import StoreError
+from retrieval.store.sqlite_file import guard
+
+BUSY_TIMEOUT_MS = 30_000
+"""How long SQLite waits for another writer before it gives up, unless the URL says so (`?timeout=SECONDS`)."""
+_CONNECT_S = 5
+"""How long Postgres may take to accept a connection, unless the URL says so (`?connect_timeout=SECONDS`)."""
+_T = TypeVar("_T")
+_CHUNK = 200  # keys in one statement: with four columns each, below the 999 variables of older SQLite
+_SCHEMA_VERSION = 1
+_WRITER_LOCK = 0x78647265  # the key of Postgres' advisory lock: one writer at a time, as in SQLite
+
+RELATIONS = "relations"
+"""Where `meta` keeps how often the relations between items have changed."""
+INTERACTIONS = "interactions"
+"""Where `meta` keeps how often what people did has changed."""
+
+metadata = sa.MetaData()
+# Byte order in both databases: pages are cut at "id > last", which must mean the same everywhere.
+_Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_Integer = sa.BigInteger()
+
+items = sa.Table(
+    "items",
+    metadata,
+    sa.Column("domain", _Text, primary_key=True),
+    sa.Column("id", _Text, primary_key=True),
+    sa.Column("payload", _Text, nullable=False),
+    sa.Column("content_hash", _Text, nullable=False),
+    sa.Column("run", _Text, nullable=False),
+)
+item_titles = sa.Table(
+    "item_titles",
+    metadata,
+    sa.Column("domain", _Text, primary_key=True),
+    sa.Column("item_id", _Text, primary_key=True),
+    sa.Column("key", _Text, primary_key=True),
+    sa.ForeignKeyConstraint(["domain", "item_id"], [items.c.domain, items.c.id], ondelete="CASCADE"),
+    sa.Index("item_titles_by_key", "domain", "key"),
+)
+interactions = sa.Table(
+    "interactions",
+    metadata,
+    sa.Column("user_id", _Text, primary_key=True),
+    sa.Column("domain", _Text, primary_key=True),
+    sa.Column("item_id", _Text, primary_key=True),
+    sa.Column("kind", _Text, primary_key=True),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.Column("timestamp", _Integer),
+    sa.Column("run", _Text, nullable=False),
+    sa.ForeignKeyConstraint(["domain", "item_id"], [items.c.domain, items.c.id], ondelete="CASCADE"),
+    sa.Index("interactions_by_item", "domain", "item_id"),
+)
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", _Text, primary_key=True),
+    sa.Column("value", _Integer, nullable=False),
+)
+
+
+def _configure_sqlite(engine: sa.Engine, busy_timeout_ms: int) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def _connected(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver opens transactions only before the first write, so that a read and the write that
+        # depends on it could be torn apart; SQLAlchemy's "begin" event below opens them instead.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begun(connection: sa.Connection) -> None:
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url)
+    waits = url.query.get("timeout")
+    _configure_sqlite(engine, round(1000 * float(waits)) if isinstance(waits, str) else BUSY_TIMEOUT_MS)
+    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+        guard(engine, Path(url.database))
+    return engine
+
+
+def _postgres(url: sa.URL) -> sa.Engine:
+    """Each connection is tried before it is used: the server may have been started anew since."""
+    waits = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_S}
+    return sa.create_engine(url, pool_pre_ping=True, connect_args=waits)
+
+
+class Database:
+    """One SQL database, SQLite or Postgres: transactions in which every failure is a `StoreError`."""
+
+    def __init__(self, url: str) -> None:
+        self._shown_url = url
+        with self.translated():
+            parsed = sa.make_url(url)
+            self._shown_url = parsed.render_as_string(hide_password=True)
+            if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+                msg = f"{self._shown_url}: the store can be SQLite or Postgres"
+                raise StoreError(msg, hint="set [store] url to sqlite:///FILE or postgresql+psycopg://…")
+            self._engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgres(parsed)
+        self._sqlite_file = parsed.database if parsed.get_backend_name() == "sqlite" else None
+
+    def create(self, more: sa.MetaData | None = None) -> None:
+        """Make the folder of a SQLite file and the tables that are not there yet: the store's, and `more`.
+
+        What keeps something beside the store (answers, dialogues) brings tables of its own into the same database.
+
+        Raises:
+            StoreError: the database cannot be reached or written, or was written by a newer version.
+        """
+        with self.translated():
+            if self._sqlite_file and self._sqlite_file != ":memory:":
+                Path(self._sqlite_file).parent.mkdir(parents=True, exist_ok=True)
+        with self.writing() as connection:
+            metadata.create_all(connection)
+            if more is not None:
+                more.create_all(connection)
+            row = {"key": "schema", "value": _SCHEMA_VERSION}
+            connection.execute(self.insert(meta).values(row).on_conflict_do_nothing())
+            version = connection.scalar(sa.select(meta.c.value).where(meta.c.key == "schema"))
+        if version != _SCHEMA_VERSION:
+            msg = f"{self._shown_url} has schema {version}, this version reads {_SCHEMA_VERSION}"
+            raise StoreError(msg, hint="use the version of xdrec that wrote it, or ingest into a new store")
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """An INSERT of the database's dialect, which knows ON CONFLICT."""
+        return sqlite.insert(table) if self._engine.dialect.name == "sqlite" else postgresql.insert(table)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """One transaction that sees one state of the database."""
+        with self.translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """One transaction that holds the writer's lock and is committed as a whole or not at all."""
+        engine = self._engine.execution_options(writing=True)
+        with self.translated(), engine.begin() as connection:
+            if self._engine.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK)))
+            yield connection
+
+    def close(self) -> None:
+        """Close all pooled connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """The one place where the failures of SQLAlchemy, its drivers and of unreadable rows become ours."""
+        try:
+            yield
+        except (SQLAlchemyError, OSError, OverflowError) as exc:
+            reason = str(getattr(exc, "orig", None) or exc).strip()
+            raise StoreError(f"store {self._shown_url}: {reason}", hint=_hint(reason)) from exc
+        except ImportError as exc:
+            msg = f"store {self._shown_url}: {exc}"
+            raise StoreError(msg, hint="pip install 'xdrec[postgres]'") from exc
+        except ValidationError as exc:
+            msg = f"store {self._shown_url}: a stored row is not readable: {exc.errors()[0]['msg']}"
+            raise StoreError(msg, hint="ingest the catalogue again") from exc
+
+
+class Tables:
+    """Tables in the store's database; `open` makes missing ones, the constructor makes nothing.
+
+    Raises:
+        StoreError: from every method, if the database fails.
+    """
+
+    metadata: ClassVar[sa.MetaData]
+    """The tables. What keeps something beside the store brings its own."""
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Connect to the database at a SQLAlchemy URL; make its folder (SQLite) and tables where missing."""
+        opened = cls(url)
+        opened.database.create(cls.metadata)
+        return opened
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def exists(self) -> bool:
+        """Whether the database has the tables."""
+        with self.database.reading() as connection:
+            return all(map(sa.inspect(connection).has_table, self.metadata.tables))
+
+
+def next_value(database: Database, connection: sa.Connection, key: str) -> None:
+    """Count up what `meta` keeps under a key: with the commit readers see that something changed."""
+    statement = database.insert(meta).values(key=key, value=1)
+    one_more = statement.on_conflict_do_update(index_elements=["key"], set_={"value": meta.c.value + 1})
+    connection.execute(one_more)
+
+
+def relations_changed(connection: sa.Connection) -> None:
+    """Tell readers of relations, if there ever were any, that some are gone."""
+    changed = sa.update(meta).where(meta.c.key == RELATIONS).values(value=meta.c.value + 1)
+    connection.execute(changed)
+
+
+def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """The values in parts small enough for one statement."""
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]
+
+
+def _hint(reason: str) -> str:
+    if "was replaced" in reason:
+        return (
+            "stop what uses the store, delete the old -wal and -shm beside it, start again; files are put in place so"
+        )
+    if "locked" in reason:
+        return "another process is writing; run the command again when it has ended"
+    if "no such table" in reason or "does not exist" in reason:
+        return "ingest a catalogue first: xdrec ingest"
+    return "check [store] url in xdrec.toml, that the database runs and that you may write there: xdrec doctor"

@@ -1,0 +1,296 @@
+"""The store: the truth about catalogues and interactions. Reads items and interactions, produces them again.
+
+Everything else (vectors, indexes) is derived from it and can be made again. Each method is one transaction
+(the iterators: one a page), batches are written as a whole or not at all, and every failure of the database
+is a `StoreError`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+import sqlalchemy as sa
+
+from retrieval.errors import UsageError
+from retrieval.store import database as db
+from retrieval.store import upsert
+from retrieval.store.upsert import UpsertReport
+from retrieval.types import Frozen, History, HistoryEntry, Interaction, Item, Preference
+
+__all__ = ["DomainSummary", "Store", "UpsertReport"]
+
+_PAGE = 1000
+_IDS = (12, 100)
+"""Ids that one statement asks for. Its text is made once: that takes longer than to look up what it asks for."""
+
+
+def _by_ids(count: int) -> sa.Select[tuple[str, str]]:
+    ids: list[sa.BindParameter[str]] = [sa.bindparam(f"id{n}") for n in range(count)]
+    found = sa.select(db.items.c.id, db.items.c.payload)
+    return found.where(db.items.c.domain == sa.bindparam("domain"), db.items.c.id.in_(ids))
+
+
+_BY_IDS = {count: _by_ids(count) for count in _IDS}
+
+
+class DomainSummary(Frozen):
+    """The size of a domain. `generation` grows with every change of its items."""
+
+    domain: str
+    items: int
+    interactions: int
+    users: int
+    generation: int
+
+
+class Store(db.Tables):
+    """Items and interactions in SQLite or Postgres."""
+
+    metadata = db.metadata
+
+    def upsert_items(self, items: Sequence[Item], run: str) -> UpsertReport:
+        """Write items; `run` names the import, within which the first of two rows with the same id wins."""
+        return upsert.upsert_items(self.database, items, run)
+
+    def upsert_interactions(self, interactions: Sequence[Interaction], run: str) -> UpsertReport:
+        """Write interactions with items that the store knows; one for each user, item and kind.
+
+        Within one `run` the first of two ratings wins; repeated implicit events (a song played twice) become
+        one, the strongest value and the latest time.
+        """
+        return upsert.upsert_interactions(self.database, interactions, run)
+
+    def items(self, domain: str, ids: Iterable[str]) -> dict[str, Item]:
+        """The items with these ids, in their order; unknown ids are left out."""
+        wanted = list(dict.fromkeys(ids))
+        found = {}
+        size = next((size for size in _IDS if size >= len(wanted)), _IDS[-1])
+        with self.database.reading() as connection:
+            for start in range(0, len(wanted), size):
+                chunk = wanted[start : start + size]
+                chunk += chunk[-1:] * (size - len(chunk))
+                values = {"domain": domain, **{f"id{n}": id_ for n, id_ in enumerate(chunk)}}
+                rows = connection.execute(_BY_IDS[size], values).all()
+                found.update({row.id: Item.model_validate_json(row.payload) for row in rows})
+        return {id_: found[id_] for id_ in wanted if id_ in found}
+
+    def iter_items(self, domain: str, batch: int = _PAGE) -> Iterator[Item]:
+        """All items of the domain by id (byte order), `batch` of them in memory at a time."""
+        for _, payload in self._pages(domain, db.items.c.payload, batch):
+            with self.database.translated():
+                item = Item.model_validate_json(payload)
+            yield item
+
+    def item_hashes(self, domain: str) -> Iterator[tuple[str, str]]:
+        """Id and content hash of all items of the domain by id (byte order)."""
+        return self._pages(domain, db.items.c.content_hash, 10 * _PAGE)
+
+    def generation(self, domain: str) -> int:
+        """How often the domain's items have changed; a reader that sees another number reloads."""
+        with self.database.reading() as connection:
+            query = sa.select(db.meta.c.value).where(db.meta.c.key == upsert.generation_key(domain))
+            return connection.scalar(query) or 0
+
+    def interactions_generation(self) -> int:
+        """How often what people did has changed, in any domain."""
+        with self.database.reading() as connection:
+            return connection.scalar(sa.select(db.meta.c.value).where(db.meta.c.key == db.INTERACTIONS)) or 0
+
+    def domains(self) -> tuple[DomainSummary, ...]:
+        """The domains that have items, by name."""
+        items, seen, count = db.items.c, db.interactions.c, sa.func.count()
+        with self.database.reading() as connection:
+            sizes = connection.execute(sa.select(items.domain, count).group_by(items.domain)).all()
+            users = sa.select(seen.domain, count, sa.func.count(seen.user_id.distinct())).group_by(seen.domain)
+            uses = {domain: (n, people) for domain, n, people in connection.execute(users)}
+            generations = dict(connection.execute(sa.select(db.meta.c.key, db.meta.c.value)).all())
+        return tuple(
+            DomainSummary(
+                domain=domain,
+                items=size,
+                interactions=uses.get(domain, (0, 0))[0],
+                users=uses.get(domain, (0, 0))[1],
+                generation=generations.get(upsert.generation_key(domain), 0),
+            )
+            for domain, size in sorted(tuple(row) for row in sizes)
+        )
+
+    def has(self, *domains: str) -> bool:
+        """Whether each of the domains has items; unlike `domains` it counts nothing."""
+        query = sa.select(*(sa.exists().where(db.items.c.domain == domain) for domain in domains))
+        with self.database.reading() as connection:
+            return all(connection.execute(query).one())
+
+    def domain_names(self) -> tuple[str, ...]:
+        """The domains that have items, by name; one step through the key for each, however many items there are."""
+        names: list[str] = []
+        table = db.items.c
+        with self.database.reading() as connection:
+            query = sa.select(table.domain).order_by(table.domain).limit(1)
+            while (name := connection.scalar(query.where(table.domain > names[-1]) if names else query)) is not None:
+                names.append(name)
+        return tuple(names)
+
+    def history(self, user: str, domains: Sequence[str] | None = None) -> History:
+        """What the user knows in these domains (None: all), oldest first; entries without a time lead.
+
+        One entry for each item: a rating wins over implicit events, else the strongest counts; its time is
+        the latest.
+
+        Raises:
+            UsageError: the user has no interaction in any domain.
+        """
+        seen, items = db.interactions.c, db.items.c
+        query = (
+            sa.select(seen.domain, seen.item_id, seen.kind, seen.value, seen.timestamp, items.payload)
+            .join(db.items, sa.and_(seen.domain == items.domain, seen.item_id == items.id))
+            .where(seen.user_id == user)
+        )
+        with self.database.reading() as connection:
+            rows = connection.execute(query).all()
+            if not rows:
+                hint = "name a user that the store knows, or titles that the person likes"
+                raise UsageError(f"user {user!r} has no interactions", hint=hint)
+            by_item = defaultdict(list)
+            for domain, item, kind, value, timestamp, payload in rows:
+                if domains is None or domain in domains:
+                    event = Interaction(
+                        user=user, domain=domain, item=item, kind=kind, value=value, timestamp=timestamp
+                    )
+                    by_item[domain, item].append((event, payload))
+            entries = [_entry([event for event, _ in uses], uses[0][1]) for uses in by_item.values()]
+        entries.sort(key=lambda e: (e.timestamp is not None, e.timestamp or 0, e.item.domain, e.item.id))
+        return History(user=user, entries=tuple(entries))
+
+    def preferences(self) -> Iterator[Preference]:
+        """What everybody did, by user; one for each item, as in `history`."""
+        table, last = db.interactions.c, ""
+        columns = (table.user_id, table.domain, table.item_id, table.kind, table.value, table.timestamp)
+        while users := self._next_users(last):
+            with self.database.reading() as connection:
+                query = sa.select(*columns).where(table.user_id > last, table.user_id <= users[-1])
+                rows = connection.execute(query.order_by(table.user_id, table.domain, table.item_id)).all()
+            for (user, domain, item), uses in groupby(rows, key=lambda row: tuple(row[:3])):
+                events = [
+                    Interaction(user=user, domain=domain, item=item, kind=kind, value=value, timestamp=timestamp)
+                    for *_, kind, value, timestamp in uses
+                ]
+                yield user, domain, item, _preference(events), _time(events)
+            last = users[-1]
+
+    def _next_users(self, last: str) -> list[str]:
+        table = db.interactions.c
+        query = sa.select(table.user_id).distinct().where(table.user_id > last).order_by(table.user_id).limit(_PAGE)
+        with self.database.reading() as connection:
+            return list(connection.scalars(query))
+
+    def users(self, domain: str | None = None, limit: int | None = None) -> tuple[str, ...]:
+        """Users with interactions in `domain` (None: any), in byte order, at most `limit` (None: all)."""
+        query = sa.select(db.interactions.c.user_id).distinct().order_by(db.interactions.c.user_id).limit(limit)
+        if domain is not None:
+            query = query.where(db.interactions.c.domain == domain)
+        with self.database.reading() as connection:
+            return tuple(connection.scalars(query))
+
+    def item_ids_by_title(self, domain: str, key: str) -> tuple[str, ...]:
+        """Ids of the items that have this key (`titles.normalise`) as title or alias."""
+        table = db.item_titles.c
+        query = sa.select(table.item_id).where(table.domain == domain, table.key == key).order_by(table.item_id)
+        with self.database.reading() as connection:
+            return tuple(connection.scalars(query))
+
+    def title_keys(self, domain: str) -> list[tuple[str, str]]:
+        """All (key, item id) pairs of the domain."""
+        table = db.item_titles.c
+        query = sa.select(table.key, table.item_id).where(table.domain == domain)
+        with self.database.reading() as connection:
+            return [(key, id_) for key, id_ in connection.execute(query)]
+
+    def delete_items(self, domain: str, ids: Iterable[str]) -> int:
+        """Delete items with their titles and interactions; how many there were."""
+        table, deleted = db.items, 0
+        with self.database.writing() as connection:
+            for chunk in db.chunks(list(ids)):
+                deleted += connection.execute(
+                    sa.delete(table).where(table.c.domain == domain, table.c.id.in_(chunk))
+                ).rowcount
+            if deleted:
+                upsert.next_generation(self.database, connection, domain)
+                db.relations_changed(connection)  # those of the items went with them
+                db.next_value(self.database, connection, db.INTERACTIONS)
+        return deleted
+
+    def remove_domain(self, domain: str) -> int:
+        """Delete catalogue and interactions; how many items there were. The generation stays known."""
+        with self.database.writing() as connection:
+            deleted = connection.execute(sa.delete(db.items).where(db.items.c.domain == domain)).rowcount
+            if deleted:
+                upsert.next_generation(self.database, connection, domain)
+                db.relations_changed(connection)  # those of the items went with them
+                db.next_value(self.database, connection, db.INTERACTIONS)
+        return deleted
+
+    def popularity(self, domain: str) -> dict[str, int]:
+        """How many users each item has; items without any are left out."""
+        table = db.interactions.c
+        users = sa.func.count(table.user_id.distinct())
+        query = sa.select(table.item_id, users).where(table.domain == domain).group_by(table.item_id)
+        with self.database.reading() as connection:
+            return dict(connection.execute(query).all())
+
+    def export_user(self, user: str) -> list[Interaction]:
+        """Everything the store holds about a user, by domain, item and kind."""
+        table = db.interactions.c
+        query = (
+            sa.select(table.domain, table.item_id, table.kind, table.value, table.timestamp)
+            .where(table.user_id == user)
+            .order_by(table.domain, table.item_id, table.kind)
+        )
+        with self.database.reading() as connection:
+            return [
+                Interaction(user=user, domain=domain, item=item, kind=kind, value=value, timestamp=timestamp)
+                for domain, item, kind, value, timestamp in connection.execute(query)
+            ]
+
+    def delete_user(self, user: str) -> int:
+        """Delete everything the store holds about a user; how many interactions there were."""
+        with self.database.writing() as connection:
+            query = sa.delete(db.interactions).where(db.interactions.c.user_id == user)
+            deleted = connection.execute(query).rowcount
+            if deleted:
+                db.next_value(self.database, connection, db.INTERACTIONS)
+        return deleted
+
+    def _pages(self, domain: str, column: sa.Column[str], size: int) -> Iterator[tuple[str, str]]:
+        """(id, column) of all items, a transaction a page: none stays open while the caller works."""
+        table, last = db.items.c, ""
+        query = sa.select(table.id, column).where(table.domain == domain).order_by(table.id).limit(size)
+        while True:
+            with self.database.reading() as connection:
+                page = connection.execute(query.where(table.id > last)).all()
+            yield from page
+            if len(page) < size:
+                return
+            last = page[-1][0]
+
+
+def _entry(events: Sequence[Interaction], payload: str) -> HistoryEntry:
+    """One entry for all that a user did with an item."""
+    return HistoryEntry(
+        item=Item.model_validate_json(payload),
+        preference=_preference(events),
+        timestamp=_time(events),
+    )
+
+
+def _time(events: Sequence[Interaction]) -> int | None:
+    """The last time that is known."""
+    return max((event.timestamp for event in events if event.timestamp is not None), default=None)
+
+
+def _preference(events: Sequence[Interaction]) -> float:
+    """A rating wins over implicit events, else the strongest counts."""
+    ratings = [event.preference for event in events if event.kind == "rating"]
+    return ratings[0] if ratings else max(event.preference for event in events)

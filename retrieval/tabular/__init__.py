@@ -1,0 +1,1 @@
+"""Any table, row by row. Reads files of any dialect, produces typed values by field, and rejects."""

@@ -1,0 +1,223 @@
+"""Running a batch. Reads a request and settings, makes the stages on Ray go through what is not done yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from retrieval.errors import UsageError
+from retrieval.types import Frozen
+from xdrec_agent.app.parts import open_index, open_store
+from xdrec_agent.batch.cluster import cluster
+from xdrec_agent.batch.folder import Done, ResultFolder
+from xdrec_agent.batch.offline_llm_rounds import check_stage, waves, worked_out
+from xdrec_agent.batch.plan import Job, make_job, partitions
+from xdrec_agent.batch.stages import Answer, PartReplies, Retrieve, parts_table, patient
+from xdrec_agent.batch.users import ALL, read_users
+from xdrec_agent.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from ray.data import Dataset
+
+Progress = Callable[[int, int], None]
+"""Told how many users of how many are done."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted.
+
+    Attributes:
+        users: a file, or "all".
+        output: a folder, or a URL that pyarrow.fs opens.
+        size: users in a part.
+        ray: the cluster's address, or "local".
+        retry: whether the degraded rows are made anew, instead of what is not done yet.
+        engine: the configured servers, or vLLM on the cluster's GPUs.
+    """
+
+    users: str
+    sources: tuple[str, ...]
+    target: str
+    k: int
+    output: str
+    size: int = 256
+    explain: bool = True
+    ray: str = "local"
+    retry: bool = False
+    engine: Literal["servers", "vllm"] = "servers"
+
+
+class BatchReport(Frozen):
+    """What a run did. `users`, `parts` and `degraded` are those of the whole folder, `made` and `seconds` the run's."""
+
+    output: str
+    parts: int
+    users: int
+    degraded: int
+    made: int
+    seconds: float
+
+
+Todo = list[tuple[str, tuple[str, ...]]]
+"""Parts by name, each with the users to work for."""
+
+
+def run_batch(settings: Settings, request: Request, progress: Progress | None = None) -> BatchReport:
+    """Recommend for all users that are not done yet; each finished part stays, however the run ends.
+
+    Raises:
+        UsageError: the folder holds the results of other arguments, a domain is unknown, or there are no users.
+        SetupError: a domain is not indexed, or Ray is not installed.
+        ClusterError: Ray failed.
+        BackendError: store, index or folder failed.
+    """
+    began, settings = time.monotonic(), patient(settings)
+    _check(settings, request)
+    folder = ResultFolder(request.output)
+    job = _begun(settings, request, folder)
+    before = folder.done()
+    todo = _degraded(folder, before) if request.retry else _open(folder, before)
+    planned = sum(len(users) for _, users in todo)
+    if todo:
+        with cluster(request.ray):
+            _work(settings, request, job, todo, progress)
+        folder.sweep()
+    done = folder.done().values()
+    return BatchReport(
+        output=request.output,
+        parts=len(done),
+        users=sum(record.users for record in done),
+        degraded=sum(record.degraded for record in done),
+        made=planned,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _check(settings: Settings, request: Request) -> None:
+    """What is wrong for all users is said before any is worked for."""
+    with open_store(settings, create=False) as store, open_index(settings) as index:
+        for domain in (*request.sources, request.target):
+            if not store.has(domain):
+                have = ", ".join(store.domain_names()) or "none yet"
+                raise UsageError(f"there is no domain {domain!r} (domains: {have})", hint=f"xdrec ingest {domain} FILE")
+            index.snapshot(domain)
+    if request.engine == "vllm":
+        check_stage(settings)
+    if request.target in request.sources:
+        raise UsageError(f"{request.target!r} is both source and target", hint="name different domains")
+
+
+def _begun(settings: Settings, request: Request, folder: ResultFolder) -> Job:
+    """The folder's job, begun now if there is none."""
+    before = folder.job()
+    users = _users(settings, request, before)
+    job = make_job(
+        settings,
+        request.users,
+        users,
+        request.sources,
+        request.target,
+        request.k,
+        request.size,
+        request.explain,
+    )
+    if before is not None and before != job:
+        told = "; ".join(before.differences(job))
+        raise UsageError(
+            f"{request.output} holds the results of other arguments: {told}",
+            hint="repeat those of the first run, or name another --output",
+        )
+    if before is None:
+        if request.retry:
+            raise UsageError(f"{request.output} holds no results yet", hint="leave --retry out the first time")
+        folder.begin(job, list(partitions(job, users)))
+    return job
+
+
+def _users(settings: Settings, request: Request, before: Job | None) -> pa.Array:
+    """The users; none where "all" were planned before: those of then are meant."""
+    import pyarrow as pa
+
+    if before is not None and request.users == ALL == before.users:
+        return pa.array([], pa.string())
+    with open_store(settings, create=False) as store:
+        return read_users(request.users, store, request.sources)
+
+
+def _open(folder: ResultFolder, done: dict[str, Done]) -> Todo:
+    return [(part.name, part.users) for part in folder.plan() if part.name not in done]
+
+
+def _degraded(folder: ResultFolder, done: dict[str, Done]) -> Todo:
+    return [(name, tuple(folder.degraded(name))) for name, record in done.items() if record.degraded]
+
+
+def _work(settings: Settings, request: Request, job: Job, todo: Todo, progress: Progress | None) -> None:
+    """Have the stages go through the parts, and follow what comes out."""
+    sizes = {name: len(users) for name, users in todo}
+    work = _by_vllm if request.engine == "vllm" else _by_servers
+    worked = 0
+    for name in work(settings, request, job, todo):
+        worked += sizes[name]
+        if progress:
+            progress(worked, sum(sizes.values()))
+
+
+def _by_servers(settings: Settings, request: Request, job: Job, todo: Todo) -> Iterator[str]:
+    """One stream from stage to stage; the names of the parts as they are written."""
+    yield from _written(_answer(_retrieve(settings, job, todo), settings, request, job, len(todo)))
+
+
+def _by_vllm(settings: Settings, request: Request, job: Job, todo: Todo) -> Iterator[str]:
+    """Wave after wave: retrieve, work out all replies in rounds, answer with them."""
+    for wave in waves([len(users) for _, users in todo]):
+        asked = _retrieve(settings, job, todo[wave]).materialize()
+        replies = worked_out(asked, settings, explain=job.explain)
+        yield from _written(_answer(asked, settings, request, job, len(todo[wave]), replies))
+
+
+def _retrieve(settings: Settings, job: Job, todo: Todo) -> Dataset:
+    import ray
+    from ray.data import ActorPoolStrategy, from_arrow
+
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    # A block for each part: parts are what is worked for, made again and written.
+    return from_arrow([parts_table([part]) for part in todo]).map_batches(
+        Retrieve,
+        fn_constructor_args=(settings, job),
+        compute=ActorPoolStrategy(min_size=1, max_size=min(cores, len(todo))),
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=0.5,
+    )
+
+
+def _answer(
+    asked: Dataset, settings: Settings, request: Request, job: Job, parts: int, replies: PartReplies | None = None
+) -> Dataset:
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    actors = min(sum(node["Alive"] for node in ray.nodes()), parts)
+    # All of them together keep to the limit of each server.
+    llm = settings.llm.model_copy(update={"concurrency": -(-settings.llm.concurrency // actors)})
+    return asked.map_batches(
+        Answer,
+        fn_constructor_args=(settings.model_copy(update={"llm": llm}), job, request.output),
+        fn_constructor_kwargs={"retry": request.retry, "replies": replies},
+        compute=ActorPoolStrategy(size=actors),
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=0.5,
+    )
+
+
+def _written(records: Dataset) -> Iterator[str]:
+    """The names of the parts, each as soon as it is written."""
+    for batch in records.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for record in batch["done"].to_pylist():
+            yield Done.model_validate_json(record).name

@@ -1,0 +1,1 @@
+"""The rule NLU. Reads one turn, produces what it changes; needs no model."""

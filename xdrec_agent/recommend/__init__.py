@@ -1,0 +1,1 @@
+"""The whole way. Reads a query, produces explained recommendations, and keeps what was answered."""

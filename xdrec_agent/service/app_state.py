@@ -1,0 +1,254 @@
+"""What the service works with. Reads settings, produces the open parts and a recommender for every arm."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from threadpoolctl import threadpool_limits
+
+from retrieval.errors import SetupError, StoreError, XDRecError
+from retrieval.index.index import Index
+from retrieval.ranking.retriever import Retriever
+from retrieval.relations.graph import RelationGraph
+from retrieval.store.relations import RelationStore
+from retrieval.store.store import Store
+from retrieval.types import History, HistoryEntry, Query
+from xdrec_agent.app.factory import make_recommender
+from xdrec_agent.app.keys import Keys
+from xdrec_agent.app.parts import open_client, open_index, open_store
+from xdrec_agent.converse.conversation import Conversation
+from xdrec_agent.converse.dialogues import Dialogues
+from xdrec_agent.converse.lexicon import Lexicon
+from xdrec_agent.errors import ServerNotRunning
+from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm.endpoint import Endpoint, resolve_endpoint
+from xdrec_agent.recommend.log import Answers
+from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.service.arms import arm_of, settings_by_arm
+from xdrec_agent.service.concurrency_limiter import Gate
+from xdrec_agent.service.rates import Rate
+from xdrec_agent.service.title_search import TitleSearch
+from xdrec_agent.service.turn_locks import DialogueTurns
+from xdrec_agent.settings import Settings
+
+_LOOK_S: Final = 5.0
+"""How often it is looked whether the model's server has come, gone or been started anew."""
+_TIDY_S: Final = 60.0
+"""How often what was kept for too long is deleted."""
+_logger = logging.getLogger("xdrec.service")
+
+
+@dataclass
+class Parts:
+    """Store and index, and the client of the model that runs now; `no_client` says why there is none."""
+
+    store: Store
+    index: Index
+    client: LLMClient | None = None
+    no_client: str = ""
+
+
+OpenParts = Callable[[Settings], AbstractAsyncContextManager[Parts]]
+
+
+class Engine:
+    """The parts, and a recommender for every arm."""
+
+    def __init__(self, settings: Settings, parts: Parts, gate: Gate, *, keys_required: bool) -> None:
+        self.settings = settings
+        self.store = parts.store
+        self.answers = Answers.open(settings.store_url)
+        self.keys = Keys.open(settings.store_url)
+        self.keys_required = keys_required
+        self.gate = gate
+        self.metrics = gate.metrics
+        self.rate = Rate(settings.service.rate, settings.rates_dir)
+        self.threads = max(1, (os.cpu_count() or 1) // settings.service.workers)
+        self._computing = asyncio.Semaphore(self.threads)
+        self.turns = DialogueTurns()
+        self.titles = TitleSearch(parts.store)
+        self._parts = parts
+        self._settings = settings_by_arm(settings)
+        self.dialogues = Dialogues.open(settings.store_url)
+        self._relations = RelationStore.open(settings.store_url)
+        self._graph = RelationGraph(self._relations)
+        self._lexicon = Lexicon(parts.store)
+        self._conversations: dict[str, Conversation] = {}
+        self._made_for: LLMClient | None = None
+        self._make()
+
+    def close(self) -> None:
+        """Close what it opened itself."""
+        self.answers.close()
+        self.keys.close()
+        self.dialogues.close()
+        self.rate.close()
+        self._relations.close()
+
+    def arm(self, user: str | None) -> str:
+        """The user's arm; empty if nothing is compared."""
+        return arm_of(user, self.settings.service.arms)
+
+    def recommender(self, arm: str) -> Recommender:
+        """The recommender of an arm, with the model that runs now."""
+        return self.conversation(arm).recommender
+
+    def conversation(self, arm: str) -> Conversation:
+        """The conversation of an arm, with the model that runs now; an arm that is gone gets the first one's."""
+        if self._parts.client is not self._made_for:
+            self._make()
+        return self._conversations.get(arm) or next(iter(self._conversations.values()))
+
+    @property
+    def model(self) -> str | None:
+        """The name of the model that runs now."""
+        return self._parts.client.endpoint.model if self._parts.client else None
+
+    def computing(self, arm: str) -> AbstractAsyncContextManager[object]:
+        """A turn to compute a whole answer of an arm, in order of arrival; open to all where a model is waited for.
+
+        Answers that take turns at every stage all end late: one after the other most end early, and none later.
+        """
+        return self._computing if self.recommender(arm).client is None else nullcontext()
+
+    def usable_domains(self) -> tuple[str, ...]:
+        """The domains that can be recommended from and to: they have items and an index that fits.
+
+        Raises:
+            StoreError: the database fails.
+        """
+        usable = []
+        for domain in self.store.domain_names():
+            try:
+                self._parts.index.snapshot(domain)
+            except SetupError as exc:
+                _logger.warning("%s (%s)", exc, exc.hint)
+            else:
+                usable.append(domain)
+        return tuple(usable)
+
+    def prepare(self) -> None:
+        """Recommend once in every domain, so that nobody's request has to load what all need.
+
+        Raises: as `usable_domains`.
+        """
+        usable = self.usable_domains()
+        for target, source in pairwise((*usable, *usable[:1]) if len(usable) > 1 else ()):
+            if known := next(self.store.iter_items(source), None):
+                history = History(entries=(HistoryEntry(item=known, preference=1),))
+                try:
+                    self.recommender("").retrieve(Query(history=history, target=target, k=1))
+                except XDRecError as exc:
+                    _logger.warning("%s cannot be recommended", target, extra={"fields": {"error": type(exc).__name__}})
+
+    def forget_old(self) -> int:
+        """Delete some of the answers and dialogues that are too old or too many; how many. Raises StoreError."""
+        answers, chat = self.settings.answers, self.settings.chat
+        return self.answers.forget_old(answers.days, answers.most) + self.dialogues.forget_old(chat.days, chat.most)
+
+    def _make(self) -> None:
+        parts = self._parts
+        for arm, chosen in self._settings.items():
+            retriever = Retriever(parts.store, parts.index, chosen.retriever, graph=self._graph)
+            recommender = make_recommender(chosen, retriever, parts.client, parts.no_client)
+            self._conversations[arm] = Conversation(recommender, self.dialogues, chosen.chat, lexicon=self._lexicon)
+        self._made_for = parts.client
+
+
+async def engine_of(request: Request) -> Engine:
+    """The engine of the application that a request came to; a coroutine, as FastAPI sends functions to a thread."""
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """The configured parts. The model's server may come and go: it is looked for again and again.
+
+    Raises:
+        SetupError: there is no store yet, or the encoder's files are missing.
+        StoreError: the store cannot be opened.
+        RemoteNotAllowed, UsageError: the configured endpoint must not be used.
+    """
+    with open_store(settings, create=False) as store, open_index(settings) as index:
+        async with connected(settings, store, index) as parts:
+            yield parts
+
+
+@asynccontextmanager
+async def connected(settings: Settings, store: Store, index: Index) -> AsyncIterator[Parts]:
+    """An open store and index as parts, with the client of the model that runs. Raises RemoteNotAllowed, UsageError."""
+    async with AsyncExitStack() as stack:
+        parts = Parts(store, index)
+        await _connect(settings, parts, stack)
+        watching = asyncio.create_task(_watch(settings, parts, stack))
+        try:
+            yield parts
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _watch(settings: Settings, parts: Parts, stack: AsyncExitStack) -> None:
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        try:
+            await _connect(settings, parts, stack)
+        except XDRecError as exc:
+            _logger.warning("the model's server cannot be used: %s", exc)
+
+
+async def _connect(settings: Settings, parts: Parts, stack: AsyncExitStack) -> None:
+    try:
+        endpoint: Endpoint | None = await asyncio.to_thread(resolve_endpoint, settings)
+    except ServerNotRunning as exc:
+        endpoint, parts.no_client = None, f"{exc} (start it with: {exc.hint})"
+    if endpoint == (parts.client.endpoint if parts.client else None):
+        return
+    # The old client stays open until the end: answers under way may still use it.
+    parts.client = None if endpoint is None else await stack.enter_async_context(open_client(settings))
+    _logger.info("model: %s", endpoint.model if endpoint else parts.no_client)
+
+
+@asynccontextmanager
+async def open_engine(
+    settings: Settings, opened: OpenParts, gate: Gate, *, keys_required: bool
+) -> AsyncIterator[Engine]:
+    """An engine; closed at the end.
+
+    Retrieval runs in as many threads as there are processors for this process, each with one thread of arithmetic: more
+    would only wait for one another. Raises: as `open_parts`.
+    """
+    with threadpool_limits(1, user_api="blas"):
+        async with opened(settings) as parts:
+            engine = Engine(settings, parts, gate, keys_required=keys_required)
+            pool = ThreadPoolExecutor(engine.threads, thread_name_prefix="xdrec")
+            asyncio.get_running_loop().set_default_executor(pool)
+            tidying = asyncio.create_task(_tidied(engine))
+            try:
+                await asyncio.to_thread(engine.prepare)
+                yield engine
+            finally:
+                tidying.cancel()
+                await asyncio.gather(tidying, return_exceptions=True)
+                engine.close()
+
+
+async def _tidied(engine: Engine) -> None:
+    while True:
+        try:
+            while await run_in_threadpool(engine.forget_old):
+                pass
+        except StoreError as exc:  # the next round may find the database again
+            _logger.warning("nothing could be tidied up", extra={"fields": {"error": type(exc).__name__}})
+        await asyncio.sleep(_TIDY_S)

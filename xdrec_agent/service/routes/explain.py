@@ -1,0 +1,89 @@
+"""POST /v1/explain and the answers themselves. Reads an answer's id, produces reasons for and against its items."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+
+from retrieval.errors import UsageError
+from xdrec_agent.grounding.evidence import gather
+from xdrec_agent.posthoc import Contrast, WhatIf, Why, WhyNot, contrast, teller, what_if, why, why_not
+from xdrec_agent.posthoc.picture import picture
+from xdrec_agent.posthoc.picture_svg import svg
+from xdrec_agent.posthoc.why import SUPPORTERS, ranked
+from xdrec_agent.recommend.log import KeptAnswer
+from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.service.access import Called, Caller
+from xdrec_agent.service.app_state import Engine, engine_of
+from xdrec_agent.service.problems import documented, no_such
+from xdrec_agent.service.requests import ExplainRequest, ItemRef, Language, Name
+from xdrec_agent.types import Recommendations
+
+router = APIRouter(prefix="/v1", tags=["explain"])
+
+AnswerId = Annotated[Name, Path(examples=["k3m9x2v7q8w4e6rt"])]
+
+
+def kept_answer(engine: Engine, caller: Caller, id_: str) -> KeptAnswer:
+    """The answer with this id, if the caller may see it. Raises NotHere."""
+    try:
+        kept = engine.answers.get(id_)
+    except UsageError as exc:
+        raise no_such("answer", id_) from exc
+    caller.must_see("answer", id_, kept.user)
+    return kept
+
+
+@router.get("/answers/{id_}", response_model=Recommendations, responses=documented(404))
+def answer(id_: AnswerId, caller: Called, engine: Annotated[Engine, Depends(engine_of)]) -> Response:
+    """An answer as it was given."""
+    return Response(kept_answer(engine, caller, id_).answer.model_dump_json(), media_type="application/json")
+
+
+@router.post("/explain", response_model=Why | Contrast | WhyNot | WhatIf, responses=documented(404, 409))
+def explain(ask: ExplainRequest, caller: Called, engine: Annotated[Engine, Depends(engine_of)]) -> Response:
+    """Why an item was recommended, why over another, why one was not, or what the list would be without a liked item.
+
+    All of it is computed from the kept answer; no model is asked.
+    """
+    kept = kept_answer(engine, caller, ask.answer)
+    reason = _reason(engine.recommender(kept.arm), kept, ask, ask.language or engine.settings.explain.language)
+    return Response(reason.model_dump_json(), media_type="application/json")
+
+
+@router.get(
+    "/answers/{id_}/picture/{rank}.svg",
+    response_class=Response,
+    responses=documented(404) | {200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
+)
+def evidence_picture(
+    id_: AnswerId,
+    rank: Annotated[int, Path(ge=1, le=100)],
+    caller: Called,
+    engine: Annotated[Engine, Depends(engine_of)],
+    language: Annotated[Language | None, Query()] = None,
+) -> Response:
+    """The way from what was liked to a recommended item, as a picture."""
+    kept = kept_answer(engine, caller, id_)
+    one = ranked(kept, rank)
+    paths = engine.recommender(kept.arm).explaining.paths
+    evidence = gather(one.candidate, kept.query.history, kept.query.text, SUPPORTERS, paths)
+    voice = teller(language or engine.settings.explain.language).voice
+    # An SVG opened on its own is a document; the style inside it is ours, and nothing else may load or run.
+    policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
+    return Response(svg(picture(evidence, voice)), media_type="image/svg+xml", headers=policy)
+
+
+def _reason(
+    recommender: Recommender, kept: KeptAnswer, ask: ExplainRequest, language: str
+) -> Why | Contrast | WhyNot | WhatIf:
+    told_in, paths, rank = teller(language), recommender.explaining.paths, ask.rank or 1
+    named = ask.item.id if isinstance(ask.item, ItemRef) else ask.item or ""
+    if ask.kind == "over":
+        return contrast(kept, rank, ask.other or 1, told_in, paths)
+    if ask.kind == "why-not":
+        return why_not(recommender.retriever, kept, named, told_in, recommender.exclusions)
+    if ask.kind == "without":
+        return what_if(recommender.retriever, kept, named, told_in, recommender.exclusions)
+    return why(kept, rank, told_in, paths)
