@@ -56,7 +56,7 @@ def bench_rerank_(
 
     from benchmarks.figures import make_report
     from benchmarks.rerank.rerank import Sizes, bench_rerank
-    from eval.data.rerank_tasks import tasks
+    from eval.data import tasks
 
     sizes, judges = Sizes(latency, saturation, shuffles), judges_of(judge)
 
@@ -157,8 +157,7 @@ def bench_encoder_(data: DataFolder, json_: ReportFile = None) -> None:
     """
     from benchmarks.figures import make_report
     from benchmarks.retrieval.encoder import measure_encoder
-    from retrieval.encoder.int8 import Int8Encoder
-    from retrieval.encoder.sentence import SentenceEncoder
+    from retrieval.encoder import Int8Encoder, SentenceEncoder
     from xdrec_agent.settings import load_settings
 
     made = pulled_encoder(load_settings(device="cpu"))
@@ -179,7 +178,7 @@ def bench_adapted_(data: DataFolder, json_: ReportFile = None) -> None:
     from benchmarks.figures import make_report
     from benchmarks.retrieval.adapted import measure_adapted
     from retrieval.errors import UsageError
-    from xdrec_agent.models.adapters import merged_into
+    from xdrec_agent.models import merged_into
     from xdrec_agent.settings import load_settings
 
     adapted = pulled_encoder(load_settings())
@@ -206,7 +205,7 @@ def bench_chinese_(
     """
     from benchmarks.figures import make_report
     from benchmarks.retrieval.chinese import measure_chinese
-    from xdrec_agent.app.demo import find_pack
+    from xdrec_agent.app import find_pack
     from xdrec_agent.settings import load_settings
 
     names = encoders or [load_settings().encoder.model, "multilingual-e5-small"]

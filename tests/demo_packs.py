@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from xdrec_agent.app.demo import DemoPack, load_pack
+from xdrec_agent.app import DemoPack, load_pack
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 WORD = re.compile(r"[^\W_]+")

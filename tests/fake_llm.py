@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from xdrec_agent.llm.endpoint import Endpoint
+from xdrec_agent.llm import Endpoint
 
 Body = Mapping[str, Any]
 Behaviour = Callable[["FakeLLM", Body], httpx2.Response | Awaitable[httpx2.Response]]

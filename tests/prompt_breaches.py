@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from eval.studies.attacks import Attack, attacked
 from eval.studies.llm_judge import Answered
-from retrieval.index.facets import Facets
+from retrieval.index import Facets
 from retrieval.templates import PromptTemplate, languages
 from retrieval.types import Candidate, History, HistoryEntry, Item, Match
 from xdrec_agent.enrich.facet_questions import variables as asked_about
-from xdrec_agent.explain.realisation import load_voice
-from xdrec_agent.grounding.evidence import gather
-from xdrec_agent.llm.client import Messages
+from xdrec_agent.explain import load_voice
+from xdrec_agent.grounding import gather
+from xdrec_agent.llm import Messages
 from xdrec_agent.rerank.prompt import Labelled
 
 BOUND: Final = 300

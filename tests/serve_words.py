@@ -11,11 +11,11 @@ from pathlib import Path
 
 from word_encoder import WordEncoder
 
-from retrieval.index.index import Index
-from retrieval.store.store import Store
+from retrieval.index import Index
+from retrieval.store import Store
 from retrieval.templates import load_template
+from xdrec_agent.service import run
 from xdrec_agent.service.app_state import connected
-from xdrec_agent.service.http_process import run
 from xdrec_agent.settings import Settings
 
 

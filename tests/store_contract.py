@@ -3,7 +3,7 @@
 import pytest
 
 from retrieval.errors import StoreError, UsageError
-from retrieval.store.store import DomainSummary, Store
+from retrieval.store import DomainSummary, Store
 from retrieval.types import Interaction, Item
 
 

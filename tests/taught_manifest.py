@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from xdrec_agent.models.adapters import AdapterManifest, BaseModelId, TrainingData, merged_manifest
+from xdrec_agent.models import AdapterManifest, BaseModelId, TrainingData
+from xdrec_agent.models.adapters import merged_manifest
 
 
 def write_manifest(folder, people, who):

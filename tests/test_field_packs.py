@@ -23,16 +23,15 @@ from demo_packs import (
 )
 from word_encoder import WordEncoder
 
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.ingest.ingest import ingest
-from retrieval.ranking.retriever import Retriever
+from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Filter, Item
-from xdrec_agent.app.factory import make_recommender
-from xdrec_agent.recommend.query_builder import build_query
-from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.app import make_recommender
+from xdrec_agent.recommend import Recommender, build_query
 from xdrec_agent.settings import Settings
 
 NEW = [pack for pack in PACKS if pack.name != "films-books"]

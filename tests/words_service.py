@@ -21,9 +21,9 @@ from pathlib import Path
 import httpx2
 from word_encoder import WordEncoder
 
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
 from xdrec_agent.settings import Settings

@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from retrieval.types import Candidate, Frozen, Item, Match
-from xdrec_agent.grounding.claims import Claim
-from xdrec_agent.llm.client import Usage
+from xdrec_agent.grounding import Claim
+from xdrec_agent.llm import Usage
 
 ExplanationSource = Literal["llm", "repaired", "evidence"]
 

@@ -13,14 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure
-from eval.data.rerank_tasks import Task
-from eval.data.sources import Say
-from eval.stats.bootstrap import mean
-from xdrec_agent.llm.concurrency import gathered
-from xdrec_agent.rerank import RerankContext
-from xdrec_agent.rerank.consistency import TOP, kendall_tau
-from xdrec_agent.rerank.context import Scores, seed_of
-from xdrec_agent.rerank.listwise import listwise_logprob, shuffle_scores
+from eval.data import Say, Task
+from eval.stats import mean
+from xdrec_agent.llm import gathered
+from xdrec_agent.rerank import TOP, RerankContext, Scores, kendall_tau, listwise_logprob, seed_of, shuffle_scores
 
 CONSENSUS: Final = 16
 FIXED: Final = 8

@@ -17,14 +17,10 @@ import httpx2
 import numpy as np
 
 from benchmarks.figures import Figure
-from eval.data.rerank_tasks import Task
-from eval.data.sources import Say
-from eval.systems.judging import AT_ONCE, Judged, judge_tasks
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.endpoint import Endpoint
-from xdrec_agent.llm.yes_no_log_odds import NO, YES
-from xdrec_agent.rerank import RerankContext
-from xdrec_agent.rerank.prompt import LABELS, list_prompt
+from eval.data import Say, Task
+from eval.systems import AT_ONCE, Judged, judge_tasks
+from xdrec_agent.llm import NO, YES, Endpoint, LLMClient
+from xdrec_agent.rerank import LABELS, RerankContext, list_prompt
 from xdrec_agent.settings import LLMSettings
 
 _LISTWISE, _POINTWISE, _GENERATE = "listwise-logprob", "pointwise-logprob", "listwise-generate"

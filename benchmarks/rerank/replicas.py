@@ -14,10 +14,8 @@ from typing import Final
 
 from benchmarks.figures import Figure
 from benchmarks.service.simulated_llm import MODEL, simulated
-from eval.data.sources import Say
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.concurrency import gathered
-from xdrec_agent.llm.endpoint import Endpoint
+from eval.data import Say
+from xdrec_agent.llm import Endpoint, LLMClient, gathered
 from xdrec_agent.settings import LLMSettings
 
 REPLICAS: Final = (1, 2, 4)

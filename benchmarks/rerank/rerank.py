@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from benchmarks.figures import Figure
 from benchmarks.rerank.consistency import consistency_figures
 from benchmarks.rerank.cost import cost_figures
-from eval.data.protocols import FOLDS, part_of
-from eval.data.rerank_tasks import CHANCE_OF_20, Task
-from eval.data.sources import Say
-from eval.fitting.rerank import fused, weigh
-from eval.stats.bootstrap import Estimate, mean
-from eval.systems.judging import AT_ONCE, Judged, judge_tasks, ndcg_of, one_shuffle
+from eval.data import CHANCE_OF_20, FOLDS, Say, Task, part_of
+from eval.fitting import fused, weigh
+from eval.stats import Estimate, mean
+from eval.systems import AT_ONCE, Judged, judge_tasks, ndcg_of, one_shuffle
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import LLMSettings
 

@@ -25,12 +25,10 @@ from benchmarks.retrieval.quality import (
     score_arms,
     text_alone,
 )
-from eval.data.out_of_fold import Others
-from eval.data.protocols import FOLDS, cases, histories
-from eval.data.sources import Dataset, Say, open_dataset
-from eval.stats.bootstrap import mean, ratio_of_means
-from eval.systems.baselines import BASELINES, cross_fitted
-from retrieval.encoder.sentence import SentenceEncoder
+from eval.data import FOLDS, Dataset, Others, Say, cases, histories, open_dataset
+from eval.stats import mean, ratio_of_means
+from eval.systems import BASELINES, cross_fitted
+from retrieval.encoder import SentenceEncoder
 from retrieval.errors import DataError
 from retrieval.templates import load_template
 

@@ -17,20 +17,19 @@ from typing import Final
 import numpy as np
 
 from benchmarks.figures import Figure
-from eval.data.sources import Say, index_dir, store_url
-from eval.stats.bootstrap import mean
-from eval.stats.metrics import Places, places, recall, reciprocal_rank
-from retrieval.encoder.sentence import Encoder
+from eval.data import Say, index_dir, store_url
+from eval.stats import Places, mean, places, recall, reciprocal_rank
+from retrieval.encoder import Encoder
 from retrieval.errors import DataError, TitleError
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.ingest.ingest import ingest
-from retrieval.ranking.retriever import Retriever
+from retrieval.ranking import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.titles import resolve
 from retrieval.types import Query
-from xdrec_agent.app.demo import load_pack
+from xdrec_agent.app import load_pack
 
 SLICE: Final = "zh.csv"
 _METRICS: Final[Mapping[str, Callable[[Places], float]]] = {

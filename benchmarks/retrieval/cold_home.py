@@ -12,9 +12,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.data.sources import Dataset, Say, index_dir, store_url
-from retrieval.index.index import Index
-from retrieval.store.store import Store
+from eval.data import Dataset, Say, index_dir, store_url
+from retrieval.index import Index
+from retrieval.store import Store
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,9 @@ from benchmarks.retrieval.cold_start_queries import (
 )
 from benchmarks.retrieval.popularity import sample_cases
 from benchmarks.retrieval.quality import Results
-from eval.data.out_of_fold import Others
-from eval.data.protocols import Case, histories
-from eval.data.scorers import Scores
-from eval.data.sources import Dataset, Say
-from eval.fitting.fusion import Weights, fit_apart
-from eval.stats.bootstrap import Estimate, mean
-from eval.stats.metrics import by_kind, places_within
+from eval.data import Case, Dataset, Others, Say, Scores, histories
+from eval.fitting import Weights, fit_apart
+from eval.stats import Estimate, by_kind, mean, places_within
 from retrieval.settings import RetrieverSettings
 
 OURS: Final = "retriever"

@@ -15,11 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.data.out_of_fold import Others
-from eval.data.protocols import Case
-from eval.data.sources import Dataset
-from retrieval.ranking.fusion import FusionFit
-from retrieval.ranking.retriever import Retriever
+from eval.data import Case, Dataset, Others
+from retrieval.ranking import FusionFit, Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import History, HistoryEntry, Query
 

@@ -15,13 +15,11 @@ from typing import Final
 import numpy as np
 
 from benchmarks.figures import Figure
-from eval.data.protocols import Case, cases, histories
-from eval.data.sources import Dataset, Say, open_dataset
-from eval.stats.bootstrap import Values, mean, ratio_of_means
-from eval.stats.metrics import METRICS, places
-from retrieval.encoder.int8 import Int8Encoder
-from retrieval.encoder.sentence import Encoder, SentenceEncoder
-from retrieval.ranking.retriever import Retriever
+from eval.data import Case, Dataset, Say, cases, histories, open_dataset
+from eval.stats import METRICS, mean, places, ratio_of_means
+from eval.stats.bootstrap import Values
+from retrieval.encoder import Encoder, Int8Encoder, SentenceEncoder
+from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.templates import PromptTemplate, load_template
 from retrieval.types import Query

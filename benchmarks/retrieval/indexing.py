@@ -12,11 +12,11 @@ from time import perf_counter
 from typing import Final
 
 from benchmarks.figures import Figure
-from eval.data.sources import Dataset, Say, store_url
-from retrieval.encoder.sentence import SentenceEncoder
-from retrieval.index.index import Index
+from eval.data import Dataset, Say, store_url
+from retrieval.encoder import SentenceEncoder
+from retrieval.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Item
 
 ITEMS: Final = 4_000

@@ -17,10 +17,10 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.retrieval.cold_home import copied
-from eval.data.sources import Dataset, Say
+from eval.data import Dataset, Say
 from retrieval.errors import DataError
-from retrieval.index.index import Index
-from retrieval.ranking.retriever import Retriever
+from retrieval.index import Index
+from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import History, HistoryEntry, Item, Query
 

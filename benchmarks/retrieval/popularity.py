@@ -17,15 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure
-from eval.data.leakage import guarded_cases
-from eval.data.out_of_fold import Others
-from eval.data.protocols import FOLDS, TEST_FOLD, Case, fold, histories
-from eval.data.rerank_tasks import in_hash_order
-from eval.data.sources import Dataset, Say
-from eval.fitting.fusion import cross_fits, picks_of
-from eval.stats.bootstrap import mean, ratio_of_means
-from eval.stats.metrics import by_kind, coverage, ndcg, places_within, recall
-from retrieval.ranking.fusion import FusionFit, shipped_fusion
+from eval.data import FOLDS, TEST_FOLD, Case, Dataset, Others, Say, fold, guarded_cases, histories, in_hash_order
+from eval.fitting import cross_fits, picks_of
+from eval.stats import by_kind, coverage, mean, ndcg, places_within, ratio_of_means, recall
+from retrieval.ranking import FusionFit, shipped_fusion
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from benchmarks.figures import Figure
 from benchmarks.retrieval.popularity import ALONE, LIFT, SEEN, SHARES
-from eval.report.plots import Scale, element
+from eval.report import Scale, element
 from retrieval.settings import RetrieverSettings
 
 _WIDTH: Final = 720

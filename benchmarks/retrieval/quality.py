@@ -16,15 +16,12 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.figures import Figure
-from eval.data.out_of_fold import Others
-from eval.data.protocols import FOLDS, Case, cases, histories
-from eval.data.scorers import Scorer, Scores
-from eval.data.sources import Dataset, Say
-from eval.fitting.fusion import cross_fits, picks_of
-from eval.stats.bootstrap import Estimate, Values, mean, ratio_of_means
-from eval.stats.metrics import METRICS, Places, by_kind, places_within
-from eval.systems.baselines import BASELINES, cross_fitted
-from retrieval.ranking.retriever import Retriever
+from eval.data import FOLDS, Case, Dataset, Others, Say, Scorer, Scores, cases, histories
+from eval.fitting import cross_fits, picks_of
+from eval.stats import METRICS, Estimate, Places, by_kind, mean, places_within, ratio_of_means
+from eval.stats.bootstrap import Values
+from eval.systems import BASELINES, cross_fitted
+from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
 

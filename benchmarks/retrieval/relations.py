@@ -18,10 +18,9 @@ import typer
 from rich.console import Console
 
 from benchmarks.figures import Figure, make_report, print_report, write_report
-from retrieval.ingest.relations import ingest_relations
-from retrieval.relations.graph import RelationGraph
-from retrieval.store.relations import Key, RelationStore
-from retrieval.store.store import Store
+from retrieval.ingest import ingest_relations
+from retrieval.relations import RelationGraph
+from retrieval.store import Key, RelationStore, Store
 from retrieval.types import Item
 
 _SEED: Final = 1

@@ -10,8 +10,8 @@ from benchmarks.figures import Report, make_report
 from benchmarks.retrieval.indexing import measure_index
 from benchmarks.retrieval.quality import measure_quality
 from benchmarks.retrieval.speed import measure_speed
-from eval.data.sources import Say, open_dataset
-from retrieval.encoder.sentence import SentenceEncoder
+from eval.data import Say, open_dataset
+from retrieval.encoder import SentenceEncoder
 from retrieval.templates import load_template
 
 

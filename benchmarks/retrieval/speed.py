@@ -21,15 +21,13 @@ import numpy as np
 import psutil
 
 from benchmarks.figures import Figure
-from eval.data.sources import Dataset, Say, index_dir, store_url
-from retrieval.encoder.sentence import SentenceEncoder
+from eval.data import Dataset, Say, index_dir, store_url
+from retrieval.encoder import SentenceEncoder
 from retrieval.errors import BackendError
-from retrieval.index.index import Index
-from retrieval.index.snapshot import Snapshot
-from retrieval.ranking.filters import eligible
-from retrieval.ranking.retriever import Retriever
+from retrieval.index import Index, Snapshot
+from retrieval.ranking import Retriever, eligible
 from retrieval.settings import IndexSettings, RetrieverSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Filter, Frozen, History, HistoryEntry, Query
 

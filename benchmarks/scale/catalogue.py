@@ -18,8 +18,8 @@ from typing import Final
 
 import numpy as np
 
-from eval.data.sources import Dataset
-from retrieval.encoder.sentence import Vectors
+from eval.data import Dataset
+from retrieval.encoder import Vectors
 from retrieval.types import Frozen
 
 SOURCE: Final = "films"

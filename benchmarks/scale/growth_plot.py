@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from eval.report.plots import element
+from eval.report import element
 
 _WIDTH: Final = 720
 _HEIGHT: Final = 300

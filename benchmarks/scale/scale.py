@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 from benchmarks.scale.catalogue import SOURCE, TARGET, Pool, write_interactions, write_items
 from benchmarks.scale.steps import Compared, Indexed, Ingested, Searched
-from eval.data.sources import CACHE, Dataset, Say
+from eval.data import CACHE, Dataset, Say
 from retrieval.errors import BackendError
 from retrieval.types import Frozen
 

@@ -18,14 +18,12 @@ import numpy as np
 
 from benchmarks.retrieval.speed import K, peak_mib
 from benchmarks.scale.catalogue import FIRST_YEAR, SOURCE, TARGET, YEARS, Pool, PoolEncoder
-from eval.data.sources import index_dir, store_url
-from retrieval.index.index import Index
+from eval.data import index_dir, store_url
+from retrieval.index import Index
 from retrieval.ingest.ingest import ingest
-from retrieval.ranking.filters import eligible
-from retrieval.ranking.profile import liked_and_disliked
-from retrieval.ranking.retriever import Retriever
+from retrieval.ranking import Retriever, eligible, liked_and_disliked
 from retrieval.settings import IndexSettings, RetrieverSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Filter, Frozen, History, HistoryEntry, Query
 

@@ -22,7 +22,7 @@ from benchmarks.service.http_load import LoadClient
 from benchmarks.service.load_figures import Measured, beyond_figures, memory_figures, overhead_figure, steady_figures
 from benchmarks.service.process import Server, serving
 from benchmarks.service.simulated_llm import MODEL, simulated
-from eval.data.sources import Dataset, Say
+from eval.data import Dataset, Say
 
 RATE: Final = 40.0
 """Recommendations a second."""

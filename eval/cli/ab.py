@@ -28,9 +28,8 @@ def ab(
     """
     import numpy as np
 
-    from eval.report.ab import print_ab, write_report
-    from eval.runs.comparison import compare_runs
-    from eval.runs.folder import RunFolder
+    from eval.report import print_ab, write_report
+    from eval.runs import RunFolder, compare_runs
 
     found = compare_runs([RunFolder.open(f) for f in folders], metric or [], np.random.default_rng(seed), effect)
     if out is not None:

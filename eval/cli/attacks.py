@@ -10,7 +10,7 @@ from rich.console import Console
 from eval.cli.context import AsJSON, Assignments, Bench, DataFolder, Judges, judges_of, with_model
 
 if TYPE_CHECKING:
-    from eval.studies.attack_gains import AttackReport
+    from eval.studies import AttackReport
 
 
 def attacks(
@@ -30,9 +30,9 @@ def attacks(
       xdrec-eval attacks --data ../data --users 20 --judge pointwise-logprob --json
       xdrec-eval attacks --data ../data --set rerank.template=mine.jinja --judge listwise-logprob
     """
-    from eval.data.rerank_tasks import tasks
-    from eval.runs.arms import arm_settings
-    from eval.studies.attack_gains import attack_report, print_attacks
+    from eval.data import tasks
+    from eval.runs import arm_settings
+    from eval.studies import attack_report, print_attacks
 
     chosen = judges_of(judge)
 

@@ -11,7 +11,7 @@ from eval.cli.context import AsJSON, Assignments, Bench, DataFolder, with_model
 from retrieval.errors import UsageError
 
 if TYPE_CHECKING:
-    from eval.data.rerank_tasks import Kind
+    from eval.data import Kind
     from eval.studies.bias_types import BiasCard
 
 
@@ -34,11 +34,10 @@ def bias(
       xdrec-eval bias --data ../data --out cards/mine --set rerank.template=mine.jinja --users 100
       xdrec-eval bias --data ../data --out cards/popular --candidates retrieved
     """
-    from eval.data.rerank_tasks import tasks
-    from eval.report.bias_card import sentence, write_bias_card
-    from eval.runs.arms import arm_settings
-    from eval.studies.bias import bias_card
-    from eval.studies.memorization import title_familiarity
+    from eval.data import tasks
+    from eval.report import sentence, write_bias_card
+    from eval.runs import arm_settings
+    from eval.studies import bias_card, title_familiarity
 
     kind = _kind(candidates)
 

@@ -33,7 +33,8 @@ def chat(
     """
     import asyncio
 
-    from eval.studies.dialogue_results import load_results, measured, merged, print_dialogues, save_results
+    from eval.studies import load_results, merged, print_dialogues, save_results
+    from eval.studies.dialogue_results import measured
     from xdrec_agent.cli.context import settings
 
     before = load_results(results) if results else ()

@@ -13,8 +13,8 @@ import typer
 from xdrec_agent.cli.context import diagnostics
 
 if TYPE_CHECKING:
-    from eval.data.sources import Dataset
-    from retrieval.encoder.sentence import SentenceEncoder
+    from eval.data import Dataset
+    from retrieval.encoder import SentenceEncoder
     from xdrec_agent.rerank import RerankContext
     from xdrec_agent.settings import Settings
 
@@ -37,7 +37,7 @@ def say(line: str) -> None:
 
 def pulled_encoder(settings: Settings) -> SentenceEncoder:
     """The configured encoder, fetched where it is not here. Raises SetupError."""
-    from xdrec_agent.app.parts import open_encoder
+    from xdrec_agent.app import open_encoder
     from xdrec_agent.models import library as models
 
     models.pull(settings.encoder.model, settings.models_dir, offline=settings.offline)
@@ -57,7 +57,7 @@ def judges_of(named: list[str] | None) -> list[str]:
 @contextmanager
 def prepared(data: Path, settings: Settings) -> Iterator[Dataset]:
     """The data of a benchmark, ingested and embedded by the configured encoder. Raises SetupError, DataError."""
-    from eval.data.sources import open_dataset
+    from eval.data import open_dataset
     from retrieval.templates import load_template
 
     with open_dataset(data, pulled_encoder(settings), load_template("item"), say) as dataset:
@@ -78,8 +78,8 @@ def with_model(data: Path, run: Callable[[Bench], Coroutine[Any, Any, T]], setti
     """Run with the prepared data and a client of the running model."""
     import asyncio
 
-    from eval.data.contamination import met_by_llm
-    from xdrec_agent.app.parts import load_templates, open_client
+    from eval.data import met_by_llm
+    from xdrec_agent.app import load_templates, open_client
     from xdrec_agent.rerank import RerankContext
     from xdrec_agent.settings import load_settings
 

@@ -27,9 +27,9 @@ def export(
     Example:
       xdrec-eval export build/export --data ../data
     """
-    from eval.data.sources import data_hash
+    from eval.data import data_hash
     from eval.exchange.export import export as write
-    from eval.runs.runner import RunRequest
+    from eval.runs import RunRequest
     from xdrec_agent.settings import load_settings
 
     request = RunRequest(out, "", task, "", candidates, users, seed, 1, split)
@@ -53,8 +53,8 @@ def import_run(
       xdrec-eval import-run runs/theirs --rankings build/theirs --export build/export --data ../data
       xdrec-eval ab runs/retriever runs/theirs --metric recall@100
     """
-    from eval.data.sources import data_hash
-    from eval.exchange.import_run import Rankings, exported
+    from eval.data import data_hash
+    from eval.exchange import Rankings, exported
     from eval.exchange.import_run import import_run as measure
     from xdrec_agent.settings import load_settings
 

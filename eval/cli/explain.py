@@ -34,8 +34,9 @@ def explain(
     """
     import asyncio
 
-    from eval.runs.arms import arm_settings
-    from eval.studies.explanation_figures import measured, print_explanations
+    from eval.runs import arm_settings
+    from eval.studies import print_explanations
+    from eval.studies.explanation_figures import measured
 
     chosen = {"explain.language": lang, "explain.style": style}
     given = [f"{name}={value}" for name, value in chosen.items() if value is not None]

@@ -11,7 +11,7 @@ from rich.console import Console
 from eval.cli.context import AsJSON, Assignments, say
 
 if TYPE_CHECKING:
-    from eval.runs.comparison import Comparison
+    from eval.runs import Comparison
 
 
 def facets(
@@ -32,11 +32,10 @@ def facets(
     import numpy as np
 
     from eval.cli.context import pulled_encoder
-    from eval.report.ab import print_ab
-    from eval.runs.arms import arm_settings
-    from eval.runs.comparison import compare_runs
-    from eval.studies.facets import METRIC, Enriched, run_both
-    from xdrec_agent.app.parts import open_facets, open_store
+    from eval.report import print_ab
+    from eval.runs import arm_settings, compare_runs
+    from eval.studies import METRIC, Enriched, run_both
+    from xdrec_agent.app import open_facets, open_store
 
     settings = arm_settings(set_ or [])
     with open_store(settings, create=False) as store, open_facets(settings) as kept:

@@ -28,8 +28,8 @@ def rerank(
     Example:
       xdrec-eval fit rerank --data ../data/amazon-three-domains --users 800 --write
     """
-    from eval.fitting.rerank import fit_all
-    from xdrec_agent.rerank.fits import RerankFit, save_fits
+    from eval.fitting import fit_all
+    from xdrec_agent.rerank import RerankFit, save_fits
 
     judges, how = judges_of(judge), f"xdrec-eval fit rerank --users {users}"
 
@@ -57,9 +57,9 @@ def fusion(
     """
     import numpy as np
 
-    from eval.data.sources import data_hash
-    from eval.fitting.fusion import fit_shipped
-    from retrieval.ranking.fusion import save_fusion
+    from eval.data import data_hash
+    from eval.fitting import fit_shipped
+    from retrieval.ranking import save_fusion
     from xdrec_agent.settings import load_settings
 
     with prepared(data, load_settings()) as dataset:

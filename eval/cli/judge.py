@@ -12,8 +12,7 @@ from eval.cli.context import AsJSON, Assignments, say
 from retrieval.errors import UsageError
 
 if TYPE_CHECKING:
-    from eval.studies.llm_judge import What
-    from eval.studies.preference import JudgeResult
+    from eval.studies import JudgeResult, What
     from xdrec_agent.settings import Settings
 
 
@@ -42,9 +41,9 @@ def judge(
     """
     import asyncio
 
-    from eval.report.page import print_page, write_page
+    from eval.report import print_page, write_page
     from eval.report.preference import page_of
-    from eval.runs.arms import arm_settings
+    from eval.runs import arm_settings
 
     found = asyncio.run(_judged(a, b, what, template, arm_settings(set_ or []).patient(), seed))
     page = page_of(found)
@@ -59,10 +58,9 @@ def judge(
 async def _judged(a: Path, b: Path, what: str, template: str, settings: Settings, seed: int) -> JudgeResult:
     import numpy as np
 
-    from eval.studies.llm_judge import judged, pairs, read_explained
-    from eval.studies.preference import verdict_of
+    from eval.studies import judged, pairs, read_explained, verdict_of
     from retrieval.templates import load_template
-    from xdrec_agent.app.parts import open_client
+    from xdrec_agent.app import open_client
 
     wanted = _what(what)
     loaded = load_template(template)

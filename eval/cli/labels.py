@@ -11,7 +11,7 @@ from rich.console import Console
 from eval.cli.context import AsJSON, say
 
 if TYPE_CHECKING:
-    from eval.studies.labels import Agreement, LabelReport
+    from eval.studies import Agreement, LabelReport
 
 
 def labels(
@@ -34,8 +34,16 @@ def labels(
       xdrec-eval labels build/labels --make build/reasons.jsonl --model smollm2-135m-instruct
       xdrec-eval labels build/labels --json
     """
-    from eval.studies.labels import FOLDER, SHEET, agreements, label_report, read_labels, read_sheet, write_sheet
-    from eval.studies.llm_judge import read_explained
+    from eval.studies import (
+        FOLDER,
+        SHEET,
+        agreements,
+        label_report,
+        read_explained,
+        read_labels,
+        read_sheet,
+        write_sheet,
+    )
     from retrieval.errors import UsageError
 
     where = folder or FOLDER

@@ -36,10 +36,10 @@ def online(
 
     import numpy as np
 
+    from eval.report import print_page, write_page
     from eval.report.online import page_of
-    from eval.report.page import print_page, write_page
-    from eval.studies.online import judge_log
-    from xdrec_agent.app.parts import open_answers
+    from eval.studies import judge_log
+    from xdrec_agent.app import open_answers
     from xdrec_agent.settings import load_settings
 
     settings = load_settings()

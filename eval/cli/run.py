@@ -10,7 +10,7 @@ import typer
 from eval.cli.context import DataFolder, say
 
 if TYPE_CHECKING:
-    from eval.runs.folder import Summary
+    from eval.runs import Summary
 
 SPLITS: Final = "cold-target, leave-last-out or temporal"
 """How a user's interactions are parted."""
@@ -51,8 +51,7 @@ def run(
       xdrec-eval run runs/later --data ../data --task catalogue --split temporal
       xdrec-eval run runs/strangers --data ../data --task catalogue --set history=other
     """
-    from eval.runs.arms import arm_choice
-    from eval.runs.runner import RunRequest, make_run
+    from eval.runs import RunRequest, arm_choice, make_run
 
     arm = arm_choice(set_ or [])
     request = RunRequest(
@@ -72,7 +71,7 @@ def replay(
     Example:
       xdrec-eval replay runs/lists --data ../data
     """
-    from eval.runs.runner import replayed
+    from eval.runs import replayed
 
     cases = replayed(folder, data, say)
     typer.echo(f"{folder}: {cases:,} cases, the same numbers without a server")

@@ -46,18 +46,15 @@ def transfer(
     """
     import numpy as np
 
-    from eval.data.sources import data_hash
-    from eval.report.page import print_page, write_page
-    from eval.report.transfer import page_of, transfer_result
-    from eval.runs.folder import RunFolder
-    from eval.studies.transfer_encoders import Encoders
-    from eval.studies.transfer_runs import TransferRequest, run_arms, run_fused
-    from retrieval.adapt.lora_encoder import EncoderShape
-    from retrieval.adapt.training import Plan
+    from eval.data import data_hash
+    from eval.report import print_page, transfer_result, write_page
+    from eval.report.transfer import page_of
+    from eval.runs import RunFolder
+    from eval.studies import Encoders, TransferRequest, run_arms, run_fused
+    from retrieval.adapt import EncoderShape, Plan
     from retrieval.errors import UsageError
     from retrieval.templates import load_template
-    from xdrec_agent.adapt.encoder_runs import EncoderRunSettings
-    from xdrec_agent.adapt.run import Place
+    from xdrec_agent.adapt import EncoderRunSettings, Place
     from xdrec_agent.models import library as models
     from xdrec_agent.settings import load_settings
 

@@ -39,11 +39,10 @@ def trial(
       xdrec-eval trial runs/t --data ../data --arm a:rerank.strategy=identity --arm b:rerank.strategy=listwise-logprob
       xdrec-eval trial runs/t --data ../data --arm long: --arm short:rerank.template=short.jinja --max-requests 500
     """
-    from eval.report.page import print_page, write_page
+    from eval.report import print_page, write_page
     from eval.report.trial import page_of
-    from eval.runs.arms import arm_settings
-    from eval.runs.runner import TrialRequest, make_trial
-    from eval.stats.sequential import StoppingRule
+    from eval.runs import TrialRequest, arm_settings, make_trial
+    from eval.stats import StoppingRule
 
     if len(arm) != 2:
         raise UsageError(f"{len(arm)} arms", hint="--arm A:… --arm B:…")

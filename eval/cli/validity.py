@@ -33,9 +33,9 @@ def validity(
       xdrec-eval validity runs/a runs/b
       xdrec-eval validity runs/seed0 runs/seed1 runs/seed2 --metric ndcg@10 --metric mrr --out report
     """
-    from eval.report.page import print_page, write_page
-    from eval.report.validity import page_of, simulate_runs
-    from eval.runs.folder import RunFolder
+    from eval.report import print_page, simulate_runs, write_page
+    from eval.report.validity import page_of
+    from eval.runs import RunFolder
 
     runs = [RunFolder.open(folder) for folder in folders]
     found = simulate_runs(runs, metric or [], seed, say, comparisons=comparisons, users=users, batch=batch)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from retrieval.adapt.user_split import WhoLearns, learners
-from retrieval.encoder.sentence import Encoder, SentenceEncoder
+from retrieval.adapt import WhoLearns, learners
+from retrieval.encoder import Encoder, SentenceEncoder
 from retrieval.errors import ModelMissing, UnreadableFile, UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
+from xdrec_agent.models import AdapterManifest, merged_into, read_manifest
 from xdrec_agent.models import library as models
-from xdrec_agent.models.adapters import AdapterManifest, merged_into, read_manifest
 from xdrec_agent.settings import Settings
 
 Say = Callable[[str], None]

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from eval.data.protocols import Case
-from retrieval.adapt.matched_negatives import nearest_counts
-from retrieval.ranking.retriever import Retriever
+from retrieval.adapt import nearest_counts
+from retrieval.ranking import Retriever
 from retrieval.types import Query
 
 POOL: Final = 100

@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 from eval.data.leakage import guard_strangers
 from eval.data.protocols import FOLDS, Case, fold
 from eval.data.sources import Dataset
-from retrieval.index.index import Index
-from retrieval.index.interactions import Behaviour
-from retrieval.ranking.collaborative import Crowd
-from retrieval.ranking.fusion import FusionFit
-from retrieval.ranking.retriever import Retriever
+from retrieval.index import Behaviour, Index
+from retrieval.ranking import Crowd, FusionFit, Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import History
 

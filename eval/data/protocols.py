@@ -32,7 +32,7 @@ from typing import Final, Literal
 
 from retrieval.errors import DataError
 from retrieval.folds import fold
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import History, HistoryEntry
 
 __all__ = [

@@ -20,7 +20,7 @@ from eval.data.out_of_fold import Others
 from eval.data.protocols import COLD_TARGET, FOLDS, Case, Split, cases, fold, histories, training_popularity
 from eval.data.slices import slices_of
 from eval.data.sources import Dataset
-from retrieval.ranking.retriever import Retriever
+from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Candidate, History, Query, Ranking
 

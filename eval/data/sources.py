@@ -15,12 +15,12 @@ from time import monotonic
 from typing import Final
 
 from eval.data.contamination import met_by
-from retrieval.encoder.sentence import Encoder
+from retrieval.encoder import Encoder
 from retrieval.errors import DataError
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.ingest.ingest import ingest
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 from retrieval.types import History
 

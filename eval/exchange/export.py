@@ -20,15 +20,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, cast, get_args
 
+from eval.data import (
+    FOLDS,
+    Case,
+    Dataset,
+    Kind,
+    Others,
+    Say,
+    SplitName,
+    fold,
+    guard_training,
+    guarded_cases,
+    histories,
+    in_hash_order,
+    split_of,
+)
 from eval.data import rerank_tasks as choices
-from eval.data.leakage import guard_training, guarded_cases
-from eval.data.out_of_fold import Others
-from eval.data.protocols import FOLDS, Case, SplitName, fold, histories, split_of
-from eval.data.rerank_tasks import Kind, in_hash_order
-from eval.data.sources import Dataset, Say
 from eval.exchange.files import CASES, EXPORT, ITEMS, TRAINING, Asked, Export, Known, case_id, part
-from eval.runs.folder import Task
-from eval.runs.runner import RunRequest
+from eval.runs import RunRequest, Task
 from retrieval.errors import UsageError
 from retrieval.types import History
 

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from eval.data.protocols import Case
-from eval.runs.folder import Task
+from eval.data import Case
+from eval.runs import Task
 from retrieval.errors import DataError
 from retrieval.types import Frozen
 

@@ -11,16 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.data.out_of_fold import Others
-from eval.data.sources import Dataset, Say
+from eval.data import Dataset, Others, Say
 from eval.exchange.export import Question, question_sheet
 from eval.exchange.files import EXPORT, RANKINGS, SYSTEM, Export, System, case_id, read_as
 from eval.exchange.rankings import Ranked, read_rankings
-from eval.runs.catalogue import catalogue_case
-from eval.runs.folder import CaseResult, Manifest, RunFolder, Summary
-from eval.runs.rerank import beside, metrics_of
-from eval.runs.runner import RunRequest
-from eval.stats.metrics import places
+from eval.runs import CaseResult, Manifest, RunFolder, RunRequest, Summary, beside, catalogue_case, metrics_of
+from eval.stats import places
 from retrieval.errors import DataError
 
 

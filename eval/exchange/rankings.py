@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.data.sources import Dataset
+from eval.data import Dataset
 from eval.exchange.export import Question
 from eval.exchange.files import RANKINGS, Answered, parsed
 from retrieval.errors import DataError

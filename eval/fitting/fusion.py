@@ -21,11 +21,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from eval.data.out_of_fold import Others
-from eval.data.protocols import FOLDS, TEST_FOLD, Case, cases, fold, histories, part_of
-from eval.data.sources import Dataset, Say
+from eval.data import FOLDS, TEST_FOLD, Case, Dataset, Others, Say, cases, fold, histories, part_of
 from retrieval.errors import DataError
-from retrieval.ranking.fusion import BY_HAND, SOURCES, FusionFit, Source, Weight
+from retrieval.ranking import BY_HAND, SOURCES, FusionFit, Source, Weight
 from retrieval.settings import RetrieverSettings
 from retrieval.types import History, Query
 

@@ -14,18 +14,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.data.protocols import TEST_FOLD
-from eval.data.rerank_tasks import CHANCE_OF_20, Task, tasks
-from eval.data.sources import Dataset, Say
-from eval.stats.bootstrap import Estimate, mean
-from eval.stats.calibration import Scored, calibrate
-from eval.systems.judging import AT_ONCE, Judged, judge_tasks, ndcg_of
-from xdrec_agent.llm.concurrency import gathered
-from xdrec_agent.rerank import TASK_OF, RerankContext
-from xdrec_agent.rerank.consistency import shuffles
-from xdrec_agent.rerank.context import seed_of, standardised
-from xdrec_agent.rerank.fits import RerankFit
-from xdrec_agent.rerank.listwise import shuffle_scores
+from eval.data import CHANCE_OF_20, TEST_FOLD, Dataset, Say, Task, tasks
+from eval.stats import Estimate, Scored, calibrate, mean
+from eval.systems import AT_ONCE, Judged, judge_tasks, ndcg_of
+from xdrec_agent.llm import gathered
+from xdrec_agent.rerank import TASK_OF, RerankContext, RerankFit, seed_of, shuffle_scores, shuffles, standardised
 
 GRID: Final = np.linspace(0, 1, 21)
 

@@ -31,8 +31,8 @@ from eval.report.page import (
     write_page,
 )
 from eval.report.plots import Dot, Effect, State, forest, scatter, shares
-from eval.runs.comparison import ABResult, Arm, Comparison
-from eval.stats.paired import ALPHA, decimals_for, number_text, writer
+from eval.runs import ABResult, Arm, Comparison
+from eval.stats import ALPHA, decimals_for, number_text, writer
 
 _LONGEST: Final = 60
 """Characters of a setting's value that a table shows."""

@@ -14,8 +14,8 @@ from jinja2 import Environment, StrictUndefined
 from pydantic import TypeAdapter
 
 from eval.report.bias_plots import Axis, Picture
-from eval.studies.bias import TAU_BINS
-from eval.studies.bias_types import BiasCard, Interval
+from eval.studies import TAU_BINS, Interval
+from eval.studies.bias_types import BiasCard
 from retrieval.errors import UsageError
 
 TEMPLATE: Final = Path(__file__).with_name("bias_card.html.jinja")

@@ -23,9 +23,8 @@ from eval.report.page import (
     score_cell,
 )
 from eval.report.plots import Effect, State, forest
-from eval.stats.paired import ALPHA, decimals_for, number_text, p_text
-from eval.stats.unpaired import UserDifference
-from eval.studies.online import OnlineArm, OnlineComparison, OnlineResult, day
+from eval.stats import ALPHA, UserDifference, decimals_for, number_text, p_text
+from eval.studies import OnlineArm, OnlineComparison, OnlineResult, day
 
 _READING: Final = (
     "An answer's outcome is 0 or 1; a user's value is the mean over their answers, and users are the units. A user is "

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eval.report.plots import State, picture, plot_style
-from eval.stats.paired import decimals_for, number_text, p_text
+from eval.stats import decimals_for, number_text, p_text
 from retrieval.errors import UsageError
 
 UNKNOWN: Final = "cannot tell"

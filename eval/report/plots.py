@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from eval.stats.paired import number_text
+from eval.stats import number_text
 
 State = Literal["better", "worse", "open", "described"]
 """What a comparison came to; "described" is one that was not tested."""

@@ -6,9 +6,8 @@ from typing import Final
 
 from eval.report.page import NOTHING, UNKNOWN, Cell, Page, Plot, Sheet, amount_cell, percent, plain, short
 from eval.report.plots import Effect, State, forest
-from eval.stats.paired import number_text, p_text
-from eval.studies.bias_types import Interval
-from eval.studies.preference import JudgeResult
+from eval.stats import number_text, p_text
+from eval.studies import Interval, JudgeResult
 
 _READING: Final = (
     "Each pair is judged twice, with the places swapped. A side wins a pair if it was preferred both times; anything "

@@ -11,12 +11,11 @@ from markupsafe import Markup
 from eval.report.page import NOTHING, UNKNOWN, Cell, Page, Plot, Sheet, plain
 from eval.report.plots import State
 from eval.report.transfer_matrix import Square, grid
-from eval.runs.folder import RunFolder
-from eval.stats.paired import number_text
-from eval.studies.transfer import ALL, AUTO, Arms, Effect, Matrix, matrix, results_of
-from eval.studies.transfer_runs import CHOOSABLE
+from eval.runs import RunFolder
+from eval.stats import number_text
+from eval.studies import ALL, AUTO, CHOOSABLE, Arms, Effect, Matrix, matrix, results_of
 from retrieval.types import Frozen
-from xdrec_agent.adapt.training_lists import Pair
+from xdrec_agent.adapt import Pair
 
 RETRIEVAL: Final = "text alone"
 FUSED: Final = "all sources"

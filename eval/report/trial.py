@@ -7,9 +7,8 @@ from typing import Final
 from eval.report.ab import arms_sheet, cost_plots, costs_of, manifests, notes_on
 from eval.report.page import Cell, Page, Plot, Sheet, plain, short
 from eval.report.plots import Look, State, looks
-from eval.runs.trial import TrialResult
-from eval.stats.paired import number_text
-from eval.stats.sequential import Decision
+from eval.runs import TrialResult
+from eval.stats import Decision, number_text
 
 _READING: Final = (
     "Users come in random order and are the units. The intervals are a 95% confidence sequence (betting, Waudby-Smith "

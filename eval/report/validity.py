@@ -9,22 +9,13 @@ import numpy as np
 from pydantic import FiniteFloat
 from scipy.stats import binomtest
 
-from eval.data.sources import Say
+from eval.data import Say
 from eval.report.page import NOTHING, Cell, Page, Plot, Sheet, plain
 from eval.report.plots import Effect, State, forest
-from eval.runs.align import matched, shared_metrics
-from eval.runs.folder import CaseResult, RunFolder
-from eval.stats.aa_simulation import (
-    COVERAGE,
-    ENOUGH,
-    LEAST_ALARMS,
-    MOST_ALARMS,
-    MOST_SEQUENTIAL,
-    Validity,
-    Values,
-    simulate_aa,
-)
-from eval.systems.judging import Progress
+from eval.runs import CaseResult, RunFolder, matched, shared_metrics
+from eval.stats import COVERAGE, ENOUGH, LEAST_ALARMS, MOST_ALARMS, MOST_SEQUENTIAL, Validity, simulate_aa
+from eval.stats.aa_simulation import Values
+from eval.systems import Progress
 from retrieval.types import Frozen
 
 _READING: Final = (

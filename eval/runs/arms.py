@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final, cast, get_args
 
-from benchmarks.figures import commit
-from eval.data.history_ablation import Shown
-from eval.runs.folder import Manifest, Task
+from eval.data import Shown
+from eval.runs.folder import Manifest, Task, commit
 from retrieval.errors import UsageError
 from retrieval.templates import PromptTemplate
 from xdrec_agent.settings import Settings, load_settings

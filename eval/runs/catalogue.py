@@ -17,16 +17,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.data.history_ablation import Ablate, own
-from eval.data.leakage import guard
-from eval.data.out_of_fold import Others
-from eval.data.protocols import Case
-from eval.data.scorers import Scorer, Scores
-from eval.data.slices import slices_of
-from eval.data.sources import Dataset, Say
+from eval.data import Ablate, Case, Dataset, Others, Say, Scorer, Scores, guard, own, slices_of
 from eval.runs.folder import CaseResult, RunFolder
-from eval.stats.metrics import METRICS, by_kind, places_within, references
-from eval.systems.judging import Progress
+from eval.stats import METRICS, by_kind, places_within, references
+from eval.systems import Progress
 
 KEPT: Final = 100
 """Item ids of a ranking that are kept."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from eval.runs.align import matched, shared_metrics
 from eval.runs.folder import CaseResult, Manifest, RunFolder, Summary, summarise
-from eval.stats.paired import MIN_USERS, ArmScores, PairedDifference, compare, holm, verdict
+from eval.stats import MIN_USERS, ArmScores, PairedDifference, compare, holm
+from eval.stats.paired import verdict
 from retrieval.types import Frozen
 
 

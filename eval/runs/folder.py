@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -17,10 +18,10 @@ from typing import Any, Final, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from eval.stats.metrics import coverage
+from eval.stats import coverage
 from retrieval.errors import DataError, UsageError
 from retrieval.types import Frozen
-from xdrec_agent.llm.client import Usage
+from xdrec_agent.llm import Usage
 
 MANIFEST: Final = "manifest.json"
 CASES: Final = "cases.jsonl"
@@ -251,3 +252,17 @@ def _write(path: Path, text: str) -> None:
 def _first(exc: ValidationError) -> str:
     error = exc.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(map(str, error['loc']))} {error['msg']}"
+
+
+def commit() -> str | None:
+    """The commit of the working folder's checkout, with + if it was changed; None outside of one."""
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changes = subprocess.run(
+            ["git", "status", "--porcelain"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{head}+" if changes else head

@@ -7,14 +7,13 @@ from time import perf_counter
 
 import numpy as np
 
-from eval.data.rerank_tasks import Task
-from eval.data.sources import Say
+from eval.data import Say, Task
 from eval.runs.folder import CaseResult, RunFolder
-from eval.stats.metrics import Places, ndcg, places, recall, reciprocal_rank, references
-from eval.systems.judging import for_all
+from eval.stats import Places, ndcg, places, recall, reciprocal_rank, references
+from eval.systems import for_all
 from retrieval.types import Ranking
 from xdrec_agent.errors import LLMError
-from xdrec_agent.llm.client import Usage
+from xdrec_agent.llm import Usage
 from xdrec_agent.rerank import RERANKERS, RerankContext
 
 

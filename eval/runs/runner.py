@@ -14,28 +14,43 @@ from typing import Final, cast, get_args
 
 import numpy as np
 
+from eval.data import (
+    FOLDS,
+    Case,
+    Dataset,
+    Kind,
+    Others,
+    Say,
+    Scorer,
+    Scores,
+    Shown,
+    Split,
+    SplitName,
+    Watched,
+    ablation,
+    cases,
+    data_hash,
+    guard_training,
+    guarded_cases,
+    histories,
+    in_hash_order,
+    met_by_llm,
+    open_dataset,
+    split_of,
+)
 from eval.data import rerank_tasks as choices
-from eval.data.contamination import met_by_llm
-from eval.data.history_ablation import Shown, ablation
-from eval.data.leakage import Watched, guard_training, guarded_cases
-from eval.data.out_of_fold import Others
-from eval.data.protocols import FOLDS, Case, Split, SplitName, cases, histories, split_of
-from eval.data.rerank_tasks import Kind, in_hash_order
-from eval.data.scorers import Scorer, Scores
-from eval.data.sources import Dataset, Say, data_hash, open_dataset
-from eval.fitting.fusion import Weights, fit_apart
+from eval.fitting import Weights, fit_apart
 from eval.runs.arms import manifest_of, settings_again
 from eval.runs.catalogue import run_catalogue
 from eval.runs.folder import RunFolder, Summary, Task
 from eval.runs.rerank import run_rerank
 from eval.runs.trial import LiveArm, TrialResult, trial
-from eval.stats.sequential import StoppingRule
-from eval.systems.baselines import BASELINES, cross_fitted
-from eval.systems.judging import AT_ONCE
+from eval.stats import StoppingRule
+from eval.systems import AT_ONCE, BASELINES, cross_fitted
 from retrieval.errors import DataError, UsageError
 from retrieval.templates import load_template
 from retrieval.types import History, Query
-from xdrec_agent.app.parts import load_templates, open_client, open_encoder
+from xdrec_agent.app import load_templates, open_client, open_encoder
 from xdrec_agent.rerank import RERANKERS, RerankContext
 from xdrec_agent.settings import Settings
 

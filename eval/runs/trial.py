@@ -12,13 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.data.rerank_tasks import Task
-from eval.data.sources import Say
+from eval.data import Say, Task
 from eval.runs.comparison import Arm, costs_beside
 from eval.runs.folder import CaseResult, RunFolder
 from eval.runs.rerank import run_rerank
-from eval.stats.paired import number_text
-from eval.stats.sequential import ConfidenceSequence, Decision, Interval, StoppingRule, users_to_decide
+from eval.stats import ConfidenceSequence, Decision, Interval, StoppingRule, number_text, users_to_decide
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
 from xdrec_agent.rerank import RerankContext

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from scipy.stats import binomtest
 
-from xdrec_agent.rerank.context import standardised
-from xdrec_agent.rerank.fits import Calibration
+from xdrec_agent.rerank import Calibration, standardised
 
 BINS: Final = 20
 """Bins of equal size that the scores are put into before they are made monotone."""

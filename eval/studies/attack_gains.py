@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from eval.data.rerank_tasks import Task
-from eval.data.sources import Say
-from eval.stats.bootstrap import Estimate
+from eval.data import Say, Task
+from eval.stats import Estimate
 from eval.studies.attacks import WON, Gain, gains, load_attacks, measure
-from eval.systems.judging import AT_ONCE, one_shuffle
+from eval.systems import AT_ONCE, one_shuffle
 from retrieval.types import Frozen
 from xdrec_agent.rerank import RerankContext
 

@@ -18,11 +18,9 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
-from eval.data.rerank_tasks import Task
-from eval.data.sources import Say
-from eval.stats.bootstrap import Estimate, mean
-from eval.stats.metrics import places
-from eval.systems.judging import Judged, judge_tasks
+from eval.data import Say, Task
+from eval.stats import Estimate, mean, places
+from eval.systems import Judged, judge_tasks
 from retrieval.templates import plain
 from retrieval.types import Frozen, Item, Text
 from xdrec_agent.rerank import RerankContext

@@ -14,22 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chisquare, spearmanr
 
-from eval.data.rerank_tasks import Task
-from eval.data.sources import Say
-from eval.stats.bootstrap import ratio_of_means
-from eval.stats.calibration import Scored, calibrate
-from eval.stats.metrics import ndcg, places
-from eval.stats.paired import MIN_USERS
+from eval.data import Say, Task
+from eval.stats import MIN_USERS, Scored, calibrate, ndcg, places, ratio_of_means
 from eval.studies.bias_types import BiasCard, Familiar, Interval, Reliability, SlotScore, Variance
-from eval.systems.judging import AT_ONCE, for_all, ndcg_of
+from eval.systems import AT_ONCE, for_all, ndcg_of
 from retrieval.errors import UsageError
 from xdrec_agent.errors import LLMError
-from xdrec_agent.llm.concurrency import gathered
-from xdrec_agent.rerank import RerankContext
-from xdrec_agent.rerank.consistency import kendall_tau
-from xdrec_agent.rerank.context import seed_of
-from xdrec_agent.rerank.listwise import shuffle_scores
-from xdrec_agent.rerank.prompt import LABELS
+from xdrec_agent.llm import gathered
+from xdrec_agent.rerank import LABELS, RerankContext, kendall_tau, seed_of, shuffle_scores
 
 TAU_BINS: Final = 20
 """Bins of equal width that Kendall's tau in [-1, 1] is counted in."""

@@ -20,23 +20,20 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from eval.studies.dialogues import Accuracy, Scripted, TurnResult, Understand, accuracies, load_dialogues, run_dialogue
-from eval.systems.judging import for_all
+from eval.systems import for_all
 from retrieval.errors import DataError
 from retrieval.ingest.ingest import ingest
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Frozen
-from xdrec_agent.app.demo import load_pack
-from xdrec_agent.converse.lexicon import Lexicon
-from xdrec_agent.converse.model_nlu import ask_model, completed
-from xdrec_agent.converse.rules.reader import Reader
-from xdrec_agent.converse.state import DialogueState
-from xdrec_agent.converse.understanding import Understanding
+from xdrec_agent.app import load_pack
+from xdrec_agent.converse import DialogueState, Lexicon, Understanding, ask_model, completed
+from xdrec_agent.converse.rules import Reader
 from xdrec_agent.errors import LLMReplyInvalid, LLMTimeout
-from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.settings import Settings
 
 if TYPE_CHECKING:
-    from eval.data.sources import Say
+    from eval.data import Say
 
 THIS_YEAR: Final = 2026
 """The year that the dialogues were written in, from which "the last ten years" counts."""
@@ -132,7 +129,7 @@ async def measured(pack: Path, settings: Settings | None, say: Say | None = None
 
         out = [await _run(RULES, lexicon, rules)]
         if settings is not None:
-            from xdrec_agent.app.parts import open_client
+            from xdrec_agent.app import open_client
 
             chosen = settings.patient()
             client = await stack.enter_async_context(open_client(chosen))

@@ -16,10 +16,7 @@ from pydantic import Field, ValidationError
 
 from retrieval.errors import DataError
 from retrieval.types import Filter, Frozen
-from xdrec_agent.converse.lexicon import Lexicon
-from xdrec_agent.converse.state import DialogueState, ItemRef, Language, Opinion
-from xdrec_agent.converse.state_update import Step, merged
-from xdrec_agent.converse.understanding import Understanding
+from xdrec_agent.converse import DialogueState, ItemRef, Language, Lexicon, Opinion, Step, Understanding, merged
 
 FILE: Final = Path(__file__).parent / "dialogues.yaml"
 Understand = Callable[[str, DialogueState], Awaitable[Understanding]]

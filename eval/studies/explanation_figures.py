@@ -10,7 +10,7 @@ from rich.table import Table
 
 from eval.studies.explanations import Explained, ExplainReport, explained, report
 from retrieval.errors import UsageError
-from xdrec_agent.app.factory import open_recommender
+from xdrec_agent.app import open_recommender
 from xdrec_agent.settings import Settings
 
 

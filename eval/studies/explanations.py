@@ -15,15 +15,13 @@ from typing import Final
 import numpy as np
 from pydantic import Field
 
-from eval.systems.judging import for_all
+from eval.systems import for_all
 from retrieval.errors import UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Entity, Frozen, History, HistoryEntry, Item, Query
-from xdrec_agent.explain.explainer import ExplainContext
-from xdrec_agent.grounding import Claim, Scope, foreign
-from xdrec_agent.grounding.evidence import gather
-from xdrec_agent.grounding.language_data import load_words
-from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.explain import ExplainContext
+from xdrec_agent.grounding import Claim, Scope, foreign, gather, load_words
+from xdrec_agent.recommend import Recommender
 from xdrec_agent.types import Explanation, ExplanationSource, Recommendation, Recommendations
 
 _AT_ONCE: Final = 8

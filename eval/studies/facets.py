@@ -16,23 +16,16 @@ from typing import Final
 
 import numpy as np
 
-from eval.data.leakage import guarded_cases
-from eval.data.out_of_fold import Others
-from eval.data.protocols import Case, histories
-from eval.data.rerank_tasks import in_hash_order
-from eval.data.scorers import Scores
-from eval.data.sources import Dataset, Say
-from eval.runs.arms import manifest_of
-from eval.runs.catalogue import run_catalogue
-from eval.runs.folder import RunFolder
-from retrieval.encoder.sentence import Encoder, Vectors
+from eval.data import Case, Dataset, Others, Say, Scores, guarded_cases, histories, in_hash_order
+from eval.runs import RunFolder, manifest_of, run_catalogue
+from retrieval.encoder import Encoder, Vectors
 from retrieval.errors import DataError, UsageError
-from retrieval.index.index import Index
-from retrieval.index.interactions import FILE as BEHAVIOUR
-from retrieval.store.store import Store
+from retrieval.index import FILE as BEHAVIOUR
+from retrieval.index import Index
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import History, Query
-from xdrec_agent.enrich.facet_store import FacetStore
+from xdrec_agent.enrich import FacetStore
 from xdrec_agent.settings import Settings
 
 PLAIN: Final = "plain"

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from eval.stats.bootstrap import Estimate, ratio_of_means
+from eval.stats import Estimate, ratio_of_means
 from eval.studies.explanations import Explained
 from retrieval.errors import UsageError
 from retrieval.types import Frozen

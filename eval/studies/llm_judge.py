@@ -13,17 +13,15 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from eval.data.sources import Say
-from eval.stats.paired import MIN_USERS
+from eval.data import Say
+from eval.stats import MIN_USERS
 from eval.studies.explanations import Explained
-from eval.systems.judging import AT_ONCE, for_all
+from eval.systems import AT_ONCE, for_all
 from retrieval.errors import DataError, UnreadableFile, UsageError
 from retrieval.templates import PromptTemplate
 from retrieval.types import Item
 from xdrec_agent.errors import LLMError
-from xdrec_agent.llm.client import LLMClient, Usage
-from xdrec_agent.llm.concurrency import gathered
-from xdrec_agent.llm.response_cache import Origin
+from xdrec_agent.llm import LLMClient, Origin, Usage, gathered
 
 What = Literal["explanations", "answers"]
 Side = Literal["a", "b", "tie"]

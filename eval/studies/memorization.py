@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from eval.data.sources import Say
-from eval.systems.judging import AT_ONCE, for_all
+from eval.data import Say
+from eval.systems import AT_ONCE, for_all
 from retrieval.templates import plain
 from retrieval.types import Item
 from xdrec_agent.errors import LLMRefused, LLMReplyInvalid
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.response_cache import Origin
-from xdrec_agent.llm.transport import Logprob
+from xdrec_agent.llm import LLMClient, Logprob, Origin
 
 Values = NDArray[np.float64]
 _TITLES: Final = 20

@@ -15,12 +15,12 @@ import numpy as np
 from pydantic import FiniteFloat
 from scipy.stats import chisquare
 
-from eval.stats.paired import MIN_USERS, holm, p_text
-from eval.stats.unpaired import UserDifference, compare_groups, verdict
+from eval.stats import MIN_USERS, UserDifference, compare_groups, holm, p_text
+from eval.stats.unpaired import verdict
 from eval.studies.online_log import OUTCOMES, ArmLog, OnlineLog, read_log
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
-from xdrec_agent.recommend.log import Answers
+from xdrec_agent.recommend import Answers
 from xdrec_agent.settings import ArmSettings
 
 MISMATCH: Final = 0.001

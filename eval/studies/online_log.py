@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.types import LIKED, Interaction
-from xdrec_agent.llm.client import Usage
-from xdrec_agent.recommend.log import AnswerEvent, Answers, KeptAnswer
-from xdrec_agent.service.arms import arm_of
+from xdrec_agent.llm import Usage
+from xdrec_agent.recommend import AnswerEvent, Answers, KeptAnswer
+from xdrec_agent.service import arm_of
 from xdrec_agent.settings import ArmSettings
 
 Values = NDArray[np.float64]

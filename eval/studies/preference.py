@@ -9,13 +9,13 @@ from typing import Final, get_args
 import numpy as np
 from pydantic import FiniteFloat
 
-from eval.stats.paired import ALPHA, MIN_USERS, ArmScores, PairedDifference, compare, number_text, p_text
+from eval.stats import ALPHA, MIN_USERS, ArmScores, PairedDifference, compare, number_text, p_text
 from eval.studies.bias import interval
 from eval.studies.bias_types import Interval
 from eval.studies.llm_judge import Judged, Side, What
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
-from xdrec_agent.llm.client import Usage
+from xdrec_agent.llm import Usage
 
 _SIDES: Final = get_args(Side)
 

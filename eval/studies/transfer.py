@@ -13,13 +13,12 @@ from typing import Final
 
 import numpy as np
 
-from eval.data.protocols import FOLDS, fold
-from eval.runs.folder import CaseResult
-from eval.stats.bootstrap import ratio_of_means
-from eval.stats.paired import MIN_USERS, ArmScores, PairedDifference, compare
+from eval.data import FOLDS, fold
+from eval.runs import CaseResult
+from eval.stats import MIN_USERS, ArmScores, PairedDifference, compare, ratio_of_means
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
-from xdrec_agent.adapt.training_lists import Pair
+from xdrec_agent.adapt import Pair
 
 AUTO: Final = "auto"
 ALL: Final = "all pairs"

@@ -20,16 +20,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.data.protocols import FOLDS, Case, fold
-from eval.data.sources import Dataset, Say
-from retrieval.adapt.training import Progress, Report
-from retrieval.adapt.user_split import WhoLearns
-from retrieval.index.index import Index
-from retrieval.index.snapshot import Snapshot, centred
+from eval.data import FOLDS, Case, Dataset, Say, fold
+from retrieval.adapt import Progress, Report, WhoLearns
+from retrieval.index import Index, Snapshot, centred
 from retrieval.templates import PromptTemplate
-from xdrec_agent.adapt.encoder_runs import EncoderRunSettings, encoded, train_taste, train_views
-from xdrec_agent.adapt.run import Place
-from xdrec_agent.adapt.training_lists import Pair, ordered_pairs
+from xdrec_agent.adapt import EncoderRunSettings, Pair, Place, encoded, ordered_pairs, train_taste, train_views
 
 ZERO_SHOT: Final = "zero-shot"
 DOMAIN_ADAPTED: Final = "domain-adapted"

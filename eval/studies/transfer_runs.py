@@ -15,15 +15,9 @@ from typing import Final
 
 import numpy as np
 
-from eval.data.leakage import guarded_cases
-from eval.data.out_of_fold import Others
-from eval.data.protocols import COLD_TARGET, FOLDS, Case, fold, histories
-from eval.data.rerank_tasks import in_hash_order
-from eval.data.scorers import Scores
-from eval.fitting.fusion import Weights, fit_apart
-from eval.runs.arms import manifest_of
-from eval.runs.catalogue import cases_left, run_catalogue
-from eval.runs.folder import RunFolder
+from eval.data import COLD_TARGET, FOLDS, Case, Others, Scores, fold, guarded_cases, histories, in_hash_order
+from eval.fitting import Weights, fit_apart
+from eval.runs import RunFolder, cases_left, manifest_of, run_catalogue
 from eval.studies.transfer_encoders import (
     ALL_PAIRS,
     DOMAIN_ADAPTED,
@@ -33,9 +27,9 @@ from eval.studies.transfer_encoders import (
     Lesson,
     lesson_of,
 )
-from eval.systems.baselines import BASELINES, cross_fitted
-from retrieval.index.index import Index
-from retrieval.ranking.retriever import Retriever
+from eval.systems import BASELINES, cross_fitted
+from retrieval.index import Index
+from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
 from xdrec_agent.settings import Settings

@@ -11,9 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from eval.data.protocols import fold
-from eval.data.scorers import Baseline, Scorer
-from eval.data.sources import Dataset
+from eval.data import Baseline, Dataset, Scorer, fold
 from eval.systems.collaborative_baselines import DomainMap, Factorisation, ItemNeighbours
 from eval.systems.text_baselines import MeanEmbedding, Words
 from retrieval.types import History

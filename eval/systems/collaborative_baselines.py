@@ -14,10 +14,8 @@ import numpy as np
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from eval.data.protocols import Case
-from eval.data.scorers import Scorer, Scores
-from eval.data.sources import Dataset
-from eval.stats.optional_dependencies import packages_of
+from eval.data import Case, Dataset, Scorer, Scores
+from eval.stats import packages_of
 from retrieval.types import History
 
 if TYPE_CHECKING:

@@ -14,11 +14,10 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.data.rerank_tasks import Task
-from eval.data.sources import Say
-from eval.stats.metrics import ndcg, places
+from eval.data import Say, Task
+from eval.stats import ndcg, places
 from xdrec_agent.errors import LLMError
-from xdrec_agent.llm.concurrency import gathered
+from xdrec_agent.llm import gathered
 from xdrec_agent.rerank import JUDGES, Judgement, RerankContext
 
 AT_ONCE: Final = 16

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval.data.protocols import Case
-from eval.data.scorers import Scorer, Scores
-from eval.data.sources import Dataset
-from eval.stats.optional_dependencies import packages_of
-from retrieval.encoder.sentence import Vectors
-from retrieval.index.index import Index
+from eval.data import Case, Dataset, Scorer, Scores
+from eval.stats import packages_of
+from retrieval.encoder import Vectors
+from retrieval.index import Index
 from retrieval.types import History, Item
 
 if TYPE_CHECKING:

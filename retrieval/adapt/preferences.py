@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 
 Rows = NDArray[np.int64]

@@ -11,7 +11,7 @@ from typing import Final
 from retrieval.errors import UnreadableFile, UsageError
 from retrieval.folds import fold
 from retrieval.settings import Section
-from retrieval.store.store import Store
+from retrieval.store import Store
 
 FOLDS: Final = 5
 TEST_FOLD: Final = 4

@@ -1,1 +1,6 @@
 """Encoders. Read texts, produce unit vectors."""
+
+from retrieval.encoder.int8 import Int8Encoder
+from retrieval.encoder.sentence import Encoder, SentenceEncoder, Vectors
+
+__all__ = ["Encoder", "Int8Encoder", "SentenceEncoder", "Vectors"]

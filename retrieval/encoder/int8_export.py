@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 from filelock import FileLock
 
-from retrieval.encoder.int8 import GRAPH, TOKENIZER, Int8Graph
+from retrieval.encoder.int8_graph import GRAPH, TOKENIZER, Int8Graph
 from retrieval.encoder.sentence import DERIVED, Vectors
 from retrieval.errors import SetupError, UsageError
 

@@ -15,9 +15,8 @@ from retrieval.formats.base import Request, Table, no_files
 from retrieval.formats.files import Files, first_line
 from retrieval.formats.naming import clean, name_of
 from retrieval.formats.values import required, stars, text, texts, unix
-from retrieval.tabular.lines import RowProblem, Source, opened, shown
-from retrieval.tabular.readers import NOT_JSON, NOT_UTF8, Row
-from retrieval.tabular.rows import RefusedRow
+from retrieval.tabular import NOT_JSON, NOT_UTF8, RefusedRow, Row, Source, opened, shown
+from retrieval.tabular.lines import RowProblem
 from retrieval.types import Interaction, Item
 
 LITERAL_LIMIT: Final = 256 * 1024

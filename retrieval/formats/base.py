@@ -13,8 +13,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 from retrieval.errors import DataError
 from retrieval.formats.files import Files
-from retrieval.tabular.lines import RowProblem, Source
-from retrieval.tabular.readers import Row
+from retrieval.tabular import Row, Source
+from retrieval.tabular.lines import RowProblem
 from retrieval.types import Interaction, Item
 
 Kind = Literal["items", "interactions", "details"]

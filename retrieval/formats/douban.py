@@ -12,7 +12,7 @@ from retrieval.formats.files import Files
 from retrieval.formats.naming import name_of
 from retrieval.formats.personal import NOT_YET, export_table, mention, read_export, unrated_kind
 from retrieval.formats.values import moment, required, split, stars, text, year
-from retrieval.tabular.lines import Source
+from retrieval.tabular import Source
 
 _ENCODINGS: Final = ("utf-8", "gb18030")  # Excel saves CSV in the second one in China
 _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -15,7 +15,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from retrieval.errors import UnreadableFile
-from retrieval.tabular.lines import RowProblem, Source, missing, opened
+from retrieval.tabular import Source, missing, opened
+from retrieval.tabular.lines import RowProblem
 
 MAX_FILES = 2_000
 """Most files and folders in a folder, or members of a ZIP, that are looked at."""

@@ -11,8 +11,7 @@ from retrieval.formats.details import Details
 from retrieval.formats.files import Files, columns, fields
 from retrieval.formats.naming import name_of
 from retrieval.formats.values import moment, number, required, split, stars, text, texts, year
-from retrieval.tabular.lines import Source
-from retrieval.tabular.readers import read_csv, read_jsonl
+from retrieval.tabular import Source, read_csv, read_jsonl
 from retrieval.types import EVENT_WEIGHTS, Interaction, Item
 
 ON_A_SHELF = "only on a shelf, neither read nor rated"

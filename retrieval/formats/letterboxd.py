@@ -10,8 +10,8 @@ from retrieval.formats.files import Files, columns
 from retrieval.formats.naming import Name
 from retrieval.formats.personal import export_table, mention, unrated_kind
 from retrieval.formats.values import moment, required, stars, text, texts, year
-from retrieval.tabular.lines import RowProblem, Source
-from retrieval.tabular.readers import Row
+from retrieval.tabular import Row, Source
+from retrieval.tabular.lines import RowProblem
 
 _NEEDED = ("Date", "Name", "Year", "Letterboxd URI")
 _MEMBERS = ("ratings.csv", "diary.csv", "watched.csv", "likes/films.csv")

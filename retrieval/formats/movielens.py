@@ -11,9 +11,8 @@ from retrieval.formats.details import Details
 from retrieval.formats.files import Files, columns, first_line
 from retrieval.formats.naming import name_of
 from retrieval.formats.values import number, required, split, stars, text, unix
-from retrieval.tabular.lines import RowProblem, Source, opened, shown
-from retrieval.tabular.readers import COLUMNS, Row, read_csv
-from retrieval.tabular.rows import RefusedRow
+from retrieval.tabular import COLUMNS, RefusedRow, Row, Source, opened, read_csv, shown
+from retrieval.tabular.lines import RowProblem
 from retrieval.types import Interaction, Item
 
 THEME_RELEVANCE: Final = 0.8

@@ -9,7 +9,7 @@ import html
 import re
 from dataclasses import dataclass
 
-from retrieval.tabular.rows import YEARS
+from retrieval.tabular import YEARS
 
 _ARTICLES = (
     "The An A Le La Les L' Un Une Des Il Lo I Gli Uno Una El Los Las Der Die Das Den Ein Eine De Het Een Det En Et O Os"

@@ -15,8 +15,8 @@ from retrieval.errors import UnreadableFile
 from retrieval.formats.base import Mention, Request, Table, needs
 from retrieval.formats.files import Files, columns_of
 from retrieval.formats.naming import Name
-from retrieval.tabular.lines import RowProblem, Source, opened
-from retrieval.tabular.readers import Row, read_csv
+from retrieval.tabular import Row, Source, opened, read_csv
+from retrieval.tabular.lines import RowProblem
 from retrieval.titles import normalise
 from retrieval.types import EVENT_WEIGHTS, Item
 

@@ -12,7 +12,7 @@ from retrieval.formats.files import Files, columns
 from retrieval.formats.naming import name_of
 from retrieval.formats.personal import NOT_YET, export_table, mention, read_export, unrated_kind
 from retrieval.formats.values import moment, number, required, split, stars, text, texts, year
-from retrieval.tabular.lines import Source
+from retrieval.tabular import Source
 
 READ_PERCENT: Final = 90
 """From here on a Kindle book counts as read: the last pages are notes and advertisements."""

@@ -14,7 +14,7 @@ from retrieval.formats.goodreads import Goodbooks, GoodreadsGraph
 from retrieval.formats.letterboxd import Letterboxd
 from retrieval.formats.movielens import MovieLens
 from retrieval.formats.personal_books import GoodreadsLibrary, Kindle, StoryGraph
-from retrieval.tabular.readers import ROWS
+from retrieval.tabular import ROWS
 
 GROUP: Final = "xdrec.readers"
 """Entry point group under which third parties register readers."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from retrieval.formats.naming import clean
-from retrieval.tabular.rows import YEARS, RefusedRow
+from retrieval.tabular import YEARS, RefusedRow
 
 _DATES = ("%a %b %d %H:%M:%S %z %Y", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y-%m-%d", "%B %d, %Y")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")

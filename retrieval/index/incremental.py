@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from retrieval.encoder.sentence import Vectors
+from retrieval.encoder import Vectors
 from retrieval.index.bm25 import open_words, write_added_words
 from retrieval.index.metadata import write_facts
 from retrieval.index.snapshot import (

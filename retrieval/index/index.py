@@ -18,7 +18,7 @@ from typing import Final, Self
 import numpy as np
 from filelock import FileLock, Timeout
 
-from retrieval.encoder.sentence import Encoder, Vectors
+from retrieval.encoder import Encoder, Vectors
 from retrieval.errors import IndexMismatch, IndexMissing, UsageError
 from retrieval.index.facets import Facets, FacetSource
 from retrieval.index.incremental import add_to_snapshot
@@ -26,7 +26,7 @@ from retrieval.index.interactions import Behaviour, behaviour_mark, write_behavi
 from retrieval.index.snapshot import FORMAT, Manifest, Snapshot, current_name, open_snapshot, write_snapshot
 from retrieval.index.vectors import VectorStore
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 from retrieval.types import Frozen, Item
 

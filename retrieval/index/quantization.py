@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoder.sentence import Vectors
+from retrieval.encoder import Vectors
 
 _WIDTH: Final = 4
 """Dimensions that share four bits."""

@@ -19,7 +19,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoder.sentence import Vectors
+from retrieval.encoder import Vectors
 from retrieval.errors import IndexMissing
 from retrieval.index.bm25 import Words, open_words, write_words
 from retrieval.index.memmap import new_array

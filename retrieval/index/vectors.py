@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from retrieval.encoder.sentence import Vectors
+from retrieval.encoder import Vectors
 from retrieval.errors import UsageError, VectorStoreError
 
 if TYPE_CHECKING:

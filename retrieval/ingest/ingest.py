@@ -15,17 +15,23 @@ from pathlib import Path
 from typing import Literal
 
 from retrieval.errors import DataError, UsageError
-from retrieval.formats.base import Reader, Request, Table
-from retrieval.formats.files import Files
-from retrieval.formats.registry import find_reader
+from retrieval.formats import Files, Reader, Request, Table, find_reader
 from retrieval.ingest.interaction_filter import Wanted
 from retrieval.ingest.matching import Matcher
 from retrieval.ingest.writer import BATCH, Counts, Job
-from retrieval.store.store import Store
-from retrieval.tabular.columns import INTERACTION_COLUMNS, ITEM_COLUMNS, Columns
-from retrieval.tabular.readers import Row, RowProblem, read_rows
-from retrieval.tabular.rejects import Problem, Rejects
-from retrieval.tabular.rows import InteractionRows, ItemRows
+from retrieval.store import Store
+from retrieval.tabular import (
+    INTERACTION_COLUMNS,
+    ITEM_COLUMNS,
+    Columns,
+    InteractionRows,
+    ItemRows,
+    Problem,
+    Rejects,
+    Row,
+    read_rows,
+)
+from retrieval.tabular.readers import RowProblem
 from retrieval.types import Frozen
 
 __all__ = ["BATCH", "IngestReport", "Problem", "Wanted", "ingest", "ingest_format"]

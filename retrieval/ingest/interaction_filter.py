@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from retrieval.errors import UsageError
-from retrieval.formats.base import LeftOut, Mention, Table
+from retrieval.formats import LeftOut, Mention, Table
 from retrieval.ingest.user_sampling import People, choose
+from retrieval.tabular import RefusedRow
 from retrieval.tabular.lines import RowProblem
-from retrieval.tabular.rows import RefusedRow
 from retrieval.types import Interaction
 
 TOO_OLD: Final = "before the given date"

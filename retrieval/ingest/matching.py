@@ -12,7 +12,7 @@ from typing import Final
 from rapidfuzz import fuzz
 
 from retrieval.errors import AmbiguousTitle, TitleError, UnknownTitle
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.titles import NEAREST, label, matching, nearest, normalise, year_of
 from retrieval.types import Item
 

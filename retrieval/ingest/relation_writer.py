@@ -15,8 +15,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from retrieval.ingest.triples import LABEL, Triple
+from retrieval.store import RelationStore, numbers_of, things
 from retrieval.store import database as db
-from retrieval.store.relations import RelationStore, numbers_of, relations, things
+from retrieval.store.relations import relations
 
 AMBIGUOUS = "several domains have an item with this id"
 UNKNOWN = "unknown item"

@@ -12,9 +12,9 @@ from pathlib import Path
 from retrieval.errors import UsageError
 from retrieval.ingest.relation_writer import RelationWriter
 from retrieval.ingest.triples import Triple, read_triples
-from retrieval.store.relations import RelationStore
+from retrieval.store import RelationStore
+from retrieval.tabular import Problem, Rejected, Rejects
 from retrieval.tabular.lines import RowProblem
-from retrieval.tabular.rejects import Problem, Rejected, Rejects
 from retrieval.types import Frozen
 
 BATCH = 5000

@@ -20,9 +20,8 @@ from urllib.parse import unquote
 
 from retrieval.errors import DataError, UnreadableFile
 from retrieval.ingest.turtle import Triples, n_triples, turtle
-from retrieval.tabular.columns import Columns
-from retrieval.tabular.lines import Line, RowProblem, Source, opened
-from retrieval.tabular.readers import Row, read_csv, read_jsonl
+from retrieval.tabular import Columns, Line, Row, Source, opened, read_csv, read_jsonl
+from retrieval.tabular.lines import RowProblem
 
 if TYPE_CHECKING:
     from pyoxigraph import Quad

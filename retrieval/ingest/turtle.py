@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from retrieval.tabular.lines import MAX_ROW, Line, RowProblem, shown
+from retrieval.tabular import Line, shown
+from retrieval.tabular.lines import MAX_ROW, RowProblem
 
 if TYPE_CHECKING:
     from pyoxigraph import Quad

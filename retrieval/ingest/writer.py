@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from retrieval.errors import TitleError, UnknownTitle
-from retrieval.formats.base import LeftOut, Mention, Record, Table
+from retrieval.formats import LeftOut, Mention, Record, Table
 from retrieval.ingest.interaction_filter import Sieve
 from retrieval.ingest.matching import Matcher
-from retrieval.store.store import Store, UpsertReport
-from retrieval.tabular.readers import Row, RowProblem
-from retrieval.tabular.rejects import Rejected, Rejects
-from retrieval.tabular.rows import RefusedRow
+from retrieval.store import Store, UpsertReport
+from retrieval.tabular import RefusedRow, Rejected, Rejects, Row
+from retrieval.tabular.readers import RowProblem
 from retrieval.types import Interaction, Item
 
 BATCH: Final = 1000

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from retrieval.encoder.sentence import Vectors
-from retrieval.index.interactions import Behaviour, Likes
-from retrieval.index.snapshot import Positions, Scores, Snapshot
+from retrieval.encoder import Vectors
+from retrieval.index import Behaviour, Likes, Positions, Scores, Snapshot
 
 _HALF: Final = 500
 """A crowd of so many people has half the say of a very large one."""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.index.metadata import attribute_key
-from retrieval.index.snapshot import Snapshot
+from retrieval.index import Snapshot, attribute_key
 from retrieval.types import Filter
 
 if TYPE_CHECKING:

@@ -18,10 +18,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoder.sentence import Vectors
+from retrieval.encoder import Vectors
 from retrieval.errors import UsageError
-from retrieval.index.index import Index
-from retrieval.index.snapshot import Positions, Scores, Snapshot, centred
+from retrieval.index import Index, Positions, Scores, Snapshot, centred
 from retrieval.settings import RetrieverSettings
 from retrieval.types import HistoryEntry, Query
 

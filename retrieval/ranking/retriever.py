@@ -19,15 +19,14 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from retrieval.errors import UsageError
-from retrieval.index.index import Index
-from retrieval.index.snapshot import Positions, Scores, Snapshot
+from retrieval.index import Index, Positions, Scores, Snapshot
 from retrieval.ranking.collaborative import Crowd
 from retrieval.ranking.filters import Mask, eligible
 from retrieval.ranking.fusion import SOURCES, FusionFit, Source, shipped_fusion
 from retrieval.ranking.profile import Profile, liked_and_disliked, soft_maximum
-from retrieval.relations.graph import RelationGraph
+from retrieval.relations import RelationGraph
 from retrieval.settings import RetrieverSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Candidate, Match, Query, Ranking
 
 _POOL: Final = 5

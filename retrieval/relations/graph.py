@@ -34,7 +34,7 @@ from retrieval.relations.paths import (
     score,
     simple_paths,
 )
-from retrieval.store.relations import Key, RelationStore
+from retrieval.store import Key, RelationStore
 from retrieval.types import Item, Path, Relation
 
 MAX_DEGREE: Final = 50

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.store.relations import RelationStore
+from retrieval.store import RelationStore
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from smoke import Broken, smoke
 
-from eval.systems.baselines import BASELINES
+from eval.systems import BASELINES
 
 HERE = Path(__file__).resolve().parent
 EVAL = Path(sys.executable).with_name("xdrec-eval")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from word_encoder import WordEncoder
 
-from eval.data.sources import CACHE, open_dataset
+from eval.data import CACHE, open_dataset
 from retrieval.templates import load_template
 
 

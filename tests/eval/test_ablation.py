@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.data.history_ablation import Shown, ablation
-from eval.data.leakage import guard
-from eval.data.protocols import FOLDS, Case, fold
+from eval.data import FOLDS, Case, Shown, ablation, fold, guard
 from retrieval.errors import UsageError
 from retrieval.types import History, HistoryEntry, Item
 

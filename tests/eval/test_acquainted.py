@@ -10,10 +10,10 @@ from taught_manifest import write_manifest
 from word_encoder import WordEncoder
 
 from benchmarks.retrieval.popularity import sample_cases
-from eval.data.contamination import met_by, met_by_llm
-from eval.data.rerank_tasks import tasks
-from retrieval.adapt.user_split import WhoLearns, learners
-from retrieval.encoder.sentence import SentenceEncoder
+from eval.data import met_by_llm, tasks
+from eval.data.contamination import met_by
+from retrieval.adapt import WhoLearns, learners
+from retrieval.encoder import SentenceEncoder
 from retrieval.errors import DataError
 from retrieval.folds import fold
 from xdrec_agent.models.adapters import MANIFEST, merged_manifest

@@ -14,18 +14,17 @@ from fake_llm import FakeLLM
 from prompt_breaches import ENCODED, VARIABLES, breaches
 from rich.console import Console
 
+from eval.data import Case, Task
 from eval.data.negatives import Choice
-from eval.data.protocols import Case
-from eval.data.rerank_tasks import Task
-from eval.studies.attack_gains import AttackReport, attack_report, print_attacks
+from eval.studies import AttackReport, attack_report, print_attacks
 from eval.studies.attacks import KINDS, Attack, Trial, attacked, control, gains, load_attacks, measure
 from retrieval.templates import TASKS, load_template, parse_template, plain, prompts_dir, shipped_templates
 from retrieval.types import Candidate, History, HistoryEntry, Item, Match, Query, Ranking
+from xdrec_agent.explain import ExplainContext, load_voice
 from xdrec_agent.explain.constrained_output import reason_schema
-from xdrec_agent.explain.explainer import ExplainContext, explain_all, plain_explanation
-from xdrec_agent.explain.realisation import load_voice
-from xdrec_agent.grounding.evidence import gather
-from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.explain.explainer import explain_all, plain_explanation
+from xdrec_agent.grounding import gather
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import ExplainSettings, LLMSettings, RerankSettings
 

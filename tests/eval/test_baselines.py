@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from word_encoder import WordEncoder
 
-from eval.data.protocols import Case, cases, fold
-from eval.data.sources import Dataset
-from eval.systems.baselines import BASELINES, Chance, Popularity, UnseenFirst, cross_fitted
+from eval.data import Case, Dataset, cases, fold
+from eval.systems import BASELINES, cross_fitted
+from eval.systems.baselines import Chance, Popularity, UnseenFirst
 from eval.systems.collaborative_baselines import DomainMap, Factorisation, ItemNeighbours
 from eval.systems.text_baselines import MeanEmbedding, Words
 from retrieval.errors import SetupError
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import History, HistoryEntry, Item
 

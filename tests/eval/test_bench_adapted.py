@@ -9,9 +9,9 @@ from little_encoder import save_encoder
 from taught_manifest import write_manifest
 
 from benchmarks.retrieval.adapted import measure_adapted
-from eval.data.sources import open_dataset
-from retrieval.adapt.user_split import WhoLearns, learners
-from retrieval.encoder.sentence import SentenceEncoder
+from eval.data import open_dataset
+from retrieval.adapt import WhoLearns, learners
+from retrieval.encoder import SentenceEncoder
 from retrieval.errors import DataError
 from retrieval.folds import fold
 from retrieval.templates import load_template

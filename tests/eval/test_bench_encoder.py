@@ -9,8 +9,7 @@ from tiny_bert import make_encoder
 
 from benchmarks.retrieval.encoder import measure_encoder
 from eval.data.sources import DOMAINS
-from retrieval.encoder.int8 import Int8Encoder
-from retrieval.encoder.sentence import SentenceEncoder
+from retrieval.encoder import Int8Encoder, SentenceEncoder
 
 TOPICS = ("space robot", "love song", "war ship", "winter garden")
 

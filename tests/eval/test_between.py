@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from eval.stats.unpaired import compare_groups, permutation_p, users_needed, verdict
+from eval.stats import compare_groups
+from eval.stats.unpaired import permutation_p, users_needed, verdict
 from retrieval.errors import DataError, UsageError
 
 

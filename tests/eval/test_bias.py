@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from fake_llm import FakeLLM, status
 
+from eval.data import CHANCE_OF_20, Case, Task
 from eval.data.negatives import Choice
-from eval.data.protocols import Case
-from eval.data.rerank_tasks import CHANCE_OF_20, Task
-from eval.report.bias_card import markdown_of, rows, write_bias_card, write_bias_cards
+from eval.report import write_bias_card
+from eval.report.bias_card import markdown_of, rows, write_bias_cards
 from eval.report.bias_plots import ticks
-from eval.studies.bias import BiasCard, Shown, bias_card, card_of, variance
+from eval.studies import bias_card
+from eval.studies.bias import BiasCard, Shown, card_of, variance
 from retrieval.errors import UsageError
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
 from xdrec_agent.errors import LLMRefused
-from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import LLMSettings, RerankSettings
 

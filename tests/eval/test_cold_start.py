@@ -12,10 +12,9 @@ from benchmarks.retrieval.cold_start import measure_cold_start
 from benchmarks.retrieval.cold_start_queries import Elsewhere, kinds_in_words, one_title, titles_in_words, two_sources
 from benchmarks.retrieval.new_items import bench_at_once
 from benchmarks.retrieval.popularity import sample_cases
-from eval.data.out_of_fold import Others
-from eval.data.protocols import Case, cases, histories
-from retrieval.encoder.sentence import SentenceEncoder
-from retrieval.ranking.retriever import Retriever
+from eval.data import Case, Others, cases, histories
+from retrieval.encoder import SentenceEncoder
+from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import History, HistoryEntry, Item, Query
 

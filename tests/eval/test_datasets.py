@@ -9,7 +9,8 @@ import sys
 import pytest
 from word_encoder import WordEncoder
 
-from eval.data.sources import DOMAINS, NAME, open_dataset
+from eval.data import open_dataset
+from eval.data.sources import DOMAINS, NAME
 from retrieval.errors import DataError
 from retrieval.templates import load_template
 
@@ -84,7 +85,7 @@ def test_refused_rows_are_an_error(tmp_path):
 def test_the_command_line_translates_errors(tmp_path):
     """`xdrec-eval` gives an error as a line with a hint and the error's own exit code, without a traceback."""
     code = "from eval.cli import main; main()"
-    run = [sys.executable, "-P", "-c", code, "bench", "retrieval", "--data", str(tmp_path)]
+    run = [sys.executable, "-P", "-c", code, "run", str(tmp_path / "run"), "--data", str(tmp_path)]
     done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=300, cwd=tmp_path)
     assert done.returncode in {3, 5}  # 3: the encoder cannot be had on this machine
     assert "error: " in done.stderr

@@ -11,13 +11,13 @@ from fake_llm import FakeLLM, answer, status
 from rich.console import Console
 from socket_llm import SocketLLM
 
-from eval.studies.dialogue_results import ReaderResult, load_results, measured, merged, print_dialogues, save_results
+from eval.studies import load_results, merged, print_dialogues, save_results
+from eval.studies.dialogue_results import ReaderResult, measured
 from eval.studies.dialogues import TurnResult, load_dialogues, run_dialogue
 from retrieval.errors import DataError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Item
-from xdrec_agent.converse.lexicon import Lexicon
-from xdrec_agent.converse.understanding import Understanding
+from xdrec_agent.converse import Lexicon, Understanding
 from xdrec_agent.errors import LLMError
 from xdrec_agent.settings import Settings
 

@@ -15,19 +15,14 @@ from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
 from eval.cli import app, context
-from eval.data.out_of_fold import Others
-from eval.data.protocols import FOLDS, fold, histories
-from eval.data.rerank_tasks import in_hash_order
-from eval.data.sources import data_hash, open_dataset
+from eval.data import FOLDS, Others, data_hash, fold, histories, in_hash_order, open_dataset
+from eval.exchange import Rankings
 from eval.exchange.export import Question, export, question_sheet
 from eval.exchange.files import case_id, part
-from eval.exchange.import_run import Rankings, import_run
+from eval.exchange.import_run import import_run
 from eval.exchange.rankings import read_rankings
-from eval.runs.catalogue import run_catalogue
-from eval.runs.comparison import compare_runs
-from eval.runs.folder import Manifest, RunFolder
-from eval.runs.runner import RunRequest
-from eval.systems.baselines import BASELINES, cross_fitted
+from eval.runs import Manifest, RunFolder, RunRequest, compare_runs, run_catalogue
+from eval.systems import BASELINES, cross_fitted
 from retrieval.errors import DataError, UsageError
 from retrieval.templates import load_template
 

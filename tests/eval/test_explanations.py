@@ -7,16 +7,16 @@ import json
 import pytest
 from word_encoder import WordEncoder
 
-from eval.studies.explanation_figures import print_explanations
+from eval.studies import print_explanations
 from eval.studies.explanations import explained, queries, report, unsupported
 from retrieval.errors import UsageError
-from retrieval.index.index import Index
-from retrieval.ranking.retriever import Retriever
+from retrieval.index import Index
+from retrieval.ranking import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
-from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.recommend import Recommender
 from xdrec_agent.settings import ExplainSettings, RerankSettings
 
 WORDS = ("space", "love", "crime", "war")

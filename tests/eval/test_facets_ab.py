@@ -13,16 +13,14 @@ from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
 from eval.cli import app
-from eval.runs.comparison import compare_runs
-from eval.studies.facets import METRIC, Enriched, run_both
+from eval.runs import compare_runs
+from eval.studies import METRIC, Enriched, run_both
 from retrieval.errors import DataError, UsageError
-from retrieval.index.interactions import FILE
-from retrieval.store.store import Store
+from retrieval.index import FILE
+from retrieval.store import Store
 from retrieval.types import Interaction, Item
-from xdrec_agent.enrich.enrichment import Enrichment
-from xdrec_agent.enrich.facet_questions import load_wordings
-from xdrec_agent.enrich.facet_store import FacetStore
-from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.enrich import Enrichment, FacetStore, load_wordings
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.settings import LLMSettings, Settings
 
 TASTES = ("space", "crime", "love", "war")

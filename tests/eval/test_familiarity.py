@@ -8,10 +8,10 @@ import httpx2
 import pytest
 from fake_llm import FakeLLM, refusal
 
-from eval.studies.memorization import title_familiarity
+from eval.studies import title_familiarity
 from retrieval.types import Item
 from xdrec_agent.errors import LLMUnreachable
-from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.settings import LLMSettings
 
 KNOWN = {"Dune": -0.5, "The Thing": -1.25, "A Day": -3.0}

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from word_encoder import WordEncoder
 
-from eval.data.out_of_fold import Others
-from eval.data.protocols import FOLDS, TEST_FOLD, cases, fold, histories, part_of
-from eval.data.sources import Dataset
-from eval.fitting.fusion import DRAWN, Picks, fit_apart, fit_fusion, fit_shipped, picks_of
+from eval.data import FOLDS, TEST_FOLD, Dataset, Others, cases, fold, histories, part_of
+from eval.fitting import fit_apart, fit_shipped, picks_of
+from eval.fitting.fusion import DRAWN, Picks, fit_fusion
 from retrieval.errors import DataError
-from retrieval.index.index import Index
-from retrieval.ranking.fusion import BY_HAND, SOURCES
+from retrieval.index import Index
+from retrieval.ranking import BY_HAND, SOURCES
 from retrieval.settings import IndexSettings, RetrieverSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item, Query
 

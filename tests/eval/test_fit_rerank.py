@@ -10,17 +10,18 @@ from fake_llm import FakeLLM
 
 from benchmarks.rerank.consistency import consistency_figures
 from benchmarks.rerank.rerank import quality_figures
+from eval.data import FOLDS, TEST_FOLD, Case, Task, fold
 from eval.data.negatives import Choice
-from eval.data.protocols import FOLDS, TEST_FOLD, Case, fold
-from eval.data.rerank_tasks import Task
-from eval.fitting.rerank import fit_rerank, fused, position_bias_of, weigh
-from eval.stats.calibration import Scored, calibrate, expected_error
-from eval.systems.judging import Judged, judge_tasks, ndcg_of
+from eval.fitting import fused, weigh
+from eval.fitting.rerank import fit_rerank, position_bias_of
+from eval.stats import Scored, calibrate
+from eval.stats.calibration import expected_error
+from eval.systems import Judged, judge_tasks, ndcg_of
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
-from xdrec_agent.llm.client import LLMClient, Usage
-from xdrec_agent.rerank import Judgement, RerankContext
-from xdrec_agent.rerank.fits import Calibration, Fitted
+from xdrec_agent.llm import LLMClient, Usage
+from xdrec_agent.rerank import Calibration, Judgement, RerankContext
+from xdrec_agent.rerank.fits import Fitted
 from xdrec_agent.settings import LLMSettings, RerankSettings
 
 RNG = np.random.default_rng(0)

@@ -8,18 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.cli import app
+from eval.studies import SHEET, agreements, label_report, read_labels, read_sheet, write_sheet
 from eval.studies.explanations import Explained
-from eval.studies.labels import (
-    SHEET,
-    Labelled,
-    LabelledClaim,
-    Shown,
-    agreements,
-    label_report,
-    read_labels,
-    read_sheet,
-    write_sheet,
-)
+from eval.studies.labels import Labelled, LabelledClaim, Shown
 from retrieval.errors import UsageError
 from retrieval.types import Item
 from xdrec_agent.grounding import Claim

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from eval.data.leakage import Watched, guard_split, guard_strangers, guard_training, guarded_cases
-from eval.data.protocols import Split
+from eval.data import Split, Watched, guard_training, guarded_cases
+from eval.data.leakage import guard_split, guard_strangers
 from retrieval.errors import DataError
 from retrieval.types import History, HistoryEntry, Item
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.stats.bootstrap import mean, ratio_of_means
-from eval.stats.metrics import coverage, hit, ndcg, places, recall, reciprocal_rank
+from eval.stats import coverage, mean, ndcg, places, ratio_of_means, recall, reciprocal_rank
+from eval.stats.metrics import hit
 
 
 def at(scores, relevant):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from eval.data import CHANCE_OF_20, Case
 from eval.data.negatives import count_matched
-from eval.data.protocols import Case
-from eval.data.rerank_tasks import CHANCE_OF_20
 from retrieval.types import History
 
 IDS = [f"b{i}" for i in range(100)]

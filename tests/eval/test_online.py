@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 from eval.cli import app
 from eval.report.online import page_of
 from eval.report.page import html_of, markdown_of
-from eval.studies.online import judge_log
+from eval.studies import judge_log
 from eval.studies.online_log import read_log
 from retrieval.errors import UsageError
 from retrieval.types import History, HistoryEntry, Item, Query
-from xdrec_agent.llm.client import Usage
-from xdrec_agent.recommend.log import Answers
-from xdrec_agent.service.arms import arm_of
+from xdrec_agent.llm import Usage
+from xdrec_agent.recommend import Answers
+from xdrec_agent.service import arm_of
 from xdrec_agent.settings import ArmSettings
 from xdrec_agent.types import Recommendation, Recommendations
 

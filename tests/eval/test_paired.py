@@ -11,18 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import nct, t
 
-from eval.stats.paired import (
-    FEW,
-    ArmScores,
-    PairedDifference,
-    compare,
-    describe,
-    detectable,
-    holm,
-    sign_flip_p,
-    users_needed,
-    verdict,
-)
+from eval.stats import ArmScores, PairedDifference, compare, holm
+from eval.stats.paired import FEW, describe, detectable, sign_flip_p, users_needed, verdict
 from retrieval.errors import DataError, UsageError
 
 USERS = [f"u{n}" for n in range(60)]

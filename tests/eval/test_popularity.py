@@ -10,8 +10,7 @@ from three_domains import open_world
 
 from benchmarks.retrieval.popularity import ALONE, LIFT, SEEN, SHARES, measure_popularity, sample_cases
 from benchmarks.retrieval.popularity_plot import write_picture
-from eval.data.out_of_fold import Others
-from eval.data.protocols import FOLDS, TEST_FOLD, fold
+from eval.data import FOLDS, TEST_FOLD, Others, fold
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
 

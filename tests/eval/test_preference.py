@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from eval.cli import app
 from eval.report.page import html_of, markdown_of
 from eval.report.preference import page_of
+from eval.studies import judged, pairs, read_explained, verdict_of
 from eval.studies.explanations import Explained
-from eval.studies.llm_judge import SHOWN, Judged, Preference, judged, pairs, read_explained
-from eval.studies.preference import verdict_of
+from eval.studies.llm_judge import SHOWN, Judged, Preference
 from retrieval.errors import DataError, TemplateError, UsageError
 from retrieval.templates import load_template
 from retrieval.types import Item
 from xdrec_agent.errors import LLMRefused, LLMReplyInvalid
-from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.settings import LLMSettings
 from xdrec_agent.types import Explanation
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from eval.data.leakage import guarded_cases
-from eval.data.protocols import BEFORE, Split, SplitName, cases, fold, split_of, training_popularity
+from eval.data import Split, SplitName, cases, fold, guarded_cases, split_of
+from eval.data.protocols import BEFORE, training_popularity
 from retrieval.errors import DataError
 from retrieval.types import History, HistoryEntry, Item
 

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from eval.report.ab import page_of, print_ab, write_report
+from eval.report import print_ab, write_report
+from eval.report.ab import page_of
 from eval.report.plots import Dot, Effect, forest, scatter
-from eval.runs.comparison import ABResult, Arm, Comparison
-from eval.runs.folder import Manifest, Summary
-from eval.stats.paired import describe, holm, verdict
+from eval.runs import ABResult, Arm, Comparison, Manifest, Summary
+from eval.stats import holm
+from eval.stats.paired import describe, verdict
 from retrieval.errors import UsageError
 
 HOSTILE = "<script>alert(1)</script> | `x` **y** [z](javascript:1)\n\x1b[31m\u202e\"'>&amp;"

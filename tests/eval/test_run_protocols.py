@@ -13,16 +13,11 @@ from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
 from eval.cli import app
-from eval.data.history_ablation import ablation
-from eval.data.out_of_fold import Others
-from eval.data.protocols import FOLDS, cases, fold, histories, split_of
-from eval.data.rerank_tasks import tasks
-from eval.data.sources import Dataset
+from eval.data import FOLDS, Dataset, Others, ablation, cases, fold, histories, split_of, tasks
+from eval.runs import Manifest, RunFolder, arm_settings, run_catalogue
 from eval.runs import runner as running
-from eval.runs.arms import arm_settings
-from eval.runs.catalogue import run_catalogue
-from eval.runs.folder import Manifest, RunFolder, summarise
-from eval.systems.baselines import BASELINES
+from eval.runs.folder import summarise
+from eval.systems import BASELINES
 from retrieval.errors import DataError, UsageError
 
 MANIFEST = Manifest(name="a", task="catalogue", protocol={"users": 40, "seed": 0}, data="d")

@@ -14,27 +14,28 @@ from word_encoder import WordEncoder
 
 from eval.cli import app
 from eval.cli.run import HISTORIES, SPLITS, SYSTEMS
-from eval.data.history_ablation import Shown
-from eval.data.leakage import guard
-from eval.data.out_of_fold import Others
-from eval.data.protocols import Case, SplitName, cases, histories
-from eval.data.rerank_tasks import tasks
-from eval.data.sources import Dataset
+from eval.data import Case, Dataset, Others, Shown, SplitName, cases, guard, histories, tasks
 from eval.report.page import html_of, markdown_of
 from eval.report.trial import page_of
+from eval.runs import (
+    CaseResult,
+    Manifest,
+    RunFolder,
+    TrialResult,
+    arm_settings,
+    catalogue_case,
+    compare_runs,
+    run_catalogue,
+)
 from eval.runs import runner as running
-from eval.runs.arms import arm_settings
-from eval.runs.catalogue import catalogue_case, run_catalogue
-from eval.runs.comparison import compare_runs
-from eval.runs.folder import CaseResult, Manifest, RunFolder
 from eval.runs.rerank import run_rerank
-from eval.runs.trial import LiveArm, TrialResult, trial
-from eval.stats.sequential import Decision, StoppingRule
-from eval.systems.baselines import BASELINES
+from eval.runs.trial import LiveArm, trial
+from eval.stats import Decision, StoppingRule
+from eval.systems import BASELINES
 from retrieval.errors import DataError, UsageError
 from retrieval.templates import load_template
 from retrieval.types import History, HistoryEntry, Item
-from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import LLMSettings, RerankSettings
 

@@ -8,16 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eval.stats.aa_simulation import draw_aa, simulate_aa
-from eval.stats.sequential import (
-    ConfidenceSequence,
-    Decision,
-    Interval,
-    StoppingRule,
-    _decided,
-    ever_excludes_zero,
-    users_to_decide,
-)
+from eval.stats import ConfidenceSequence, Decision, Interval, StoppingRule, simulate_aa, users_to_decide
+from eval.stats.aa_simulation import draw_aa
+from eval.stats.sequential import _decided, ever_excludes_zero
 from retrieval.errors import DataError, UsageError
 
 BATCHES = arrays(float, st.integers(1, 60), elements=st.floats(-1, 1))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from eval.data import Case, slices_of
 from eval.data.languages import UNCLEAR, language_of
-from eval.data.protocols import Case
-from eval.data.slices import RARE, slices_of
+from eval.data.slices import RARE
 from retrieval.types import History, HistoryEntry, Item
 
 

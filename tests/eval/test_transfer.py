@@ -11,13 +11,13 @@ from tiny_encoder import ABOUT, make_encoder
 from typer.testing import CliRunner
 
 from eval.cli import app
-from eval.data.protocols import FOLDS, Case, fold
+from eval.data import FOLDS, Case, fold
 from eval.report.transfer import TransferResult, state
-from eval.studies.transfer import ALL, AUTO, Arms, matrix
+from eval.studies import ALL, AUTO, Arms, matrix
 from eval.studies.transfer_encoders import ALL_PAIRS, DOMAIN_ADAPTED, OTHER_PAIRS, ZERO_SHOT, lesson_of
 from retrieval.errors import UsageError
 from retrieval.types import History
-from xdrec_agent.models.adapters import read_manifest
+from xdrec_agent.models import read_manifest
 
 DOMAINS = ("books", "films", "music")
 PAIR = ("films", "books")

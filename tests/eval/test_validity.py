@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.cli import app
-from eval.report.validity import ValidityResult, page_of, replicates, simulate_runs
-from eval.runs.folder import CaseResult, Manifest, RunFolder
-from eval.stats.aa_simulation import Validity
+from eval.report import simulate_runs
+from eval.report.validity import ValidityResult, page_of, replicates
+from eval.runs import CaseResult, Manifest, RunFolder
+from eval.stats import Validity
 from retrieval.errors import UsageError
 
 MANIFEST = Manifest(name="a", task="rerank", protocol={"users": 30, "seed": 0}, data="d")

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 from word_encoder import WordEncoder
 
-from eval.data.sources import Dataset
-from retrieval.index.index import Index
+from eval.data import Dataset
+from retrieval.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
 

@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from xdrec_agent.models.library import library as models
-from xdrec_agent.server.lifecycle import lifecycle as server
-from xdrec_agent.server.lifecycle import processes
+from xdrec_agent.models import library as models
+from xdrec_agent.server import lifecycle as server
+from xdrec_agent.server import processes
 from xdrec_agent.settings import LLMSettings, Settings, load_settings
 
 LLM = "smollm2-135m-instruct"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from eval.data import Case, Task
 from eval.data.negatives import Choice
-from eval.data.protocols import Case
-from eval.data.rerank_tasks import Task
 from eval.studies.attacks import KINDS, load_attacks, measure
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.endpoint import resolve_endpoint
+from xdrec_agent.llm import LLMClient, resolve_endpoint
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import RerankSettings
 

@@ -19,21 +19,19 @@ from fake_llm import FakeLLM, refusal
 from http_fake import HTTPFake, text_of
 from word_encoder import WordEncoder
 
-from retrieval.encoder.sentence import SentenceEncoder
+from retrieval.encoder import SentenceEncoder
 from retrieval.errors import ModelMissing, UsageError
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
-from xdrec_agent.app.parts import open_encoder
+from xdrec_agent.app import open_encoder
+from xdrec_agent.batch import Request, ResultFolder, run_batch, spread_over
 from xdrec_agent.batch.cluster import cluster as on_cluster
-from xdrec_agent.batch.encoding import spread_over
-from xdrec_agent.batch.folder import ResultFolder
 from xdrec_agent.batch.offline_llm_client import StagedReply, Wanted
 from xdrec_agent.batch.offline_llm_rounds import worked_out
 from xdrec_agent.batch.plan import make_job, partitions
-from xdrec_agent.batch.runner import Request, run_batch
 from xdrec_agent.batch.stages import Answer, Retrieve, parts_table, patient
 from xdrec_agent.settings import load_settings
 

@@ -7,10 +7,10 @@ from chroma_server import ChromaServer
 from word_encoder import WordEncoder
 
 from retrieval.errors import VectorStoreError
-from retrieval.index.index import Index
-from retrieval.ranking.retriever import Retriever
+from retrieval.index import Index
+from retrieval.ranking import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import History, HistoryEntry, Item, Query
 

@@ -13,12 +13,11 @@ from conftest import LLM, settings_at
 from pydantic import BaseModel, Field
 
 from xdrec_agent.errors import LLMRefused, LLMUnreachable, ServerNotRunning
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.endpoint import resolve_endpoint
+from xdrec_agent.llm import LLMClient, resolve_endpoint
 from xdrec_agent.llm.probe import probe
 from xdrec_agent.llm.transport import ChatCompletion
-from xdrec_agent.server.lifecycle import lifecycle as server
-from xdrec_agent.server.lifecycle import processes
+from xdrec_agent.server import lifecycle as server
+from xdrec_agent.server import processes
 
 pytestmark = pytest.mark.integration
 
@@ -43,7 +42,7 @@ async def client(vllm_server):
 
 async def test_probe_sees_everything(client):
     """Our own server can do all that is asked for."""
-    seen = await probe(client)
+    seen = await probe(client.wire)
     assert seen.exact_label_logprobs
     assert seen.structured_output
     assert seen.tokenize

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.studies.llm_judge import Answered, Pair, judged
-from eval.studies.memorization import title_familiarity
+from eval.studies import judged, title_familiarity
+from eval.studies.llm_judge import Answered, Pair
 from retrieval.templates import load_template
 from retrieval.types import Item
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.endpoint import resolve_endpoint
+from xdrec_agent.llm import LLMClient, resolve_endpoint
 
 pytestmark = pytest.mark.integration
 

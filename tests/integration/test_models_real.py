@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from retrieval.encoder.sentence import SentenceEncoder
-from xdrec_agent.models.library import library as models
+from retrieval.encoder import SentenceEncoder
+from xdrec_agent.models import library as models
 from xdrec_agent.models.manifest import ModelManifest
 from xdrec_agent.models.table import MODELS
 from xdrec_agent.settings import load_settings

@@ -19,11 +19,11 @@ from socket_llm import SocketLLM
 from words_service import ASK, SAY, filled, running
 
 from retrieval.errors import StoreError, VectorStoreError
-from retrieval.index.index import vectors
+from retrieval.index import vectors
 from retrieval.index.vectors import VectorStore
-from retrieval.store.store import Store
-from xdrec_agent.app.keys import Keys
-from xdrec_agent.converse.dialogues import Dialogues
+from retrieval.store import Store
+from xdrec_agent.app import Keys
+from xdrec_agent.converse import Dialogues
 
 pytestmark = pytest.mark.integration
 

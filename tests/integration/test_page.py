@@ -15,12 +15,12 @@ from socket_llm import SocketLLM
 from word_encoder import WordEncoder
 from words_service import running
 
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.ingest.ingest import ingest
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
-from xdrec_agent.app.keys import Keys
+from xdrec_agent.app import Keys
 from xdrec_agent.settings import Settings
 
 pytestmark = pytest.mark.integration

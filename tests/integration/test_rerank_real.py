@@ -7,12 +7,9 @@ import pytest
 
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.endpoint import resolve_endpoint
-from xdrec_agent.llm.yes_no_log_odds import NO, YES, log_odds
-from xdrec_agent.rerank import JUDGES, RERANKERS, RerankContext
+from xdrec_agent.llm import NO, YES, LLMClient, log_odds, resolve_endpoint
+from xdrec_agent.rerank import JUDGES, LABELS, RERANKERS, RerankContext, single_prompt
 from xdrec_agent.rerank.context import origin_of
-from xdrec_agent.rerank.prompt import LABELS, single_prompt
 from xdrec_agent.settings import RerankSettings
 
 pytestmark = pytest.mark.integration

@@ -18,9 +18,8 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from retrieval.ingest.ingest import ingest
-from xdrec_agent.app.keys import Keys
-from xdrec_agent.app.parts import open_index, open_store
-from xdrec_agent.models.library import library as models
+from xdrec_agent.app import Keys, open_index, open_store
+from xdrec_agent.models import library as models
 from xdrec_agent.settings import Settings, load_settings
 
 pytestmark = pytest.mark.integration

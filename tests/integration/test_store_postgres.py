@@ -7,12 +7,11 @@ from postgres_server import postgres
 from store_contract import StoreContract, film
 
 from retrieval.errors import StoreError
-from retrieval.ingest.relations import ingest_relations
-from retrieval.relations.graph import RelationGraph
-from retrieval.store.relations import RelationStore
-from retrieval.store.store import Store
+from retrieval.ingest import ingest_relations
+from retrieval.relations import RelationGraph
+from retrieval.store import RelationStore, Store
 from retrieval.types import History, Query
-from xdrec_agent.recommend.log import Answers
+from xdrec_agent.recommend import Answers
 from xdrec_agent.types import Recommendation, Recommendations
 
 pytestmark = pytest.mark.integration

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from retrieval.ingest.ingest import ingest
-from xdrec_agent.app.parts import open_index, open_store
-from xdrec_agent.models.library import library as models
+from xdrec_agent.app import open_index, open_store
+from xdrec_agent.models import library as models
 
 pytestmark = pytest.mark.integration
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from words_service import ASK, filled, running
 
-from xdrec_agent.app.keys import Keys
+from xdrec_agent.app import Keys
 from xdrec_agent.service.rates import Rate
 from xdrec_agent.settings import Settings
 

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 import pytest
 from word_encoder import WordEncoder
 
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 
 

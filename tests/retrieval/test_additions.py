@@ -10,7 +10,7 @@ from word_encoder import WordEncoder
 from retrieval.errors import IndexMissing
 from retrieval.index.bm25 import open_words, write_added_words, write_words
 from retrieval.index.snapshot import VECTORS
-from retrieval.ranking.retriever import Retriever
+from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Interaction, Item, Query
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import IndexMissing
-from retrieval.index.interactions import FILE, Behaviour, behaviour_mark, forget, preferences_of, write_behaviour
-from retrieval.store.store import store as store_module
+from retrieval.index import FILE, Behaviour
+from retrieval.index.interactions import behaviour_mark, forget, preferences_of, write_behaviour
+from retrieval.store import store as store_module
 from retrieval.types import Interaction, Item
 
 ROWS = [

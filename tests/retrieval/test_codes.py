@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from retrieval.errors import IndexMissing
 from retrieval.index.quantization import Codes, open_codes, write_codes
-from retrieval.ranking.retriever import Retriever, _best
+from retrieval.ranking import Retriever
+from retrieval.ranking.retriever import _best
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 

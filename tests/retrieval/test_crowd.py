@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.index.interactions import Behaviour
-from retrieval.index.snapshot import Manifest, Snapshot
+from retrieval.index import Behaviour, Snapshot
+from retrieval.index.snapshot import Manifest
+from retrieval.ranking import Crowd
 from retrieval.ranking import collaborative as crowd_module
-from retrieval.ranking.collaborative import Crowd
 from retrieval.types import LIKED
 
 SIZES = {"films": 5, "music": 3, "books": 6}

@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retrieval.index.snapshot import Manifest, open_snapshot, write_snapshot
-from retrieval.ranking.filters import eligible
-from retrieval.ranking.retriever import Retriever
+from retrieval.ranking import Retriever, eligible
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 

@@ -12,17 +12,14 @@ from pydantic import ValidationError
 from word_encoder import WordEncoder
 
 from retrieval.errors import UsageError
-from retrieval.index.index import Index
-from retrieval.index.interactions import Behaviour, forget
+from retrieval.index import Behaviour, Index
+from retrieval.index.interactions import forget
 from retrieval.index.quantization import Codes
-from retrieval.ingest.relations import ingest_relations
-from retrieval.ranking.collaborative import Crowd
-from retrieval.ranking.fusion import BY_HAND, SOURCES, FusionFit, Weight, shipped_fusion
-from retrieval.ranking.retriever import Retriever
-from retrieval.relations.graph import RelationGraph
+from retrieval.ingest import ingest_relations
+from retrieval.ranking import BY_HAND, SOURCES, Crowd, FusionFit, Retriever, Weight, shipped_fusion
+from retrieval.relations import RelationGraph
 from retrieval.settings import EncoderSettings, IndexSettings, RetrieverSettings
-from retrieval.store.relations import RelationStore
-from retrieval.store.store import Store
+from retrieval.store import RelationStore, Store
 from retrieval.templates import load_template
 from retrieval.types import Filter, History, HistoryEntry, Interaction, Item, Query
 

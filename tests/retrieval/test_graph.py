@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.ingest.relations import ingest_relations
-from retrieval.relations.graph import RelationGraph
+from retrieval.ingest import ingest_relations
+from retrieval.relations import RelationGraph
 from retrieval.relations.paths import ATTENUATION, DAMPING
-from retrieval.store.relations import RelationStore
+from retrieval.store import RelationStore
 from retrieval.types import Entity, Item
 
 

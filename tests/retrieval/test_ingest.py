@@ -13,7 +13,7 @@ import pytest
 
 from retrieval.errors import BadRow, DataError, UnreadableFile, UsageError
 from retrieval.ingest.ingest import BATCH, ingest
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import EVENT_WEIGHTS, Interaction, Item
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from tiny_bert import DIMS, make_encoder
 
-from retrieval.encoder.int8 import GRAPH, Int8Encoder
-from retrieval.encoder.sentence import DERIVED, SentenceEncoder
+from retrieval.encoder import Int8Encoder, SentenceEncoder
+from retrieval.encoder.int8 import GRAPH
+from retrieval.encoder.sentence import DERIVED
 from retrieval.errors import IndexMismatch, SetupError, UsageError
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Item
 

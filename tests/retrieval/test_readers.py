@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import UnreadableFile
-from retrieval.tabular import readers
-from retrieval.tabular.readers import MAX_ROW, RowProblem, read_rows
+from retrieval.tabular import read_rows, readers
+from retrieval.tabular.readers import MAX_ROW, RowProblem
 
 
 def read(path, content, **options):

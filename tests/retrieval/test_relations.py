@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import BadRow, DataError, UnreadableFile, UsageError
+from retrieval.ingest import ingest_relations
 from retrieval.ingest.relation_writer import RelationWriter
-from retrieval.ingest.relations import BATCH, ingest_relations
+from retrieval.ingest.relations import BATCH
 from retrieval.ingest.triples import Triple, predicate_name, read_triples
-from retrieval.store.relations import RelationStore
+from retrieval.store import RelationStore
 from retrieval.types import Item
 
 FILMS = ("alien", "heat", "ran", "same")

@@ -14,9 +14,8 @@ from word_encoder import WordEncoder
 
 from retrieval.errors import IndexMismatch, IndexMissing, UsageError
 from retrieval.index.quantization import Codes
-from retrieval.ranking.fusion import shipped_fusion
+from retrieval.ranking import Retriever, shipped_fusion
 from retrieval.ranking.profile import Profile, soft_maximum
-from retrieval.ranking.retriever import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 

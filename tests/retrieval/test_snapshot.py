@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from retrieval.errors import IndexMissing
-from retrieval.index.snapshot import FORMAT, POINTER, Manifest, centred, current_name, open_snapshot, write_snapshot
+from retrieval.index import centred
+from retrieval.index.snapshot import FORMAT, POINTER, Manifest, current_name, open_snapshot, write_snapshot
 from retrieval.types import Item
 
 VECTORS = np.eye(3, 4, dtype=np.float32)

@@ -7,7 +7,7 @@ import pytest
 from store_contract import StoreContract, film, rating
 
 from retrieval.errors import StoreError
-from retrieval.store.store import Store
+from retrieval.store import Store
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from retrieval.errors import AmbiguousTitle, UnknownTitle
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.titles import label, normalise, resolve, resolve_any, split_year
 from retrieval.types import Item
 

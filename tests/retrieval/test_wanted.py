@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import UsageError
-from retrieval.ingest.ingest import Wanted, ingest, ingest_format
+from retrieval.ingest import Wanted, ingest_format
+from retrieval.ingest.ingest import ingest
 from retrieval.ingest.user_sampling import choose
 from retrieval.types import Item
 

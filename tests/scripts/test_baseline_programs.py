@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.systems.baselines import BASELINES
+from eval.systems import BASELINES
 
 FOLDER = Path(__file__).resolve().parents[2] / "scripts" / "baselines"
 TOGETHER = """

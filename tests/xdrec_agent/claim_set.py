@@ -11,7 +11,7 @@ from pathlib import Path as File
 import yaml
 
 from retrieval.types import Candidate, Entity, History, HistoryEntry, Item, Match, Path, Relation
-from xdrec_agent.grounding.evidence import Evidence, gather
+from xdrec_agent.grounding import Evidence, gather
 
 ROOT = File(__file__).parents[2]
 

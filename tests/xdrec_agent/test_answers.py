@@ -8,12 +8,11 @@ import time
 import pytest
 
 from retrieval.errors import StoreError, UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Filter, History, HistoryEntry, Item, Match, Query
-from xdrec_agent.app.parts import open_answers, open_dialogues
-from xdrec_agent.app.personal_data import delete_user, export_user
-from xdrec_agent.converse.state import DialogueState
-from xdrec_agent.recommend.log import Answers
+from xdrec_agent.app import delete_user, export_user, open_answers, open_dialogues
+from xdrec_agent.converse import DialogueState
+from xdrec_agent.recommend import Answers
 from xdrec_agent.settings import Settings
 from xdrec_agent.types import Recommendation, Recommendations
 

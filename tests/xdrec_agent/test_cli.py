@@ -12,7 +12,7 @@ import typer
 
 from retrieval.errors import UnknownTitle, UsageError
 from xdrec_agent import cli
-from xdrec_agent.app.demo import find_pack, load_pack
+from xdrec_agent.app import find_pack, load_pack
 from xdrec_agent.cli.errors import report
 
 PACK = Path(__file__).resolve().parents[2] / "examples" / "films-books"

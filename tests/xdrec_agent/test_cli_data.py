@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from xdrec_agent.app.index_state import index_state
 from xdrec_agent.app.personal_data import PLACES

@@ -8,12 +8,11 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from retrieval.ingest.relations import ingest_relations
-from retrieval.store.relations import RelationStore
-from retrieval.store.store import Store
+from retrieval.ingest import ingest_relations
+from retrieval.store import RelationStore, Store
 from retrieval.types import History, HistoryEntry, Item, Match, Query
 from xdrec_agent.cli import app
-from xdrec_agent.recommend.log import Answers
+from xdrec_agent.recommend import Answers
 from xdrec_agent.types import Recommendation, Recommendations
 
 FILM = Item(domain="films", id="alien", title="Alien", aliases=("异形",), categories=("horror",))

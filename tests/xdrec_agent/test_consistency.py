@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, rankdata
 
-from xdrec_agent.rerank.consistency import TOP, aggregated, kendall_tau, settled, shuffles
+from xdrec_agent.rerank import TOP, kendall_tau, shuffles
+from xdrec_agent.rerank.consistency import aggregated, settled
 
 N = 20
 seeds = st.integers(0, 2**32 - 1)

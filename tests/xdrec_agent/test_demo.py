@@ -6,9 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from retrieval.errors import DataError, TemplateError, UsageError
-from xdrec_agent.app.demo import find_pack, load_pack
+from xdrec_agent.app import find_pack, load_pack
 from xdrec_agent.cli import app
-from xdrec_agent.explain.realisation import OwnSentences, load_voice, own_sentences, reworded
+from xdrec_agent.explain import load_voice
+from xdrec_agent.explain.realisation import OwnSentences, own_sentences, reworded
 from xdrec_agent.settings import ExclusionSettings, Settings
 
 NAMES = ["conditions-wellness", "courses-projects", "films-books", "funds-insurance", "kitchen-groceries"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from retrieval.encoder.int8 import Int8Encoder
-from retrieval.encoder.sentence import SentenceEncoder
+from retrieval.encoder import Int8Encoder, SentenceEncoder
 from retrieval.errors import UsageError
-from xdrec_agent.app.parts import open_encoder
+from xdrec_agent.app import open_encoder
 from xdrec_agent.settings import load_settings
 
 

@@ -13,8 +13,8 @@ from fake_llm import FakeLLM
 
 from retrieval.errors import UsageError
 from xdrec_agent.errors import LLMRefused, LLMUnreachable, RemoteNotAllowed, ServerNotRunning
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.endpoint import Capabilities, Notes, load_notes, resolve_endpoint, save_notes
+from xdrec_agent.llm import Capabilities, LLMClient, load_notes, resolve_endpoint
+from xdrec_agent.llm.endpoint import Notes, save_notes
 from xdrec_agent.llm.probe import probe
 from xdrec_agent.server.lifecycle import STATE, ServerState
 from xdrec_agent.server.processes import ProcessId
@@ -148,7 +148,7 @@ async def test_probe_sees_all_of_vllm():
     """An endpoint that does everything is seen to do everything."""
     fake = FakeLLM()
     async with connect(fake) as client:
-        assert await probe(client) == Capabilities(
+        assert await probe(client.wire) == Capabilities(
             exact_label_logprobs=True,
             top_logprobs=20,
             structured_output=True,
@@ -163,7 +163,7 @@ async def test_probe_sees_a_plain_endpoint():
     """An endpoint with OpenAI's options only is not credited with vLLM's."""
     fake = FakeLLM(vllm=False)
     async with connect(fake) as client:
-        assert await probe(client) == Capabilities(top_logprobs=20, structured_output=True, max_model_len=4096)
+        assert await probe(client.wire) == Capabilities(top_logprobs=20, structured_output=True, max_model_len=4096)
 
 
 async def test_an_ignored_option_does_not_count():
@@ -176,7 +176,7 @@ async def test_an_ignored_option_does_not_count():
     fake = FakeLLM()
     fake.then(*[ignore] * 50)
     async with connect(fake) as client:
-        seen = await probe(client)
+        seen = await probe(client.wire)
     assert not seen.exact_label_logprobs
     assert seen.top_logprobs == 0
     assert not seen.structured_output
@@ -189,10 +189,10 @@ async def test_probe_fails_if_the_endpoint_does_not_answer():
     async with connect(fake) as client:
         fake.then(refused, refused)
         with pytest.raises(LLMUnreachable):
-            await probe(client)
+            await probe(client.wire)
         fake.then(fake_llm.status(401))
         with pytest.raises(LLMRefused):
-            await probe(client)
+            await probe(client.wire)
 
 
 async def test_capabilities_are_asked_once(tmp_path):

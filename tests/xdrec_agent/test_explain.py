@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from retrieval.errors import UsageError
 from retrieval.types import Candidate, Entity, History, HistoryEntry, Item, Match, Path, Query, Relation
+from xdrec_agent.explain import ExplainContext, explain_one, load_voice
 from xdrec_agent.explain.constrained_output import reason_schema
-from xdrec_agent.explain.explainer import ExplainContext, explain_all, explain_one, plain_explanation
-from xdrec_agent.explain.realisation import load_voice, styles
-from xdrec_agent.grounding import Scope, check, cited, foreign
-from xdrec_agent.grounding.evidence import gather, shared_traits
-from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.explain.explainer import explain_all, plain_explanation
+from xdrec_agent.explain.realisation import styles
+from xdrec_agent.grounding import Scope, check, cited, foreign, gather
+from xdrec_agent.grounding.evidence import shared_traits
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.settings import ExplainSettings, LLMSettings
 
 ALIEN = Item(

@@ -13,8 +13,8 @@ from fake_llm import FakeLLM
 
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.recommend import Recommender
 from xdrec_agent.rerank import JUDGES
 from xdrec_agent.settings import ExplainSettings, LLMSettings, RerankSettings
 

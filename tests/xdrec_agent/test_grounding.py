@@ -9,9 +9,8 @@ import pytest
 from claim_set import evidence_of, labelled
 
 from retrieval.types import Path, Relation
-from xdrec_agent.explain.realisation import load_voice
-from xdrec_agent.grounding import Scope, check, sentences
-from xdrec_agent.grounding.evidence import Evidence
+from xdrec_agent.explain import load_voice
+from xdrec_agent.grounding import Evidence, Scope, check, sentences
 
 WORLDS = sorted({one.world for one in labelled()})
 

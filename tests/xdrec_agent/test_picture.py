@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.types import Candidate, Entity, History, HistoryEntry, Item, Match, Path, Relation
-from xdrec_agent.explain.realisation import load_voice
-from xdrec_agent.grounding.evidence import gather
-from xdrec_agent.posthoc.picture import mermaid, picture
-from xdrec_agent.posthoc.picture_svg import svg
+from xdrec_agent.explain import load_voice
+from xdrec_agent.grounding import gather
+from xdrec_agent.posthoc import mermaid, svg
+from xdrec_agent.posthoc.picture import picture
 
 VOICE = load_voice("en", "short")
 SVG = "{http://www.w3.org/2000/svg}"

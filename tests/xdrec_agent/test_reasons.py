@@ -8,14 +8,14 @@ import pytest
 from word_encoder import WordEncoder
 
 from retrieval.errors import UnknownTitle, UsageError
-from retrieval.index.index import Index
-from retrieval.ranking.retriever import Retriever
+from retrieval.index import Index
+from retrieval.ranking import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Entity, Filter, History, HistoryEntry, Item, Match, Path, Query, Relation
 from xdrec_agent.posthoc import contrast, markdown, teller, what_if, why, why_not
-from xdrec_agent.recommend.log import KeptAnswer
+from xdrec_agent.recommend import KeptAnswer
 from xdrec_agent.settings import ExclusionSettings
 from xdrec_agent.types import Explanation, Recommendation, Recommendations
 

@@ -12,15 +12,14 @@ import pytest
 from fake_llm import FakeLLM
 
 from retrieval.errors import UnknownTitle, UsageError
-from retrieval.index.index import Index
-from retrieval.ranking.retriever import Retriever
+from retrieval.index import Index
+from retrieval.ranking import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.recommend.query_builder import build_query
-from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.recommend import Recommender, build_query
 from xdrec_agent.settings import ExplainSettings, LLMSettings, RerankSettings
 
 WORDS = ["space", "love", "crime", "war", "sea", "city", "ghost", "music"]

@@ -10,7 +10,7 @@ import pytest
 from fake_llm import FakeLLM
 
 from xdrec_agent.errors import LLMLeftOut, LLMOverloaded, LLMRefused
-from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.llm.replicas import FAILURES, Replica, Replicas
 from xdrec_agent.settings import LLMSettings
 

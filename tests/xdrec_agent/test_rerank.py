@@ -18,11 +18,8 @@ from hypothesis import strategies as st
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
 from xdrec_agent.errors import LLMError
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.rerank import JUDGES, RERANKERS, RerankContext
-from xdrec_agent.rerank.consistency import shuffles
-from xdrec_agent.rerank.context import seed_of, standardised
-from xdrec_agent.rerank.prompt import LABELS
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.rerank import JUDGES, LABELS, RERANKERS, RerankContext, seed_of, shuffles, standardised
 from xdrec_agent.settings import LLMSettings, RerankSettings
 
 LIKED = HistoryEntry(item=Item(domain="films", id="alien", title="Alien", creators=("Ridley Scott",)))

@@ -15,9 +15,7 @@ from pydantic import BaseModel
 from retrieval.errors import BackendError
 from xdrec_agent.app import personal_data
 from xdrec_agent.errors import CacheMiss, LLMError, LLMReplyInvalid
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.endpoint import resolve_endpoint
-from xdrec_agent.llm.response_cache import Origin, ResponseCache
+from xdrec_agent.llm import LLMClient, Origin, ResponseCache, resolve_endpoint
 from xdrec_agent.settings import LLMSettings, Settings
 
 ASK = [{"role": "user", "content": "Which?"}]

@@ -18,8 +18,8 @@ import pytest
 
 from retrieval.errors import ModelMissing, SetupError
 from xdrec_agent.errors import PortTaken, ServerDied
-from xdrec_agent.server.lifecycle import lifecycle as server
-from xdrec_agent.server.lifecycle import processes
+from xdrec_agent.server import lifecycle as server
+from xdrec_agent.server import processes
 from xdrec_agent.server.command import stage, vllm_command, vllm_environment
 from xdrec_agent.server.processes import ProcessId
 from xdrec_agent.settings import LLMSettings

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from retrieval.types import Candidate, Item
 from xdrec_agent.errors import LLMUnreachable
-from xdrec_agent.llm.client import Usage
+from xdrec_agent.llm import Usage
 from xdrec_agent.rerank import Judgement
 from xdrec_agent.rerank.windows import judge_all
 

@@ -11,9 +11,7 @@ import pytest
 from fake_llm import FakeLLM, answer
 
 from xdrec_agent.errors import LLMReplyInvalid
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.response_cache import Origin
-from xdrec_agent.llm.yes_no_log_odds import log_odds
+from xdrec_agent.llm import LLMClient, Origin, log_odds
 from xdrec_agent.settings import LLMSettings
 
 SYSTEM = {"role": "system", "content": "You know books."}

@@ -13,9 +13,9 @@ import numpy as np
 
 from retrieval.errors import UsageError
 from retrieval.folds import fold
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import PromptTemplate
-from xdrec_agent.models.lora import Tokenizer, TrainedModel
+from xdrec_agent.models import Tokenizer, TrainedModel
 
 if TYPE_CHECKING:
     import torch

@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from retrieval.adapt.contrastive_task import SetShape, SetTask
-from retrieval.adapt.item_views import ViewTask, read_views
-from retrieval.adapt.lora_encoder import EncoderShape, TrainedEncoder, open_encoder_for_training, take_additions
-from retrieval.adapt.preferences import read_taste
-from retrieval.adapt.training import Plan, Report
-from retrieval.adapt.user_split import WhoLearns, learners
-from retrieval.encoder.sentence import Vectors
+from retrieval.adapt import (
+    EncoderShape,
+    Plan,
+    Report,
+    SetShape,
+    SetTask,
+    TrainedEncoder,
+    ViewTask,
+    WhoLearns,
+    learners,
+    open_encoder_for_training,
+    read_taste,
+    read_views,
+    take_additions,
+)
+from retrieval.encoder import Vectors
 from retrieval.errors import UsageError
 from retrieval.settings import Section
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 from xdrec_agent.adapt.run import Lesson, Place, trained
 from xdrec_agent.adapt.training_lists import Pair, ordered_pairs
-from xdrec_agent.models.adapters import AdapterManifest, TrainingData, read_manifest
+from xdrec_agent.models import AdapterManifest, TrainingData, read_manifest
 
 _PART: Final = 4_096
 """Texts encoded at a time."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xdrec_agent.adapt.token_groups import TokenGroup
-from xdrec_agent.models.lora import TrainedModel
+from xdrec_agent.models import TrainedModel
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from xdrec_agent.adapt.label_loss import label_logits, list_loss, quality
 from xdrec_agent.adapt.prefetch import Ahead
 from xdrec_agent.adapt.token_groups import Prompts, TokenGroup
 from xdrec_agent.adapt.training_lists import Catalogue, ListShape, TrainingCase, draw_group, validation_group
-from xdrec_agent.models.lora import TrainedModel
+from xdrec_agent.models import TrainedModel
 
 if TYPE_CHECKING:
     import torch

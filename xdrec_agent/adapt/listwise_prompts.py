@@ -9,9 +9,8 @@ from retrieval.errors import UsageError
 from retrieval.templates import PromptTemplate
 from xdrec_agent.adapt.token_groups import TokenGroup
 from xdrec_agent.adapt.training_lists import ListGroup
-from xdrec_agent.models.lora import Tokenizer
-from xdrec_agent.rerank.context import RerankContext
-from xdrec_agent.rerank.prompt import LABELS, list_prompt
+from xdrec_agent.models import Tokenizer
+from xdrec_agent.rerank import LABELS, RerankContext, list_prompt
 from xdrec_agent.settings import RerankSettings
 
 if TYPE_CHECKING:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from retrieval.adapt.training import Plan, Report
-from retrieval.adapt.user_split import WhoLearns, learners
+from retrieval.adapt import Plan, Report, WhoLearns, learners
 from retrieval.errors import UsageError
 from retrieval.settings import Section
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 from xdrec_agent.adapt.continued_pretraining import TextTask, item_texts
 from xdrec_agent.adapt.list_task import ListTask
@@ -17,8 +16,15 @@ from xdrec_agent.adapt.listwise_prompts import ListPrompts
 from xdrec_agent.adapt.pointwise_prompts import JudgePrompts
 from xdrec_agent.adapt.run import Lesson, Place, trained
 from xdrec_agent.adapt.training_lists import ListShape, Pair, catalogues, ordered_pairs, training_cases
-from xdrec_agent.models.adapters import AdapterKind, AdapterManifest, TrainingData
-from xdrec_agent.models.lora import LoraShape, TrainedModel, load_tokenizer, open_for_training
+from xdrec_agent.models import (
+    AdapterKind,
+    AdapterManifest,
+    LoraShape,
+    TrainedModel,
+    TrainingData,
+    load_tokenizer,
+    open_for_training,
+)
 
 _VALIDATION_CANDIDATES: Final = 20
 

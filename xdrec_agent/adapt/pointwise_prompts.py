@@ -10,10 +10,9 @@ from retrieval.templates import PromptTemplate
 from retrieval.types import Item, Query
 from xdrec_agent.adapt.token_groups import TokenGroup
 from xdrec_agent.adapt.training_lists import ListGroup
-from xdrec_agent.llm.yes_no_log_odds import NO, YES
-from xdrec_agent.models.lora import Tokenizer
-from xdrec_agent.rerank.context import RerankContext
-from xdrec_agent.rerank.prompt import single_prompt
+from xdrec_agent.llm import NO, YES
+from xdrec_agent.models import Tokenizer
+from xdrec_agent.rerank import RerankContext, single_prompt
 from xdrec_agent.settings import RerankSettings
 
 if TYPE_CHECKING:

@@ -18,13 +18,11 @@ from typing import Any, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
-from retrieval.adapt.device import Device
-from retrieval.adapt.frozen_layers import Kept
-from retrieval.adapt.training import CURVE, LOG, Plan, Report, Task, Trainable, train
+from retrieval.adapt import CURVE, LOG, Device, Kept, Plan, Report, Task, Trainable, train
 from retrieval.errors import SetupError
 from retrieval.settings import Section
 from retrieval.templates import PromptTemplate
-from xdrec_agent.models.adapters import (
+from xdrec_agent.models import (
     ANSWERS,
     AdapterKind,
     AdapterManifest,

@@ -16,10 +16,10 @@ from typing import Final
 import numpy as np
 from pydantic import Field
 
-from retrieval.adapt.matched_negatives import Counts, nearest_counts
+from retrieval.adapt import Counts, nearest_counts
 from retrieval.errors import UsageError
 from retrieval.settings import Section
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import History, HistoryEntry, Item, Query
 
 MIN_LIKED: Final = 3

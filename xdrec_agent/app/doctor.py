@@ -14,8 +14,7 @@ from retrieval.types import Frozen
 from xdrec_agent.app.index_state import index_states
 from xdrec_agent.app.parts import open_store
 from xdrec_agent.errors import ServerNotRunning
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.endpoint import Capabilities, Endpoint, load_notes, resolve_endpoint
+from xdrec_agent.llm import Capabilities, Endpoint, LLMClient, load_notes, resolve_endpoint
 from xdrec_agent.models import library as models
 from xdrec_agent.settings import Settings
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from retrieval.ranking.retriever import Retriever
-from retrieval.relations.graph import RelationGraph
+from retrieval.ranking import Retriever
+from retrieval.relations import RelationGraph
 from xdrec_agent.app.parts import load_templates, open_client, open_relations, open_retriever, open_store
 from xdrec_agent.errors import ServerNotRunning
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.recommend import Recommender
 from xdrec_agent.settings import Settings
 
 

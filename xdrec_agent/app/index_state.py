@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 from retrieval.errors import IndexMissing, ModelMissing, XDRecError
-from retrieval.index.index import Index
-from retrieval.store.store import DomainSummary
+from retrieval.index import Index
+from retrieval.store import DomainSummary
 from retrieval.types import Frozen
 from xdrec_agent.app.parts import open_index
 from xdrec_agent.settings import Settings

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import sqlalchemy as sa
 
 from retrieval.errors import UsageError
-from retrieval.store.database import Tables
+from retrieval.store import Tables
 from retrieval.types import Frozen
 
 Role = Literal["user", "operator"]

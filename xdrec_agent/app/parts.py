@@ -6,23 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
-from retrieval.encoder.int8 import Int8Encoder
-from retrieval.encoder.sentence import SentenceEncoder
+from retrieval.encoder import Int8Encoder, SentenceEncoder
 from retrieval.errors import SetupError, TemplateError, UsageError
-from retrieval.index.index import Index
-from retrieval.ranking.retriever import Retriever
-from retrieval.relations.graph import RelationGraph
-from retrieval.store.relations import RelationStore
-from retrieval.store.store import Store
+from retrieval.index import Index
+from retrieval.ranking import Retriever
+from retrieval.relations import RelationGraph
+from retrieval.store import RelationStore, Store
 from retrieval.templates import PromptTemplate, load_template
-from xdrec_agent.converse.dialogues import Dialogues
-from xdrec_agent.enrich.facet_store import FacetStore
-from xdrec_agent.explain.realisation import load_voice
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.endpoint import resolve_endpoint
-from xdrec_agent.llm.response_cache import ResponseCache
+from xdrec_agent.converse import Dialogues
+from xdrec_agent.enrich import FacetStore
+from xdrec_agent.explain import load_voice
+from xdrec_agent.llm import LLMClient, ResponseCache, resolve_endpoint
 from xdrec_agent.models import library as models
-from xdrec_agent.recommend.log import Answers
+from xdrec_agent.recommend import Answers
 from xdrec_agent.settings import Settings
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from retrieval.errors import BackendError, SetupError, UsageError
 from retrieval.index import interactions as behaviour
-from retrieval.tabular.columns import INTERACTION_COLUMNS
+from retrieval.tabular import INTERACTION_COLUMNS
 from xdrec_agent.app.keys import Keys
 from xdrec_agent.app.parts import open_answers, open_dialogues, open_responses, open_store
 from xdrec_agent.settings import Settings

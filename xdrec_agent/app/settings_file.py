@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from retrieval.adapt.checkpoint import written
+from retrieval.adapt import written
 from retrieval.errors import UsageError
 
 Value = str | dict[str, str] | None

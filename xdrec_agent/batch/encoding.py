@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from retrieval.encoder.sentence import Encoder, Vectors
-from retrieval.index.index import Index
-from xdrec_agent.app.parts import open_encoder
+from retrieval.encoder import Encoder, Vectors
+from retrieval.index import Index
+from xdrec_agent.app import open_encoder
 from xdrec_agent.batch.cluster import cluster, translated
 from xdrec_agent.settings import Settings
 

@@ -17,9 +17,7 @@ from pydantic import BaseModel, Field
 
 from retrieval.types import Frozen
 from xdrec_agent.errors import LLMRefused, LLMReplyInvalid
-from xdrec_agent.llm.client import LLMClient, Messages, Reply, Usage
-from xdrec_agent.llm.endpoint import Capabilities, Endpoint
-from xdrec_agent.llm.response_cache import Origin
+from xdrec_agent.llm import Capabilities, Endpoint, LLMClient, Messages, Origin, Reply, Usage
 from xdrec_agent.settings import LLMSettings
 
 _CAN: Final = Capabilities(exact_label_logprobs=True, structured_output=True)

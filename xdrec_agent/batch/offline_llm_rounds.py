@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from retrieval.errors import UsageError
-from retrieval.relations.graph import RelationGraph
-from xdrec_agent.app.factory import make_recommender
-from xdrec_agent.app.parts import load_templates, open_relations, open_retriever, open_store
+from retrieval.relations import RelationGraph
+from xdrec_agent.app import load_templates, make_recommender, open_relations, open_retriever, open_store
 from xdrec_agent.batch.offline_llm_client import StagedClient
 from xdrec_agent.batch.stages import Asked, PartReplies, client_of
 from xdrec_agent.batch.vllm_stage import answered, requests_of
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from ray.data import Dataset
 
-    from xdrec_agent.recommend.recommender import Recommender
+    from xdrec_agent.recommend import Recommender
 
 ROUNDS: Final = 10
 """At most so many; shuffles take up to four, a reason two. What is lacking then is degraded."""

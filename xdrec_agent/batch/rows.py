@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from retrieval.types import Frozen
-from xdrec_agent.llm.client import Usage
+from xdrec_agent.llm import Usage
 from xdrec_agent.types import Recommendation, Recommendations
 
 if TYPE_CHECKING:

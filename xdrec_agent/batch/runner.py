@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
-from xdrec_agent.app.parts import open_index, open_store
+from xdrec_agent.app import open_index, open_store
 from xdrec_agent.batch.cluster import cluster
 from xdrec_agent.batch.folder import Done, ResultFolder
 from xdrec_agent.batch.offline_llm_rounds import check_stage, waves, worked_out

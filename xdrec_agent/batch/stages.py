@@ -12,25 +12,23 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from retrieval.errors import UsageError
-from retrieval.relations.graph import RelationGraph
+from retrieval.relations import RelationGraph
 from retrieval.types import Frozen, Query, Ranking
-from xdrec_agent.app.factory import make_recommender
-from xdrec_agent.app.parts import open_client, open_relations, open_retriever, open_store
+from xdrec_agent.app import make_recommender, open_client, open_relations, open_retriever, open_store
 from xdrec_agent.batch.folder import ResultFolder
 from xdrec_agent.batch.offline_llm_client import StagedClient, StagedReply
 from xdrec_agent.batch.plan import Job
 from xdrec_agent.batch.rows import Row, row_of, table_of
 from xdrec_agent.errors import ServerNotRunning
-from xdrec_agent.llm.concurrency import gathered
-from xdrec_agent.recommend.query_builder import build_query
-from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.llm import gathered
+from xdrec_agent.recommend import Recommender, build_query
 from xdrec_agent.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from retrieval.store.store import Store
-    from xdrec_agent.llm.client import LLMClient
+    from retrieval.store import Store
+    from xdrec_agent.llm import LLMClient
 
 
 class Asked(Frozen):

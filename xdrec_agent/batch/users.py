@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from retrieval.errors import UnreadableFile, UsageError
-from retrieval.store.store import Store
-from retrieval.tabular.columns import INTERACTION_COLUMNS
+from retrieval.store import Store
+from retrieval.tabular import INTERACTION_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,8 +12,8 @@ from retrieval.errors import ModelMissing, SetupError, UsageError
 from xdrec_agent.batch.offline_llm_client import StagedReply, Wanted
 from xdrec_agent.errors import LLMRefused
 from xdrec_agent.models import library as models
-from xdrec_agent.rerank.prompt import LABELS
-from xdrec_agent.server.command import MAX_LABELS
+from xdrec_agent.rerank import LABELS
+from xdrec_agent.server import MAX_LABELS
 from xdrec_agent.settings import Settings
 
 if TYPE_CHECKING:

@@ -52,14 +52,10 @@ def encoder(
       xdrec adapt encoder taste --pair films:books --pair books:films --minutes 30
       xdrec adapt encoder reader --text books --text films
     """
-    from retrieval.adapt.contrastive_task import SetShape
-    from retrieval.adapt.lora_encoder import EncoderShape
-    from retrieval.adapt.training import Plan
-    from retrieval.adapt.user_split import TEST_FOLD, WhoLearns
+    from retrieval.adapt import TEST_FOLD, EncoderShape, Plan, SetShape, WhoLearns
     from retrieval.templates import load_template
-    from xdrec_agent.adapt.encoder_runs import EncoderRunSettings, train_taste, train_views
-    from xdrec_agent.adapt.run import Place
-    from xdrec_agent.app.parts import open_store
+    from xdrec_agent.adapt import EncoderRunSettings, Place, train_taste, train_views
+    from xdrec_agent.app import open_store
     from xdrec_agent.cli.training_progress import training_bar
     from xdrec_agent.models import library as models
 

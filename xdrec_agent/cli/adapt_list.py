@@ -12,7 +12,7 @@ from xdrec_agent.cli.context import settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xdrec_agent.models.adapters import AdapterManifest
+    from xdrec_agent.models import AdapterManifest
 
 
 def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -25,7 +25,7 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     """
     import json
 
-    from xdrec_agent.models.adapters import list_adapters
+    from xdrec_agent.models import list_adapters
 
     found = list_adapters(settings().adapters_dir)
     if json_:

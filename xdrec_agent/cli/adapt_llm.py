@@ -13,7 +13,7 @@ from xdrec_agent.cli.context import settings
 from xdrec_agent.cli.pairs import PairOption, WithoutOption, pairs_of
 
 if TYPE_CHECKING:
-    from xdrec_agent.adapt.llm_runs import Judged, RunSettings
+    from xdrec_agent.adapt import Judged, RunSettings
 
 
 def llm(
@@ -55,9 +55,8 @@ def llm(
       xdrec adapt llm reader --text books
     """
     from retrieval.templates import load_template
-    from xdrec_agent.adapt.llm_runs import train_lists, train_texts
-    from xdrec_agent.adapt.run import Place
-    from xdrec_agent.app.parts import load_templates, open_store
+    from xdrec_agent.adapt import Place, train_lists, train_texts
+    from xdrec_agent.app import load_templates, open_store
     from xdrec_agent.cli.training_progress import training_bar
     from xdrec_agent.models import library as models
     from xdrec_agent.rerank import TASK_OF
@@ -85,7 +84,7 @@ def llm(
 
 
 def _judge(name: str) -> Judged:
-    from xdrec_agent.adapt.llm_runs import SHAPES
+    from xdrec_agent.adapt import SHAPES
 
     found = next((judge for judge in SHAPES if judge == name), None)
     if found is None:
@@ -104,10 +103,9 @@ def _run_settings(
     rate: float,
     seed: int,
 ) -> RunSettings:
-    from retrieval.adapt.training import Plan
-    from retrieval.adapt.user_split import TEST_FOLD, WhoLearns
-    from xdrec_agent.adapt.llm_runs import SHAPES, RunSettings
-    from xdrec_agent.models.lora import LoraShape
+    from retrieval.adapt import TEST_FOLD, Plan, WhoLearns
+    from xdrec_agent.adapt import SHAPES, RunSettings
+    from xdrec_agent.models import LoraShape
 
     return RunSettings(
         # A validation takes as long as fifteen steps on two cores.

@@ -28,10 +28,9 @@ def use(
     """
     import json
 
-    from xdrec_agent.app.settings_file import Value, set_values
+    from xdrec_agent.app import Value, set_values
+    from xdrec_agent.models import BaseModelId, check_name, merge, read_manifest
     from xdrec_agent.models import library as models
-    from xdrec_agent.models.adapters import BaseModelId, check_name, read_manifest
-    from xdrec_agent.models.merging import merge
     from xdrec_agent.settings import config_file
 
     configured = settings()

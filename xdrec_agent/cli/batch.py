@@ -13,7 +13,7 @@ from retrieval.errors import UsageError
 from xdrec_agent.cli.context import diagnostics, settings
 
 if TYPE_CHECKING:
-    from xdrec_agent.batch.runner import Progress
+    from xdrec_agent.batch import Progress
 
 app = typer.Typer(help="Many users at once, on one machine or many (Ray).", no_args_is_help=True)
 
@@ -48,7 +48,7 @@ def recommend(
       xdrec batch recommend --users people.parquet --from films --to books --output s3://shop/out --ray 10.0.0.1:6379
       xdrec batch recommend --users all --from films --to books --output out --retry degraded
     """
-    from xdrec_agent.batch.runner import Request, run_batch
+    from xdrec_agent.batch import Request, run_batch
 
     if retry not in {None, "degraded"}:
         raise UsageError(f"--retry {retry}", hint="--retry degraded")
@@ -81,8 +81,8 @@ def index(
       xdrec batch index books --ray 10.0.0.1:6379
       xdrec batch index books --rebuild
     """
-    from xdrec_agent.app.parts import open_index, open_store
-    from xdrec_agent.batch.encoding import spread_over
+    from xdrec_agent.app import open_index, open_store
+    from xdrec_agent.batch import spread_over
 
     configured = settings()
     with open_store(configured, create=False) as store, open_index(configured) as built, _told() as progress:  # noqa: SIM117
@@ -106,7 +106,7 @@ def forget(
     Example:
       xdrec batch forget ada out
     """
-    from xdrec_agent.batch.folder import ResultFolder
+    from xdrec_agent.batch import ResultFolder
 
     found = ResultFolder(folder)
     if found.job() is None:

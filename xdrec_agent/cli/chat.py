@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from xdrec_agent.converse.dialogues import Dialogue
-    from xdrec_agent.converse.events import Event
+    from xdrec_agent.converse import Dialogue, Event
     from xdrec_agent.settings import Settings
     from xdrec_agent.types import Recommendation
 
@@ -70,7 +69,7 @@ def _list(configured: Settings, user: str | None, *, json_: bool) -> None:
     from datetime import UTC, datetime
 
     from retrieval.templates import plain
-    from xdrec_agent.app.parts import open_dialogues
+    from xdrec_agent.app import open_dialogues
 
     with open_dialogues(configured, create=False) as dialogues:
         found = dialogues.list(user)
@@ -83,7 +82,7 @@ def _list(configured: Settings, user: str | None, *, json_: bool) -> None:
 
 
 def _delete(configured: Settings, id_: str, user: str | None) -> None:
-    from xdrec_agent.app.parts import open_dialogues
+    from xdrec_agent.app import open_dialogues
 
     with open_dialogues(configured, create=False) as dialogues:
         dialogues.delete(id_, user)
@@ -97,9 +96,8 @@ async def _talk(
 
     from rich.console import Console
 
-    from xdrec_agent.app.factory import open_recommender
-    from xdrec_agent.app.parts import open_dialogues
-    from xdrec_agent.converse.conversation import Conversation
+    from xdrec_agent.app import open_dialogues, open_recommender
+    from xdrec_agent.converse import Conversation
 
     out = Console(highlight=False)
     async with open_recommender(configured) as recommender:
@@ -130,8 +128,7 @@ def _turns(say: Texts | None) -> Iterator[str]:
 
 
 def _welcome(out: Console, dialogue: Dialogue) -> None:
-    from xdrec_agent.converse.replies import noted
-    from xdrec_agent.converse.understanding import Remark
+    from xdrec_agent.converse import Remark, noted
 
     greeting = noted([Remark(note="greeting"), Remark(note="help")], dialogue.state.language)
     out.print("\n".join(greeting), markup=False)
@@ -150,7 +147,7 @@ def _print(event: Event, out: Console) -> None:
     from rich.text import Text
 
     from retrieval.templates import visible
-    from xdrec_agent.converse.events import Asked, Explained, Ranked, Said, Understood
+    from xdrec_agent.converse import Asked, Explained, Ranked, Said, Understood
 
     if isinstance(event, Understood):
         out.print(Text(visible(event.text), style="dim"))

@@ -68,9 +68,9 @@ def ingest(
       xdrec ingest films letterboxd.zip --format letterboxd --user me
       xdrec ingest --relations relations.csv
     """
-    from retrieval.ingest.ingest import Wanted, ingest_format
+    from retrieval.ingest import Wanted, ingest_format
     from retrieval.ingest.ingest import ingest as run
-    from xdrec_agent.app.parts import open_store
+    from xdrec_agent.app import open_store
     from xdrec_agent.cli.ingesting import known_format, print_report, show_reports, since_seconds, take_in
     from xdrec_agent.cli.progress import counting_bar
 
@@ -147,7 +147,7 @@ def index(
     """
     import json
 
-    from xdrec_agent.app.parts import open_index, open_store
+    from xdrec_agent.app import open_index, open_store
     from xdrec_agent.cli.progress import counting_bar
 
     configured = settings()
@@ -187,8 +187,7 @@ def domains(json_: Json = False) -> None:
     """
     import json
 
-    from xdrec_agent.app.index_state import index_states
-    from xdrec_agent.app.parts import open_store
+    from xdrec_agent.app import index_states, open_store
 
     configured = settings()
     with open_store(configured, create=False) as store:
@@ -208,7 +207,7 @@ def domains(json_: Json = False) -> None:
 def _kept_rejects(configured: Settings, domain: str, file: Path) -> Path:
     from urllib.parse import quote
 
-    from xdrec_agent.app.personal_data import rejects_folder
+    from xdrec_agent.app import rejects_folder
 
     # Any text may name a domain, not any text may name a file.
     place = rejects_folder(configured) / f"{quote(domain, safe=' ')}-{file.name}.jsonl"

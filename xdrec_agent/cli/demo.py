@@ -17,8 +17,8 @@ from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
     from retrieval.types import Query
-    from xdrec_agent.app.demo import Ask, DemoPack
-    from xdrec_agent.recommend.recommender import Recommender
+    from xdrec_agent.app import Ask, DemoPack
+    from xdrec_agent.recommend import Recommender
     from xdrec_agent.settings import Settings
     from xdrec_agent.types import Recommendations
 
@@ -36,7 +36,7 @@ def demo(
       xdrec demo courses-projects
       xdrec demo examples/films-books -k 3 --keep-server
     """
-    from xdrec_agent.app.demo import find_pack, load_pack
+    from xdrec_agent.app import find_pack, load_pack
 
     folder = find_pack(pack)
     described = load_pack(folder)
@@ -57,9 +57,9 @@ def _models(configured: Settings, steps: Console) -> None:
 
 
 def _catalogues(configured: Settings, folder: Path, described: DemoPack, steps: Console) -> None:
+    from retrieval.ingest import ingest_relations
     from retrieval.ingest.ingest import ingest
-    from retrieval.ingest.relations import ingest_relations
-    from xdrec_agent.app.parts import open_index, open_relations, open_store
+    from xdrec_agent.app import open_index, open_relations, open_store
 
     with open_store(configured) as store:
         index = open_index(configured)
@@ -111,9 +111,9 @@ def _server(configured: Settings, steps: Console, *, keep: bool) -> Iterator[Non
 
 async def _ask(configured: Settings, described: DemoPack, k: int) -> None:
     from retrieval.types import Filter
-    from xdrec_agent.app.factory import open_recommender
+    from xdrec_agent.app import open_recommender
     from xdrec_agent.cli.printing import print_recommendations
-    from xdrec_agent.recommend.query_builder import build_query
+    from xdrec_agent.recommend import build_query
 
     out = Console(highlight=False)
     async with open_recommender(configured) as recommender:

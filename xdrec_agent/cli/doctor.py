@@ -26,7 +26,7 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     from rich.console import Console
     from rich.text import Text
 
-    from xdrec_agent.app.doctor import diagnose
+    from xdrec_agent.app import diagnose
 
     checks = diagnose(settings())
     if json_:

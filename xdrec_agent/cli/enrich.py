@@ -9,7 +9,7 @@ import typer
 from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
-    from xdrec_agent.enrich.enrichment import EnrichReport, Estimate
+    from xdrec_agent.enrich import EnrichReport, Estimate
     from xdrec_agent.settings import Settings
 
 
@@ -39,10 +39,9 @@ async def _enrich(
     configured: Settings, domain: str, limit: int | None, *, dry_run: bool, yes: bool, json_: bool
 ) -> None:
     from retrieval.errors import UsageError
-    from xdrec_agent.app.parts import open_client, open_facets, open_store
+    from xdrec_agent.app import open_client, open_facets, open_store
     from xdrec_agent.cli.progress import counting_bar
-    from xdrec_agent.enrich.enrichment import Enrichment
-    from xdrec_agent.enrich.facet_questions import load_wordings
+    from xdrec_agent.enrich import Enrichment, load_wordings
 
     if json_ and not (yes or dry_run):
         raise UsageError("--json cannot ask whether to go on", hint="add --yes or --dry-run")

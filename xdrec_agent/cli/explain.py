@@ -14,10 +14,10 @@ from retrieval.templates import visible
 from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
-    from retrieval.ranking.retriever import Retriever
-    from xdrec_agent.grounding.evidence import PathFinder
+    from retrieval.ranking import Retriever
+    from xdrec_agent.grounding import PathFinder
     from xdrec_agent.posthoc import Reason, Teller
-    from xdrec_agent.recommend.log import KeptAnswer
+    from xdrec_agent.recommend import KeptAnswer
     from xdrec_agent.settings import Settings
 
 _PICTURES = (".svg", ".mmd")
@@ -75,7 +75,7 @@ def _explain(
     picture: Path | None,
     form: str,
 ) -> None:
-    from xdrec_agent.app.parts import open_answers
+    from xdrec_agent.app import open_answers
     from xdrec_agent.posthoc import teller
 
     told_in = teller(lang or configured.explain.language)
@@ -99,8 +99,8 @@ def _explain(
 
 @contextmanager
 def _paths(configured: Settings) -> Iterator[PathFinder]:
-    from retrieval.relations.graph import RelationGraph
-    from xdrec_agent.app.parts import open_relations
+    from retrieval.relations import RelationGraph
+    from xdrec_agent.app import open_relations
 
     with open_relations(configured, create=False) as relations:
         yield RelationGraph(relations).between
@@ -130,8 +130,8 @@ def _reason(
 
 @contextmanager
 def _retriever(configured: Settings) -> Iterator[Retriever]:
-    from retrieval.relations.graph import RelationGraph
-    from xdrec_agent.app.parts import open_relations, open_retriever, open_store
+    from retrieval.relations import RelationGraph
+    from xdrec_agent.app import open_relations, open_retriever, open_store
 
     with open_store(configured, create=False) as store, open_relations(configured, create=False) as relations:
         yield open_retriever(configured, store, RelationGraph(relations))
@@ -139,9 +139,8 @@ def _retriever(configured: Settings) -> Iterator[Retriever]:
 
 def _drawn(kept: KeptAnswer, rank: int, told_in: Teller, paths: PathFinder) -> tuple[str, str]:
     """The evidence of an item as SVG and as Mermaid."""
-    from xdrec_agent.posthoc.picture import mermaid, picture
-    from xdrec_agent.posthoc.picture_svg import svg
-    from xdrec_agent.posthoc.why import evidence_of, ranked
+    from xdrec_agent.posthoc import evidence_of, mermaid, ranked, svg
+    from xdrec_agent.posthoc.picture import picture
 
     drawn = picture(evidence_of(kept, ranked(kept, rank), paths), told_in.voice)
     return svg(drawn), mermaid(drawn)

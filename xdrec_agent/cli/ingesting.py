@@ -10,12 +10,11 @@ from pathlib import Path
 import typer
 
 from retrieval.errors import BackendError, SetupError, UsageError
-from retrieval.formats.files import Files
-from retrieval.formats.registry import guess_reader
-from retrieval.index.index import indexed
-from retrieval.ingest.ingest import IngestReport
-from retrieval.store.store import Store
-from retrieval.tabular.readers import ROWS
+from retrieval.formats import Files, guess_reader
+from retrieval.index import indexed
+from retrieval.ingest import IngestReport
+from retrieval.store import Store
+from retrieval.tabular import ROWS
 from retrieval.templates import visible
 from xdrec_agent.settings import Settings
 
@@ -71,7 +70,7 @@ def take_in(configured: Settings, store: Store, domain: str, reports: Sequence[I
 
     The items are in the store already, so whatever keeps them from the index is said and is no failure.
     """
-    from xdrec_agent.app.parts import open_index
+    from xdrec_agent.app import open_index
 
     new = any(r.new_items or (r.kind != "interactions" and r.added) for r in reports)
     if not (new and configured.index.at_once and indexed(configured.index_dir, domain)):

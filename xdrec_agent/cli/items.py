@@ -23,7 +23,7 @@ def delete(
     Examples:
       xdrec items delete films tt0078748
     """
-    from xdrec_agent.app.parts import open_store
+    from xdrec_agent.app import open_store
 
     with open_store(settings(), create=False) as store:
         deleted = store.delete_items(domain, ids)

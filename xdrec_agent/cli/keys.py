@@ -27,8 +27,7 @@ def create(
       xdrec keys create --user ada --name "Ada's phone"
       xdrec keys create --operator --name shop
     """
-    from xdrec_agent.app.keys import Keys
-    from xdrec_agent.app.parts import open_store
+    from xdrec_agent.app import Keys, open_store
 
     if (user is None) != operator:
         raise UsageError("a key is for one user or for an operator", hint="give --user ID or --operator")
@@ -53,8 +52,7 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
       xdrec keys list --json
     """
     from retrieval.templates import visible
-    from xdrec_agent.app.keys import Keys
-    from xdrec_agent.app.parts import open_store
+    from xdrec_agent.app import Keys, open_store
 
     configured = settings()
     open_store(configured, create=False).close()
@@ -76,8 +74,7 @@ def revoke(id_: Annotated[str, typer.Argument(metavar="ID", help="The key's id, 
     Example:
       xdrec keys revoke 1f2e3d4c
     """
-    from xdrec_agent.app.keys import Keys
-    from xdrec_agent.app.parts import open_store
+    from xdrec_agent.app import Keys, open_store
 
     configured = settings()
     open_store(configured, create=False).close()

@@ -36,7 +36,7 @@ def up() -> None:
         return
     folder = models.find(configured.llm.model, configured.models_dir)
     if configured.llm.adapters:
-        from xdrec_agent.models.adapters import check_served
+        from xdrec_agent.models import check_served
 
         check_served(configured.llm.adapters, configured.llm.model, folder)
     with diagnostics().status("starting") as status:
@@ -117,7 +117,7 @@ def cache(
     """
     import json
 
-    from xdrec_agent.app.parts import open_responses
+    from xdrec_agent.app import open_responses
 
     configured = settings()
     if not configured.responses_dir.is_dir():
@@ -155,9 +155,8 @@ async def describe(configured: Settings) -> dict[str, Any]:
         ServerNotRunning: nothing is there to ask.
         LLMError: it does not answer.
     """
-    from xdrec_agent.app.doctor import ranking
-    from xdrec_agent.llm.client import LLMClient
-    from xdrec_agent.llm.endpoint import resolve_endpoint
+    from xdrec_agent.app import ranking
+    from xdrec_agent.llm import LLMClient, resolve_endpoint
     from xdrec_agent.server import lifecycle as server
 
     endpoint = resolve_endpoint(configured)

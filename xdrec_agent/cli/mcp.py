@@ -23,7 +23,7 @@ def mcp(
       xdrec mcp --http --port 8418
     """
     try:
-        from xdrec_agent.service.mcp_process import run_http, run_stdio
+        from xdrec_agent.service import run_http, run_stdio
     except ModuleNotFoundError as exc:
         raise SetupError(f"the service needs a package: {exc.name}", hint="pip install 'xdrec[service]'") from exc
     configured = settings()

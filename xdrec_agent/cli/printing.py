@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from retrieval.ranking.fusion import SOURCES
+from retrieval.ranking import SOURCES
 from retrieval.templates import visible
 from retrieval.types import Item, Query
 from xdrec_agent.types import Recommendation, Recommendations

@@ -97,10 +97,9 @@ def recommend(
 
 
 def _answer(configured: Settings, ask: dict[str, Any], *, explain: bool, json_: bool) -> None:
-    from xdrec_agent.app.factory import open_recommender
-    from xdrec_agent.app.parts import open_answers
+    from xdrec_agent.app import open_answers, open_recommender
     from xdrec_agent.cli.printing import print_recommendations
-    from xdrec_agent.recommend.query_builder import build_query
+    from xdrec_agent.recommend import build_query
 
     async def run() -> None:
         async with open_recommender(configured) as recommender:

@@ -12,7 +12,7 @@ from retrieval.templates import visible
 from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
-    from retrieval.ingest.relations import RelationReport
+    from retrieval.ingest import RelationReport
 
 _SHOWN = 20  # predicates
 
@@ -21,8 +21,8 @@ def ingest_relations(
     file: Path, *, format_: str | None, columns: Mapping[str, str], strict: bool, rejects: Path, json_: bool
 ) -> None:
     """Write a file's triples into the store and say how many by predicate."""
-    from retrieval.ingest.relations import ingest_relations as run
-    from xdrec_agent.app.parts import open_relations
+    from retrieval.ingest import ingest_relations as run
+    from xdrec_agent.app import open_relations
     from xdrec_agent.cli.progress import counting_bar
 
     with open_relations(settings()) as store, counting_bar() as bar:

@@ -24,7 +24,7 @@ def serve(
       xdrec serve --host 0.0.0.0 --port 8000 --workers 4
     """
     try:
-        from xdrec_agent.service.http_process import run
+        from xdrec_agent.service import run
     except ModuleNotFoundError as exc:
         raise SetupError(f"the service needs a package: {exc.name}", hint="pip install 'xdrec[service]'") from exc
     configured = settings()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from xdrec_agent.cli.context import diagnostics
 
 if TYPE_CHECKING:
-    from retrieval.adapt.training import Progress, Report
+    from retrieval.adapt import Progress, Report
 
 _EVERY_S: Final = 30.0
 

@@ -29,7 +29,7 @@ def list_(
       xdrec users list --domain films --limit 10
       xdrec users list --json
     """
-    from xdrec_agent.app.parts import open_store
+    from xdrec_agent.app import open_store
 
     with open_store(settings(), create=False) as store:
         users = store.users(domain, limit)
@@ -52,7 +52,7 @@ def export(
       xdrec users export ada
       xdrec users export ada -o ada.json
     """
-    from xdrec_agent.app.personal_data import export_user
+    from xdrec_agent.app import export_user
 
     text = json.dumps(export_user(settings(), user), ensure_ascii=False, indent=2)
     if output is None:
@@ -73,7 +73,7 @@ def delete(user: User, yes: Annotated[bool, typer.Option("--yes", help="Do not a
     Examples:
       xdrec users delete ada --yes
     """
-    from xdrec_agent.app.personal_data import delete_user, export_user
+    from xdrec_agent.app import delete_user, export_user
 
     configured = settings()
     export_user(configured, user)

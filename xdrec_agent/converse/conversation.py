@@ -30,7 +30,7 @@ from xdrec_agent.converse.state_update import Step, merged, query_of
 from xdrec_agent.converse.understanding import Remark, Understanding
 from xdrec_agent.converse.why_not_questions import why_not
 from xdrec_agent.errors import LLMError
-from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.recommend import Recommender
 from xdrec_agent.settings import ChatSettings
 from xdrec_agent.types import Recommendation, Recommendations
 

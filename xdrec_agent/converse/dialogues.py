@@ -16,8 +16,7 @@ import sqlalchemy as sa
 from pydantic import Field, TypeAdapter, ValidationError
 
 from retrieval.errors import StoreError, UsageError
-from retrieval.store.database import Tables, chunks
-from retrieval.store.store import Store
+from retrieval.store import Store, Tables, chunks
 from retrieval.types import Frozen, Interaction, Query
 from xdrec_agent.converse.state import DialogueState
 from xdrec_agent.errors import DialogueBusy

@@ -12,7 +12,7 @@ from itertools import takewhile
 from threading import Lock
 from typing import Final
 
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.titles import normalise
 from retrieval.types import Item
 from xdrec_agent.converse.numerals import with_digits

@@ -23,8 +23,7 @@ from xdrec_agent.converse.rules.sentiment_cues import Role, Said
 from xdrec_agent.converse.rules.titles_in_text import look_up
 from xdrec_agent.converse.state import DialogueState, ItemRef, Opinion
 from xdrec_agent.converse.understanding import FilterChange, Remark, Understanding
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.response_cache import Origin
+from xdrec_agent.llm import LLMClient, Origin
 
 MAX_TOKENS: Final = 300
 _NAMED: Final = 8  # items of each list that the prompt shows

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from retrieval.ranking.retriever import Retriever
+from retrieval.ranking import Retriever
 from retrieval.types import Item
 from xdrec_agent.converse.dialogues import Dialogue
 from xdrec_agent.converse.replies import sentences, titled
-from xdrec_agent.recommend.log import KeptAnswer
+from xdrec_agent.recommend import KeptAnswer
 from xdrec_agent.settings import ExclusionSettings
 
 

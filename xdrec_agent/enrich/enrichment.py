@@ -13,13 +13,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from retrieval.errors import UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 from retrieval.types import Frozen, Item
 from xdrec_agent.enrich.facet_questions import Answer, ask_twice
 from xdrec_agent.enrich.facet_store import FacetStore, MadeBy, kept_of
-from xdrec_agent.llm.client import LLMClient, Usage
-from xdrec_agent.llm.concurrency import gathered
+from xdrec_agent.llm import LLMClient, Usage, gathered
 
 AT_ONCE: Final = 32
 """Items asked about at a time."""

@@ -14,13 +14,11 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, Field
 
-from retrieval.index.facets import Facets
+from retrieval.index import Facets
 from retrieval.templates import PromptTemplate, load_template, plain
 from retrieval.types import Item
 from xdrec_agent.errors import LLMReplyInvalid
-from xdrec_agent.llm.client import LLMClient, Usage
-from xdrec_agent.llm.concurrency import gathered
-from xdrec_agent.llm.response_cache import Origin
+from xdrec_agent.llm import LLMClient, Origin, Usage, gathered
 
 Mood = Literal[
     "dark", "light", "funny", "sad", "tense", "hopeful", "romantic", "dreamy", "violent", "calm", "energetic",

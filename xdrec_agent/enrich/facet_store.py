@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from retrieval.errors import StoreError
-from retrieval.index.facets import Facets
+from retrieval.index import Facets
 from retrieval.store import database as db
 from retrieval.types import Frozen, Item
 

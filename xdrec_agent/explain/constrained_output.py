@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, create_model
 
 from retrieval.templates import plain
 from xdrec_agent.explain.realisation import SHORT, Voice
-from xdrec_agent.grounding.evidence import Evidence, FactKind, Known
+from xdrec_agent.grounding import Evidence, FactKind, Known
 
 _TRAITS: Final = 5
 _FACTS: Final = 3

@@ -20,11 +20,8 @@ from xdrec_agent.errors import LLMError, LLMReplyInvalid
 from xdrec_agent.explain.constrained_output import reason_schema
 from xdrec_agent.explain.fallback import plain_text
 from xdrec_agent.explain.realisation import Voice, load_voice, own_sentences, reworded
-from xdrec_agent.grounding import Claim, Scope, check, cited, foreign, sentences
-from xdrec_agent.grounding.evidence import Evidence, PathFinder, gather
-from xdrec_agent.llm.client import LLMClient, Usage
-from xdrec_agent.llm.concurrency import gathered
-from xdrec_agent.llm.response_cache import Origin
+from xdrec_agent.grounding import Claim, Evidence, PathFinder, Scope, check, cited, foreign, gather, sentences
+from xdrec_agent.llm import LLMClient, Origin, Usage, gathered
 from xdrec_agent.settings import ExplainSettings
 from xdrec_agent.types import Explanation, ExplanationSource
 

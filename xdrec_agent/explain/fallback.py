@@ -6,7 +6,7 @@ from typing import Final
 
 from retrieval.templates import visible
 from xdrec_agent.explain.realisation import Voice
-from xdrec_agent.grounding.evidence import Evidence
+from xdrec_agent.grounding import Evidence
 
 _ITEMS: Final = 2
 _TRAITS: Final = 3

@@ -17,8 +17,7 @@ from pydantic import Field
 from retrieval.errors import TemplateError, UsageError
 from retrieval.templates import PromptTemplate, languages, load_template, load_yaml, plain, read_yaml, shipped_templates
 from retrieval.types import Entity, Frozen, Item, Path
-from xdrec_agent.grounding.evidence import Evidence, Fact, FactKind
-from xdrec_agent.grounding.language_data import Words, load_words
+from xdrec_agent.grounding import Evidence, Fact, FactKind, Words, load_words
 
 SHORT: Final = "short"
 _TITLE: Final = 80

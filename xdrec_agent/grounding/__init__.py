@@ -2,7 +2,25 @@
 
 from xdrec_agent.grounding.check import check, cited, sentences
 from xdrec_agent.grounding.claims import Claim, ClaimKind
+from xdrec_agent.grounding.evidence import Evidence, Fact, FactKind, Known, PathFinder, gather
 from xdrec_agent.grounding.language_check import foreign
+from xdrec_agent.grounding.language_data import Words, load_words
 from xdrec_agent.grounding.scope import Scope
 
-__all__ = ["Claim", "ClaimKind", "Scope", "check", "cited", "foreign", "sentences"]
+__all__ = [
+    "Claim",
+    "ClaimKind",
+    "Evidence",
+    "Fact",
+    "FactKind",
+    "Known",
+    "PathFinder",
+    "Scope",
+    "Words",
+    "check",
+    "cited",
+    "foreign",
+    "gather",
+    "load_words",
+    "sentences",
+]

@@ -17,7 +17,7 @@ from retrieval.types import Frozen
 from xdrec_agent.errors import LLMRefused, LLMReplyInvalid
 from xdrec_agent.llm.endpoint import Capabilities, Endpoint, Notes, load_notes, read_notes, save_notes
 from xdrec_agent.llm.label_tokens import label_ids
-from xdrec_agent.llm.probe import probe_wire
+from xdrec_agent.llm.probe import probe
 from xdrec_agent.llm.response_cache import Origin, ResponseCache
 from xdrec_agent.llm.transport import ChatCompletion, Choice, TokenCounts, Wire
 from xdrec_agent.settings import LLMSettings
@@ -210,7 +210,7 @@ class LLMClient:
                     base_url=self.endpoint.base_url,
                     model=self.endpoint.model,
                     instance=self.endpoint.instance,
-                    capabilities=await probe_wire(self.wire),
+                    capabilities=await probe(self.wire),
                 )
             )
         return self._notes

@@ -6,7 +6,7 @@ Nothing is concluded from names or versions, and an option that is accepted but 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,9 +14,6 @@ from xdrec_agent.errors import LLMRefused, LLMReplyInvalid
 from xdrec_agent.llm.endpoint import Capabilities
 from xdrec_agent.llm.label_tokens import tokenize
 from xdrec_agent.llm.transport import ChatCompletion, Wire
-
-if TYPE_CHECKING:
-    from xdrec_agent.llm.client import LLMClient
 
 _HELLO = {"role": "user", "content": "Hello"}
 _TOP = (128, 64, 20, 10, 5, 1)
@@ -45,17 +42,12 @@ class _Answer(BaseModel):
     ok: bool
 
 
-async def probe(client: LLMClient) -> Capabilities:
+async def probe(wire: Wire) -> Capabilities:
     """Ask the endpoint now, whatever is known about it.
 
     Raises:
         LLMError: it does not answer a plain chat request, or stopped answering.
     """
-    return await probe_wire(client.wire)
-
-
-async def probe_wire(wire: Wire) -> Capabilities:
-    """As `probe`."""
     await _chat(wire, messages=[_HELLO])
     tokens = await _tokens(wire)
     return Capabilities(

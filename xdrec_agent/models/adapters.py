@@ -18,14 +18,13 @@ from typing import Any, Final, Literal, Protocol
 
 from pydantic import ValidationError
 
-from retrieval.adapt.checkpoint import written
-from retrieval.adapt.device import Device
+from retrieval.adapt import Device, written
 from retrieval.errors import DataError, UsageError
 from retrieval.types import Frozen
-from xdrec_agent.llm.yes_no_log_odds import NO, YES
+from xdrec_agent.llm import NO, YES
 from xdrec_agent.models.lora import TrainedModel, load_base, wrapped
 from xdrec_agent.models.manifest import ModelManifest, WeightFile
-from xdrec_agent.rerank.prompt import LABELS
+from xdrec_agent.rerank import LABELS
 
 MANIFEST: Final = "xdrec-adapter.json"
 AdapterKind = Literal["list", "judge", "text", "taste", "views"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from pydantic import Field
 
-from retrieval.adapt.device import Device, device_of
+from retrieval.adapt import Device, device_of
 from retrieval.errors import ModelMissing, UsageError
 from retrieval.settings import Section
 

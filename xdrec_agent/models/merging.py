@@ -10,7 +10,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from retrieval.adapt.checkpoint import written
+from retrieval.adapt import written
 from xdrec_agent.models.adapters import MANIFEST, BaseModelId, load_adapter, merged_manifest, read_manifest
 from xdrec_agent.models.manifest import ModelManifest
 from xdrec_agent.models.table import ModelSpec
@@ -74,7 +74,7 @@ def write_merged(spec: ModelSpec, adapter: Path, base_folder: Path, base_name: s
 
 
 def _save_encoder(adapter: Path, base_folder: Path, folder: Path) -> None:
-    from retrieval.adapt.lora_encoder import merged_encoder
+    from retrieval.adapt import merged_encoder
 
     merged_encoder(base_folder, adapter).save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from retrieval.errors import UsageError
 from retrieval.types import Frozen, Item, Path
-from xdrec_agent.grounding.evidence import Evidence, PathFinder
+from xdrec_agent.grounding import Evidence, PathFinder
 from xdrec_agent.posthoc.realisation import Teller, percent
 from xdrec_agent.posthoc.why import evidence_of, ranked
-from xdrec_agent.recommend.log import KeptAnswer
+from xdrec_agent.recommend import KeptAnswer
 from xdrec_agent.types import Recommendation
 
 _TRAITS = 4

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from retrieval.errors import UnknownTitle, UsageError
-from retrieval.ranking.retriever import Retriever
+from retrieval.ranking import Retriever
 from retrieval.titles import label, normalise, title_keys
 from retrieval.types import Candidate, Frozen, History, HistoryEntry, Item
 from xdrec_agent.posthoc.realisation import Teller
-from xdrec_agent.recommend.exclusions import excluding
-from xdrec_agent.recommend.log import KeptAnswer
+from xdrec_agent.recommend import KeptAnswer, excluding
 from xdrec_agent.settings import ExclusionSettings
 
 _DEPTH = 5  # times k: how deep is looked for where an item comes from or goes

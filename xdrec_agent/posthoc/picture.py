@@ -11,8 +11,8 @@ from typing import Final
 
 from retrieval.templates import visible
 from retrieval.types import Entity, Item, Path
-from xdrec_agent.explain.realisation import Voice
-from xdrec_agent.grounding.evidence import Evidence
+from xdrec_agent.explain import Voice
+from xdrec_agent.grounding import Evidence
 from xdrec_agent.posthoc.realisation import percent, shown
 
 _SHARED: Final = ("creator", "person", "series", "theme", "category")

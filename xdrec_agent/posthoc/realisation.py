@@ -9,8 +9,8 @@ from functools import cache
 
 from retrieval.templates import load_yaml, visible
 from retrieval.types import Frozen, Item
-from xdrec_agent.explain.realisation import SHORT, Voice, load_voice
-from xdrec_agent.grounding.evidence import Evidence, Fact
+from xdrec_agent.explain import SHORT, Voice, load_voice
+from xdrec_agent.grounding import Evidence, Fact
 
 
 class ContrastSentences(Frozen):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from retrieval.errors import UsageError
 from retrieval.types import Frozen, Item, Path
-from xdrec_agent.explain.fallback import plain_text
-from xdrec_agent.grounding import Claim
-from xdrec_agent.grounding.evidence import Evidence, PathFinder, gather
+from xdrec_agent.explain import plain_text
+from xdrec_agent.grounding import Claim, Evidence, PathFinder, gather
 from xdrec_agent.posthoc.realisation import Teller
-from xdrec_agent.recommend.log import KeptAnswer
+from xdrec_agent.recommend import KeptAnswer
 from xdrec_agent.types import ExplanationSource, Recommendation
 
 _TOLD = frozenset({"creator", "person", "series", "period", "asked"})  # themes and categories stand with supporters

@@ -11,14 +11,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from retrieval.index.snapshot import Positions, Snapshot
-from retrieval.ranking.filters import eligible
-from retrieval.ranking.retriever import Retriever
+from retrieval.index import Positions, Snapshot
+from retrieval.ranking import Retriever, eligible
 from retrieval.titles import resolve
 from retrieval.types import Filter, Frozen, HistoryEntry, Item, Query
 from xdrec_agent.posthoc.realisation import Teller, shown
-from xdrec_agent.recommend.exclusions import excluding
-from xdrec_agent.recommend.log import KeptAnswer
+from xdrec_agent.recommend import KeptAnswer, excluding
 from xdrec_agent.settings import ExclusionSettings
 
 Verdict = Literal[

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from retrieval.errors import UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Filter, History, Query
 from xdrec_agent.settings import ExclusionSettings
 

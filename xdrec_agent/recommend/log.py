@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from retrieval.errors import StoreError, UsageError
-from retrieval.store.database import Tables, chunks
+from retrieval.store import Tables, chunks
 from retrieval.types import Frozen, Query
 from xdrec_agent.types import Recommendations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from retrieval.errors import UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.titles import resolve_any
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 from xdrec_agent.recommend.exclusions import excluding

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from retrieval.errors import UsageError
-from retrieval.ranking.retriever import Retriever
+from retrieval.ranking import Retriever
 from retrieval.templates import PromptTemplate
 from retrieval.types import Query, Ranking
 from xdrec_agent.errors import LLMError
-from xdrec_agent.explain.explainer import ExplainContext, explain_one, unasked
-from xdrec_agent.explain.realisation import Voice
-from xdrec_agent.grounding.evidence import PathFinder
-from xdrec_agent.llm.client import LLMClient, Usage
+from xdrec_agent.explain import ExplainContext, Voice, explain_one, unasked
+from xdrec_agent.grounding import PathFinder
+from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.recommend.exclusions import excluding
 from xdrec_agent.rerank import RERANKERS, RerankContext, Reranked, asked_judge, fit_of, judge_of, task_of, weight_of
 from xdrec_agent.settings import ExclusionSettings, ExplainSettings, RerankSettings

@@ -5,20 +5,38 @@ the table `JUDGES` gives one: by log-probabilities of labels over shuffles (`lis
 (`pointwise`), or by a permutation written as text (`generate`).
 """
 
-from xdrec_agent.rerank.context import Judgement, RerankContext, Reranked, Reranker
+from xdrec_agent.rerank.consistency import TOP, kendall_tau, shuffles
+from xdrec_agent.rerank.context import Judgement, RerankContext, Reranked, Reranker, Scores, seed_of, standardised
+from xdrec_agent.rerank.fits import Calibration, RerankFit, save_fits
+from xdrec_agent.rerank.listwise import listwise_logprob, shuffle_scores
+from xdrec_agent.rerank.prompt import LABELS, list_prompt, single_prompt
 from xdrec_agent.rerank.strategies import JUDGES, RERANKERS, TASK_OF, asked_judge, fit_of, judge_of, task_of, weight_of
 
 __all__ = [
     "JUDGES",
+    "LABELS",
     "RERANKERS",
     "TASK_OF",
+    "TOP",
+    "Calibration",
     "Judgement",
     "RerankContext",
+    "RerankFit",
     "Reranked",
     "Reranker",
+    "Scores",
     "asked_judge",
     "fit_of",
     "judge_of",
+    "kendall_tau",
+    "list_prompt",
+    "listwise_logprob",
+    "save_fits",
+    "seed_of",
+    "shuffle_scores",
+    "shuffles",
+    "single_prompt",
+    "standardised",
     "task_of",
     "weight_of",
 ]

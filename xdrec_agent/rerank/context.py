@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from retrieval.errors import UsageError
 from retrieval.templates import PromptTemplate
 from retrieval.types import Candidate, Query, Ranking
-from xdrec_agent.llm.client import LLMClient, Usage
-from xdrec_agent.llm.response_cache import Origin
+from xdrec_agent.llm import LLMClient, Origin, Usage
 from xdrec_agent.settings import RerankSettings
 
 Scores = NDArray[np.float64]

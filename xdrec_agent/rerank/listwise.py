@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.types import Candidate, Query
-from xdrec_agent.llm.client import Usage
-from xdrec_agent.llm.concurrency import gathered
+from xdrec_agent.llm import Usage, gathered
 from xdrec_agent.rerank.consistency import aggregated, kendall_tau, settled, shuffles
 from xdrec_agent.rerank.context import Judgement, RerankContext, Scores, origin_of, seed_of
 from xdrec_agent.rerank.fits import position_bias

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from retrieval.types import Candidate, Query
-from xdrec_agent.llm.yes_no_log_odds import log_odds
+from xdrec_agent.llm import log_odds
 from xdrec_agent.rerank.context import Judgement, RerankContext, origin_of
 from xdrec_agent.rerank.prompt import single_prompt
 

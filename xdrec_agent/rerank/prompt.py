@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from retrieval.types import Item, Query
-from xdrec_agent.llm.client import Messages
+from xdrec_agent.llm import Messages
 from xdrec_agent.rerank.context import RerankContext
 
 LABELS: Final = tuple(string.ascii_uppercase + string.ascii_lowercase)

@@ -13,7 +13,7 @@ import numpy as np
 
 from retrieval.errors import UsageError
 from retrieval.types import Candidate, Query, Ranking
-from xdrec_agent.llm.client import Usage
+from xdrec_agent.llm import Usage
 from xdrec_agent.rerank.context import Judge, Judgement, RerankContext, Reranked, Reranker, Scores, standardised
 from xdrec_agent.rerank.fits import Calibration, RerankFit, rerank_fit
 from xdrec_agent.rerank.generate import listwise_generate

@@ -8,8 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from retrieval.types import Candidate
-from xdrec_agent.llm.client import Usage
-from xdrec_agent.llm.concurrency import gathered
+from xdrec_agent.llm import Usage, gathered
 from xdrec_agent.rerank.context import Judgement
 
 Scheme = Literal["windows", "tournament"]

@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
 from retrieval.errors import UsageError
-from xdrec_agent.app.keys import Key
+from xdrec_agent.app import Key
 from xdrec_agent.service.app_state import Engine, engine_of
 from xdrec_agent.service.problems import Forbidden, Unauthorised, no_such
 from xdrec_agent.settings import ServiceSettings

@@ -9,9 +9,9 @@ from time import perf_counter
 from starlette.concurrency import run_in_threadpool
 
 from retrieval.errors import UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Item, Query
-from xdrec_agent.recommend.query_builder import build_query
+from xdrec_agent.recommend import build_query
 from xdrec_agent.service.app_state import Engine
 from xdrec_agent.service.problems import no_such
 from xdrec_agent.service.requests import ItemRef, RecommendRequest

@@ -17,23 +17,16 @@ from starlette.concurrency import run_in_threadpool
 from threadpoolctl import threadpool_limits
 
 from retrieval.errors import SetupError, StoreError, XDRecError
-from retrieval.index.index import Index
-from retrieval.ranking.retriever import Retriever
-from retrieval.relations.graph import RelationGraph
-from retrieval.store.relations import RelationStore
-from retrieval.store.store import Store
+from retrieval.index import Index
+from retrieval.ranking import Retriever
+from retrieval.relations import RelationGraph
+from retrieval.store import RelationStore, Store
 from retrieval.types import History, HistoryEntry, Query
-from xdrec_agent.app.factory import make_recommender
-from xdrec_agent.app.keys import Keys
-from xdrec_agent.app.parts import open_client, open_index, open_store
-from xdrec_agent.converse.conversation import Conversation
-from xdrec_agent.converse.dialogues import Dialogues
-from xdrec_agent.converse.lexicon import Lexicon
+from xdrec_agent.app import Keys, make_recommender, open_client, open_index, open_store
+from xdrec_agent.converse import Conversation, Dialogues, Lexicon
 from xdrec_agent.errors import ServerNotRunning
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.endpoint import Endpoint, resolve_endpoint
-from xdrec_agent.recommend.log import Answers
-from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.llm import Endpoint, LLMClient, resolve_endpoint
+from xdrec_agent.recommend import Answers, Recommender
 from xdrec_agent.service.arms import arm_of, settings_by_arm
 from xdrec_agent.service.concurrency_limiter import Gate
 from xdrec_agent.service.rates import Rate

@@ -10,8 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from retrieval.errors import UsageError
 from retrieval.types import Query
-from xdrec_agent.converse.dialogues import Dialogue
-from xdrec_agent.converse.events import Event, Explained, Ranked
+from xdrec_agent.converse import Dialogue, Event, Explained, Ranked
 from xdrec_agent.service.answers import keep
 from xdrec_agent.service.app_state import Engine
 from xdrec_agent.service.problems import no_such

@@ -16,8 +16,7 @@ from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 
-from xdrec_agent.converse.dialogues import Dialogue
-from xdrec_agent.converse.events import Ranked
+from xdrec_agent.converse import Dialogue, Ranked
 from xdrec_agent.service.app_state import Engine
 from xdrec_agent.service.chat_turns import dialogue_of
 from xdrec_agent.service.problems import NotHere

@@ -18,7 +18,7 @@ from limits.storage.base import TimestampedSlidingWindow
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from retrieval.errors import UsageError
-from xdrec_agent.llm.disk_cache import disk_errors, open_disk_cache
+from xdrec_agent.llm import disk_errors, open_disk_cache
 from xdrec_agent.service.problems import TooMuch
 
 _SOON_S: Final = 1

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from retrieval.store.store import DomainSummary
+from retrieval.store import DomainSummary
 from retrieval.types import Frozen, Item
-from xdrec_agent.converse.dialogues import DialogueSummary
-from xdrec_agent.llm.client import Usage
+from xdrec_agent.converse import DialogueSummary
+from xdrec_agent.llm import Usage
 from xdrec_agent.types import Explanation, Recommendations
 
 

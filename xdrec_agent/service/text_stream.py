@@ -5,7 +5,7 @@ from __future__ import annotations
 from retrieval.templates import visible
 from retrieval.titles import label
 from retrieval.types import Item
-from xdrec_agent.converse.events import Asked, Event, Explained, Ranked, Said
+from xdrec_agent.converse import Asked, Event, Explained, Ranked, Said
 
 
 def spoken(event: Event) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 from rapidfuzz import fuzz, process
 
 from retrieval.errors import UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.titles import normalise
 from retrieval.types import Item
 

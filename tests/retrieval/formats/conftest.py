@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from retrieval.ingest.ingest import ingest_format
+from retrieval.ingest import ingest_format
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import tracemalloc
 import pytest
 
 from retrieval.errors import BadRow, DataError, UnreadableFile, UsageError
-from retrieval.formats.base import Reader
-from retrieval.formats.files import MAX_FILES, Files
-from retrieval.formats.registry import READERS, find_reader, guess_reader
-from retrieval.tabular.readers import ROWS
+from retrieval.formats import Files, Reader, find_reader, guess_reader
+from retrieval.formats.files import MAX_FILES
+from retrieval.formats.registry import READERS
+from retrieval.tabular import ROWS
 
 PLUGIN = """
 from functools import partial

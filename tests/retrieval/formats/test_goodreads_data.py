@@ -6,8 +6,8 @@ import json
 import pytest
 
 from retrieval.errors import DataError
-from retrieval.formats.files import Files
-from retrieval.formats.registry import READERS, guess_reader
+from retrieval.formats import Files, guess_reader
+from retrieval.formats.registry import READERS
 from retrieval.types import EVENT_WEIGHTS, Interaction, Item
 
 BOOK = {

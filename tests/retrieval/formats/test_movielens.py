@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import DataError
-from retrieval.formats.files import Files
-from retrieval.formats.registry import READERS, guess_reader
-from retrieval.ingest.ingest import Wanted, ingest_format
+from retrieval.formats import Files, guess_reader
+from retrieval.formats.registry import READERS
+from retrieval.ingest import Wanted, ingest_format
 from retrieval.types import Interaction, Item
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "ml-latest-small"

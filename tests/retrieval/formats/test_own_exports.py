@@ -7,9 +7,9 @@ import zipfile
 import pytest
 
 from retrieval.errors import DataError, UnreadableFile, UsageError
-from retrieval.formats.files import Files
+from retrieval.formats import Files, guess_reader
 from retrieval.formats.personal import MAX_BYTES
-from retrieval.formats.registry import READERS, guess_reader
+from retrieval.formats.registry import READERS
 from retrieval.ingest.matching import PROPOSALS
 from retrieval.types import Item
 

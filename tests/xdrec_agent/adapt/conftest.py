@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tiny_llm import fill, make_model
 
-from retrieval.store.store import Store
-from xdrec_agent.adapt.run import Place
+from retrieval.store import Store
+from xdrec_agent.adapt import Place
 
 
 @pytest.fixture(scope="session")

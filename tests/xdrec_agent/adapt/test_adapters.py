@@ -9,21 +9,27 @@ import tomllib
 import pytest
 from tiny_llm import fill, make_model
 
-from retrieval.adapt.training import CURVE, LOG, Plan
-from retrieval.adapt.user_split import WhoLearns
+from retrieval.adapt import CURVE, LOG, Plan, WhoLearns
 from retrieval.errors import DataError, ModelMissing, UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from xdrec_agent import cli
-from xdrec_agent.adapt.llm_runs import RunSettings, train_lists, train_texts
-from xdrec_agent.adapt.run import Place, training_folder
+from xdrec_agent.adapt import Place, RunSettings, train_lists, train_texts
+from xdrec_agent.adapt.run import training_folder
 from xdrec_agent.adapt.training_lists import ListShape
-from xdrec_agent.app.settings_file import set_values
-from xdrec_agent.models.library import library as models
-from xdrec_agent.models.adapters import MANIFEST, BaseModelId, check_served, list_adapters, load_adapter, read_manifest
-from xdrec_agent.models.lora import LoraShape, open_for_training
-from xdrec_agent.models.merging import merge
-from xdrec_agent.rerank.prompt import LABELS
+from xdrec_agent.app import set_values
+from xdrec_agent.models import (
+    BaseModelId,
+    LoraShape,
+    check_served,
+    list_adapters,
+    merge,
+    open_for_training,
+    read_manifest,
+)
+from xdrec_agent.models import library as models
+from xdrec_agent.models.adapters import MANIFEST, load_adapter
+from xdrec_agent.rerank import LABELS
 from xdrec_agent.server.command import vllm_command
 from xdrec_agent.settings import LLMSettings
 

@@ -9,23 +9,29 @@ from hypothesis import strategies as st
 from tiny_encoder import ABOUT, fill, make_encoder
 from typer.testing import CliRunner
 
+from retrieval.adapt import (
+    CURVE,
+    EncoderShape,
+    Plan,
+    SetShape,
+    SetTask,
+    TrainedEncoder,
+    WhoLearns,
+    learners,
+    open_encoder_for_training,
+    read_taste,
+)
 from retrieval.adapt.contrastive_loss import centred, first_loss, set_scores
-from retrieval.adapt.contrastive_task import SetShape, SetTask
 from retrieval.adapt.frozen_layers import Below
 from retrieval.adapt.hard_negatives import KEPT, LEFT_OUT, hard_negatives
-from retrieval.adapt.lora_encoder import EncoderShape, TrainedEncoder, load_base_encoder, open_encoder_for_training
-from retrieval.adapt.preferences import read_taste
-from retrieval.adapt.training import CURVE, Plan
-from retrieval.adapt.user_split import WhoLearns, learners
-from retrieval.encoder.sentence import SentenceEncoder
+from retrieval.adapt.lora_encoder import load_base_encoder
+from retrieval.encoder import SentenceEncoder
 from retrieval.errors import UsageError
 from retrieval.ranking.profile import Profile, soft_maximum
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
-from xdrec_agent.adapt.encoder_runs import EncoderRunSettings, train_taste, train_views
-from xdrec_agent.adapt.run import Place
-from xdrec_agent.models.adapters import merged_into, read_manifest
-from xdrec_agent.models.merging import merge
+from xdrec_agent.adapt import EncoderRunSettings, Place, train_taste, train_views
+from xdrec_agent.models import merge, merged_into, read_manifest
 
 SETS = SetShape(batch=16, strangers=8, history=3, positives=2)
 SETTINGS = EncoderRunSettings(

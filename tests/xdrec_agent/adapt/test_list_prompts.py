@@ -14,10 +14,9 @@ from xdrec_agent.adapt.label_loss import label_logits, list_loss, quality
 from xdrec_agent.adapt.listwise_prompts import ListPrompts
 from xdrec_agent.adapt.pointwise_prompts import JudgePrompts
 from xdrec_agent.adapt.training_lists import ListShape, catalogues, draw_group, training_cases
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.models.lora import LoraShape, load_tokenizer, open_for_training
-from xdrec_agent.rerank.context import RerankContext
-from xdrec_agent.rerank.listwise import shuffle_scores
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.models import LoraShape, load_tokenizer, open_for_training
+from xdrec_agent.rerank import RerankContext, shuffle_scores
 from xdrec_agent.rerank.pointwise import pointwise_logprob
 from xdrec_agent.settings import LLMSettings, RerankSettings
 

@@ -7,15 +7,14 @@ from xml.dom.minidom import parseString
 
 import pytest
 
-from retrieval.adapt import checkpoint
+from retrieval.adapt import CURVE, LOG, Plan, checkpoint, train
 from retrieval.adapt.checkpoint import TrainingState
-from retrieval.adapt.training import CURVE, LOG, Plan, train
 from retrieval.errors import BackendError, UsageError
 from retrieval.templates import load_template
 from xdrec_agent.adapt.continued_pretraining import TextTask, item_texts
 from xdrec_agent.adapt.label_loss import label_logits, list_loss
 from xdrec_agent.adapt.token_groups import TokenGroup
-from xdrec_agent.models.lora import LoraShape, load_tokenizer, open_for_training
+from xdrec_agent.models import LoraShape, load_tokenizer, open_for_training
 
 SHAPE = LoraShape(rank=4)
 PLAN = Plan(steps=6, groups=2, rate=1e-2, validations=3, checkpoint_s=0)

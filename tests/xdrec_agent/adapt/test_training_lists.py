@@ -9,18 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.adapt.user_split import FOLDS, TEST_FOLD, WhoLearns, learners
+from retrieval.adapt import TEST_FOLD, WhoLearns, learners
+from retrieval.adapt.user_split import FOLDS
 from retrieval.errors import UnreadableFile, UsageError
 from retrieval.folds import fold
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Interaction, Item
+from xdrec_agent.adapt import ordered_pairs
 from xdrec_agent.adapt.training_lists import (
     MIN_LIKED,
     Catalogue,
     ListShape,
     catalogues,
     draw_group,
-    ordered_pairs,
     training_cases,
     validation_group,
 )

@@ -7,7 +7,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from retrieval.errors import BackendError, DataError, UsageError
-from xdrec_agent.batch.folder import Done, ResultFolder
+from xdrec_agent.batch import ResultFolder
+from xdrec_agent.batch.folder import Done
 from xdrec_agent.batch.plan import Job, Partition
 from xdrec_agent.batch.rows import Row, schema, table_of
 from xdrec_agent.batch.stages import replaced

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import UnreadableFile, UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Interaction, Item
 from xdrec_agent.batch.plan import make_job, partitions
 from xdrec_agent.batch.users import read_users

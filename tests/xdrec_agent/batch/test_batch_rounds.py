@@ -11,11 +11,11 @@ import pytest
 from fake_llm import FakeLLM
 from word_encoder import WordEncoder
 
-from retrieval.encoder.sentence import SentenceEncoder
+from retrieval.encoder import SentenceEncoder
 from retrieval.errors import UsageError
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
 from xdrec_agent.batch.offline_llm_client import StagedReply, Wanted
@@ -23,7 +23,7 @@ from xdrec_agent.batch.offline_llm_rounds import Collect, check_stage, waves
 from xdrec_agent.batch.plan import make_job
 from xdrec_agent.batch.stages import Answering, Asked, Retrieve, client_of, parts_table
 from xdrec_agent.batch.vllm_stage import engine_row, reply_of
-from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.settings import LLMSettings, load_settings
 
 USERS = ["ada", "bob", "nobody"]

@@ -6,7 +6,7 @@ import pytest
 
 from retrieval.types import Item, Match
 from xdrec_agent.batch.rows import row_of, table_of
-from xdrec_agent.llm.client import Usage
+from xdrec_agent.llm import Usage
 from xdrec_agent.types import Explanation, Recommendation, Recommendations
 
 BOOK = Item(domain="books", id="b1", title="Emma")

@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 from word_encoder import WordEncoder
 
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.ingest.ingest import ingest
-from retrieval.ranking.retriever import Retriever
+from retrieval.ranking import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
-from xdrec_agent.converse.lexicon import Lexicon
-from xdrec_agent.converse.rules.reader import Reader
-from xdrec_agent.converse.state import DialogueState, ItemRef
+from xdrec_agent.converse import DialogueState, ItemRef, Lexicon
+from xdrec_agent.converse.rules import Reader
 
 PACK = Path(__file__).resolve().parents[3] / "examples" / "films-books"
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Item
 from xdrec_agent import cli
 

@@ -11,13 +11,11 @@ import pytest
 from fake_llm import FakeLLM, Hangs, raises
 
 from retrieval.errors import UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
-from xdrec_agent.converse.conversation import Conversation
-from xdrec_agent.converse.dialogues import Dialogues
-from xdrec_agent.converse.events import Asked, Done, Explained, Ranked, Said, Understood
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.converse import Asked, Conversation, Dialogues, Done, Explained, Ranked, Said, Understood
+from xdrec_agent.llm import LLMClient
+from xdrec_agent.recommend import Recommender
 from xdrec_agent.settings import ChatSettings, ExplainSettings, LLMSettings, RerankSettings
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from retrieval.types import Filter, History, HistoryEntry, Item
-from xdrec_agent.converse.lexicon import Lexicon
-from xdrec_agent.converse.state import MOST_ITEMS, WISH, DialogueState, ItemRef, Length, Opinion
-from xdrec_agent.converse.state_update import merged, query_of
-from xdrec_agent.converse.understanding import FilterChange, Understanding
+from xdrec_agent.converse import DialogueState, ItemRef, Lexicon, Opinion, Understanding, merged
+from xdrec_agent.converse.state import MOST_ITEMS, WISH, Length
+from xdrec_agent.converse.state_update import query_of
+from xdrec_agent.converse.understanding import FilterChange
 
 DOMAINS = ("films", "books")
 ALIEN = ItemRef(domain="films", id="alien-1979", title="Alien")
@@ -98,7 +98,7 @@ def test_the_query_holds_limits_as_filters_and_never_returns_what_was_rejected(l
 
 def test_a_limit_on_length_is_a_filter_too(tmp_path):
     """The values of the catalogue that keep to it; none keeps to it: nothing passes."""
-    from retrieval.store.store import Store
+    from retrieval.store import Store
 
     with Store.open(f"sqlite:///{tmp_path}/store.sqlite") as store:
         items = [Item(domain="books", id=f"b{p}", title=f"Tome {p}", attributes={"pages": p}) for p in (120, 200, 450)]

@@ -7,11 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eval.studies.attacks import load_attacks
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Item
-from xdrec_agent.converse.lexicon import Lexicon
-from xdrec_agent.converse.rules.reader import Reader
-from xdrec_agent.converse.state import DialogueState, ItemRef
+from xdrec_agent.converse import DialogueState, ItemRef, Lexicon
+from xdrec_agent.converse.rules import Reader
 
 WORDS = [
     "I", "loved", "hated", "not", "as", "bleak", "Alien", "Dune", "the second", "why", "nothing after", "1990",

@@ -16,21 +16,20 @@ from word_encoder import WordEncoder
 
 from eval.studies.attacks import attacked, load_attacks
 from retrieval.errors import IndexMismatch, UsageError, XDRecError
-from retrieval.index.facets import Facets
-from retrieval.index.index import Index
+from retrieval.index import Facets, Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Match
+from xdrec_agent import app as assembly
 from xdrec_agent import cli
-from xdrec_agent.app import parts as assembly
-from xdrec_agent.enrich.enrichment import AT_ONCE, Enrichment
-from xdrec_agent.enrich.facet_questions import Said, agreed, ask_twice, load_wordings
-from xdrec_agent.enrich.facet_store import FacetStore, MadeBy
+from xdrec_agent.enrich import Enrichment, FacetStore, load_wordings
+from xdrec_agent.enrich.enrichment import AT_ONCE
+from xdrec_agent.enrich.facet_questions import Said, agreed, ask_twice
+from xdrec_agent.enrich.facet_store import MadeBy
 from xdrec_agent.errors import LLMUnreachable
-from xdrec_agent.grounding.evidence import gather
-from xdrec_agent.llm.client import LLMClient
-from xdrec_agent.llm.response_cache import ResponseCache
+from xdrec_agent.grounding import gather
+from xdrec_agent.llm import LLMClient, ResponseCache
 from xdrec_agent.settings import LLMSettings
 
 FIRST, SECOND = load_wordings()

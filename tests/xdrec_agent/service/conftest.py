@@ -6,9 +6,9 @@ import pytest
 from service_kit import serving
 from word_encoder import WordEncoder
 
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
 

@@ -9,11 +9,11 @@ from fake_llm import FakeLLM
 from starlette.testclient import TestClient
 from word_encoder import WordEncoder
 
-from retrieval.index.index import Index
+from retrieval.index import Index
 from retrieval.settings import IndexSettings
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.templates import load_template
-from xdrec_agent.llm.client import LLMClient
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.service.app import create_app
 from xdrec_agent.service.app_state import Parts
 from xdrec_agent.settings import AnswerSettings, LLMSettings, RerankSettings, ServiceSettings, Settings

@@ -8,9 +8,9 @@ import openai
 import pytest
 from service_kit import events_of, serving, settings_at
 
-from retrieval.store.store import Store
-from xdrec_agent.app.keys import Keys
-from xdrec_agent.recommend.log import Answers
+from retrieval.store import Store
+from xdrec_agent.app import Keys
+from xdrec_agent.recommend import Answers
 
 HELLO = {"text": "I loved Space films 1. What should I read?", "sources": ["films"], "target": "books"}
 

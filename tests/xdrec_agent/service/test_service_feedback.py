@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from service_kit import ASK, serving, settings_at
 
-from retrieval.store.store import Store
-from xdrec_agent.recommend.log import Answers
+from retrieval.store import Store
+from xdrec_agent.recommend import Answers
 
 
 def first(http, **changes):

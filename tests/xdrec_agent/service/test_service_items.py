@@ -12,7 +12,7 @@ from service_kit import ASK, opener, serving, settings_at
 from starlette.testclient import TestClient
 
 from retrieval.errors import StoreError, UsageError
-from retrieval.store.store import Store
+from retrieval.store import Store
 from retrieval.types import Interaction, Item
 from xdrec_agent.service.app import create_app
 from xdrec_agent.service.logs import JsonLines

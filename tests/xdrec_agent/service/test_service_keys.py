@@ -8,8 +8,7 @@ import pytest
 from service_kit import ASK, opener, serving, settings_at
 
 from retrieval.errors import UsageError
-from xdrec_agent.app.keys import Keys
-from xdrec_agent.app.personal_data import delete_user, export_user
+from xdrec_agent.app import Keys, delete_user, export_user
 from xdrec_agent.service.access import keys_required
 from xdrec_agent.service.app import create_app
 from xdrec_agent.settings import ServiceSettings

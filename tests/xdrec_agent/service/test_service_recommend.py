@@ -8,7 +8,7 @@ import shutil
 import pytest
 from service_kit import ASK, events_of, fake_client, serving, settings_at
 
-from xdrec_agent.recommend.log import Answers
+from xdrec_agent.recommend import Answers
 
 
 def test_a_known_user_gets_books_with_reasons(http):

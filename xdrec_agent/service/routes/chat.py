@@ -8,8 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
-from xdrec_agent.converse.dialogues import Dialogue
-from xdrec_agent.converse.events import Asked, Done, Explained, Ranked, Said, Understood
+from xdrec_agent.converse import Asked, Dialogue, Done, Explained, Ranked, Said, Understood
 from xdrec_agent.service.access import Called
 from xdrec_agent.service.app_state import Engine, engine_of
 from xdrec_agent.service.chat_turns import dialogue_of, said

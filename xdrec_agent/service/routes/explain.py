@@ -7,13 +7,23 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from retrieval.errors import UsageError
-from xdrec_agent.grounding.evidence import gather
-from xdrec_agent.posthoc import Contrast, WhatIf, Why, WhyNot, contrast, teller, what_if, why, why_not
+from xdrec_agent.grounding import gather
+from xdrec_agent.posthoc import (
+    SUPPORTERS,
+    Contrast,
+    WhatIf,
+    Why,
+    WhyNot,
+    contrast,
+    ranked,
+    svg,
+    teller,
+    what_if,
+    why,
+    why_not,
+)
 from xdrec_agent.posthoc.picture import picture
-from xdrec_agent.posthoc.picture_svg import svg
-from xdrec_agent.posthoc.why import SUPPORTERS, ranked
-from xdrec_agent.recommend.log import KeptAnswer
-from xdrec_agent.recommend.recommender import Recommender
+from xdrec_agent.recommend import KeptAnswer, Recommender
 from xdrec_agent.service.access import Called, Caller
 from xdrec_agent.service.app_state import Engine, engine_of
 from xdrec_agent.service.problems import documented, no_such

@@ -17,9 +17,8 @@ from sse_starlette import ServerSentEvent
 
 from retrieval.errors import XDRecError
 from retrieval.types import Frozen
-from xdrec_agent.converse.dialogues import Dialogue
-from xdrec_agent.converse.events import Explained, Ranked
-from xdrec_agent.llm.client import Usage
+from xdrec_agent.converse import Dialogue, Explained, Ranked
+from xdrec_agent.llm import Usage
 from xdrec_agent.service.access import Called
 from xdrec_agent.service.app_state import Engine, engine_of
 from xdrec_agent.service.chat_turns import said
