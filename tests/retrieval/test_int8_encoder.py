@@ -11,7 +11,7 @@ import pytest
 from tiny_bert import DIMS, make_encoder
 
 from retrieval.encoder import Int8Encoder, SentenceEncoder
-from retrieval.encoder.int8 import GRAPH
+from retrieval.encoder.int8_graph import GRAPH
 from retrieval.encoder.sentence import DERIVED
 from retrieval.errors import IndexMismatch, SetupError, UsageError
 from retrieval.index import Index
