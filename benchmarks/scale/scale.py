@@ -19,6 +19,7 @@ from benchmarks.scale.catalogue import SOURCE, TARGET, Pool, write_interactions,
 from benchmarks.scale.steps import Compared, Indexed, Ingested, Searched
 from eval.data import CACHE, Dataset, Say
 from retrieval.errors import BackendError
+from retrieval.files import write_atomic
 from retrieval.types import Frozen
 
 SIZES: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -87,9 +88,7 @@ class _Catalogue:
         file = self._home / "found" / f"{size}-{step}.json"
         if not file.exists():
             self._say(f"{size:,} items: {step}")
-            partial = file.with_suffix(".partial")
-            partial.write_text(take().model_dump_json(), encoding="utf-8")
-            partial.replace(file)
+            write_atomic(file, take().model_dump_json())
         return kind.model_validate_json(file.read_bytes())
 
     def _ingest(self, start: int, stop: int) -> Ingested:

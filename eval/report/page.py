@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from rich.text import Text
 from eval.report.plots import State, picture, plot_style
 from eval.stats import decimals_for, number_text, p_text
 from retrieval.errors import UsageError
+from retrieval.files import write_atomic
 
 UNKNOWN: Final = "cannot tell"
 NOTHING: Final = "—"
@@ -108,11 +108,8 @@ def write_page(page: Page, folder: Path) -> None:
     if page.plots:
         forms["report.svg"] = picture(page.plots[0].drawing)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in forms.items():
-            partial = folder / f".{name}.partial"
-            partial.write_text(text, encoding="utf-8", newline="\n")
-            os.replace(partial, folder / name)
+            write_atomic(folder / name, text)
     except OSError as exc:
         raise UsageError(f"{folder} cannot be written: {exc.strerror}", hint="give --out another folder") from exc
 

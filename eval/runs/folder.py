@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from eval.stats import coverage
 from retrieval.errors import DataError, UsageError
+from retrieval.files import write_atomic
 from retrieval.types import Frozen
 from xdrec_agent.llm import Usage
 
@@ -244,9 +244,7 @@ def _mean_of(
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text if text.endswith("\n") or not text else text + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_atomic(path, text if text.endswith("\n") or not text else text + "\n")
 
 
 def _first(exc: ValidationError) -> str:

@@ -10,7 +10,6 @@ A training is kept with the vectors that it led to, so a stopped measurement goe
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from eval.data import FOLDS, Case, Dataset, Say, fold
 from retrieval.adapt import Progress, Report, WhoLearns
+from retrieval.files import atomic_file
 from retrieval.index import Index, Snapshot, centred
 from retrieval.templates import PromptTemplate
 from xdrec_agent.adapt import EncoderRunSettings, Pair, Place, encoded, ordered_pairs, train_taste, train_views
@@ -125,9 +125,8 @@ class Encoders:
             snapshot = self.data.index.snapshot(domain)
             texts += [self.template.text(item=items[i]) for i in snapshot.ids(np.arange(snapshot.manifest.items))]
         vectors = encoded(lesson.name, self.place, texts).astype(np.float16)
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, vectors)
-        os.replace(partial, path)
+        with atomic_file(path) as partial:
+            np.save(partial, vectors)
 
     def _report(self, name: str) -> Report:
         told = -_TOLD_EVERY_S

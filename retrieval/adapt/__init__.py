@@ -1,6 +1,5 @@
 """Adaptation. Reads models and what people liked, produces models that carry taste from one domain to another."""
 
-from retrieval.adapt.checkpoint import written
 from retrieval.adapt.contrastive_task import SetShape, SetTask
 from retrieval.adapt.device import Device, device_of
 from retrieval.adapt.frozen_layers import Kept
@@ -44,5 +43,4 @@ __all__ = [
     "read_views",
     "take_additions",
     "train",
-    "written",
 ]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field, ValidationError
 
 from retrieval.errors import BackendError, UsageError
+from retrieval.files import atomic_file, atomic_folder, translated_writes
 from retrieval.types import Frozen
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _STATE: Final = "state.json"
 _TENSORS: Final = "tensors.safetensors"
 BEST: Final = "best.safetensors"
+WRITE_HINT: Final = "make room and run the same command again: it goes on at the last checkpoint"
 
 
 class TrainingState(Frozen):
@@ -55,17 +57,10 @@ def save(folder: Path, state: TrainingState, tensors: Tensors) -> None:
     Raises:
         BackendError: it cannot be written (disk full); the one before it stays.
     """
-    target, partial = folder / f"checkpoint-{state.step:06}", folder / ".partial-checkpoint"
-
-    def write() -> None:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    target = folder / f"checkpoint-{state.step:06}"
+    with translated_writes(target, WRITE_HINT), atomic_folder(target) as partial:
         write_tensors(partial / _TENSORS, tensors)
         (partial / _STATE).write_text(state.model_dump_json(indent=2), encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
-
-    written(write, target, partial)
     for old in _checkpoints(folder):
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
@@ -73,14 +68,10 @@ def save(folder: Path, state: TrainingState, tensors: Tensors) -> None:
 
 def save_best(folder: Path, weights: Tensors) -> None:
     """Write the weights that validation liked best so far. Raises BackendError as `save` does."""
-    target, partial = folder / BEST, folder / f".partial-{BEST}"
-
-    def write() -> None:
+    with translated_writes(folder / BEST, WRITE_HINT):
         folder.mkdir(parents=True, exist_ok=True)
-        write_tensors(partial, weights)
-        os.replace(partial, target)
-
-    written(write, target, partial)
+        with atomic_file(folder / BEST) as partial:
+            write_tensors(partial, weights)
 
 
 def load(folder: Path, identity: str) -> tuple[TrainingState, dict[str, torch.Tensor]] | None:
@@ -126,22 +117,6 @@ def write_tensors(path: Path, tensors: Tensors) -> None:
         file.write(save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))
         file.flush()
         os.fsync(file.fileno())
-
-
-def written(write: Callable[[], Any], target: Path, partial: Path) -> None:
-    """Call `write`; if the disk refuses nothing half-written is left.
-
-    Raises:
-        BackendError: it refused.
-    """
-    try:
-        write()
-    except OSError as exc:
-        shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
-        raise BackendError(
-            f"{target} cannot be written: {exc.strerror or exc}",
-            hint="make room and run the same command again: it goes on at the last checkpoint",
-        ) from exc
 
 
 def _checkpoints(folder: Path) -> list[Path]:

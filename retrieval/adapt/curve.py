@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from retrieval.adapt.checkpoint import written
+from retrieval.adapt.checkpoint import WRITE_HINT
+from retrieval.files import translated_writes, write_atomic
 from retrieval.types import Frozen
 
 _WIDTH: Final = 640
@@ -33,13 +33,10 @@ class LogRow(Frozen):
 
 def append_row(path: Path, row: LogRow) -> None:
     """Add a line. Raises BackendError if the disk refuses."""
-
-    def write() -> None:
+    with translated_writes(path, WRITE_HINT):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(row.model_dump_json(exclude_none=True) + "\n")
-
-    written(write, path, path.with_name(f".partial-{path.name}"))
 
 
 def read_rows(path: Path) -> list[LogRow]:
@@ -53,14 +50,8 @@ def read_rows(path: Path) -> list[LogRow]:
 def trim_rows(path: Path, step: int) -> None:
     """Drop what lies after `step`: a resumed run writes it again."""
     kept = [row for row in read_rows(path) if row.step <= step]
-
-    def write() -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".partial-{path.name}")
-        partial.write_text("".join(row.model_dump_json(exclude_none=True) + "\n" for row in kept), encoding="utf-8")
-        os.replace(partial, path)
-
-    written(write, path, path.with_name(f".partial-{path.name}"))
+    with translated_writes(path, WRITE_HINT):
+        write_atomic(path, "".join(row.model_dump_json(exclude_none=True) + "\n" for row in kept))
 
 
 def write_curve(path: Path, rows: Sequence[LogRow], metric: str) -> None:
@@ -80,7 +71,8 @@ def write_curve(path: Path, rows: Sequence[LogRow], metric: str) -> None:
     drawing = (
         head + f'<style>{_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>' + "".join(parts) + "</svg>"
     )
-    written(lambda: path.write_text(drawing, encoding="utf-8"), path, path.with_name(f".partial-{path.name}"))
+    with translated_writes(path, WRITE_HINT):
+        write_atomic(path, drawing)
 
 
 _Points = list[tuple[int, float]]

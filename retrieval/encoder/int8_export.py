@@ -24,6 +24,7 @@ from filelock import FileLock
 from retrieval.encoder.int8_graph import GRAPH, TOKENIZER, Int8Graph
 from retrieval.encoder.sentence import DERIVED, Vectors
 from retrieval.errors import SetupError, UsageError
+from retrieval.files import atomic_folder
 
 RECIPE: Final = "1"
 """Of the conversion: part of the vectors' fingerprint, so it changes whenever they would."""
@@ -53,7 +54,7 @@ def int8_folder(folder: Path, weights: str) -> Path:
         UsageError: the model cannot be converted faithfully.
     """
     home = folder / DERIVED
-    made, fresh = home / f"{weights[:16]}-{RECIPE}", home / "unfinished"
+    made = home / f"{weights[:16]}-{RECIPE}"
     if made.is_dir():
         return made
     try:
@@ -62,9 +63,8 @@ def int8_folder(folder: Path, weights: str) -> Path:
             if not made.is_dir():  # another process may have been faster
                 for old in (p for p in home.iterdir() if p.is_dir()):
                     shutil.rmtree(old)
-                fresh.mkdir()
-                _export(folder, fresh)
-                fresh.rename(made)
+                with atomic_folder(made) as partial:
+                    _export(folder, partial)
     except OSError as exc:
         raise SetupError(
             f"the 8-bit form of {folder.name} cannot be written to {home}: {exc.strerror or exc}",

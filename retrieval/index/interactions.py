@@ -6,7 +6,6 @@ run. It is personal data: a person who is deleted leaves it at once (`forget`).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from retrieval.errors import IndexMissing
+from retrieval.files import atomic_file
 from retrieval.types import LIKED, Preference
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FILE: Final = "behaviour.arrow"
 _GENERATION: Final = b"generation"
-_PARTIAL: Final = f".{FILE}.partial"
+_PARTIAL: Final = f".partial-{FILE}"
 _LOCK: Final = "behaviour.lock"
 _ROWS: Final = 50_000
 _YEAR: Final = 365.25 * 86_400
@@ -256,14 +256,13 @@ def _replace(folder: Path, preferences: Iterable[Preference], generation: int | 
     import pyarrow as pa
 
     schema = _schema() if generation is None else _schema().with_metadata({_GENERATION: str(generation)})
-    partial = folder / _PARTIAL
-    try:
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for batch in _batches(preferences):
-                writer.write_batch(batch)
-        os.replace(partial, folder / FILE)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        atomic_file(folder / FILE) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        for batch in _batches(preferences):
+            writer.write_batch(batch)
 
 
 def _schema() -> pa.Schema:

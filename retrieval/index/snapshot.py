@@ -6,7 +6,6 @@ folder and then moves the pointer `CURRENT` to it, so readers see the old one or
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from retrieval.encoder import Vectors
 from retrieval.errors import IndexMissing
+from retrieval.files import write_atomic
 from retrieval.index.bm25 import Words, open_words, write_words
 from retrieval.index.memmap import new_array
 from retrieval.index.metadata import open_facts, write_facts
@@ -208,9 +208,7 @@ def new_snapshot(folder: Path, before: str = "") -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
-    pointer = folder / f".{name}"
-    pointer.write_text(name, encoding="utf-8")
-    os.replace(pointer, folder / POINTER)
+    write_atomic(folder / POINTER, name)
     for old in folder.glob("snapshot-*"):
         if old.name not in {name, before}:
             shutil.rmtree(old, ignore_errors=True)  # whoever has it mapped keeps it until they close it

@@ -154,7 +154,7 @@ def test_likes_are_scaled_by_item_and_by_person():
 def test_forgetting_removes_every_trace_of_one_person_and_of_nobody_else(tmp_path):
     """The name is in no file any more, not in what a killed run left either; the others' rows stay as they were."""
     write_behaviour(tmp_path, ROWS)
-    (tmp_path / f".{FILE}.partial").write_bytes(b"half a file that names bob")
+    (tmp_path / f".partial-{FILE}").write_bytes(b"half a file that names bob")
     assert preferences_of(tmp_path, "bob") == ROWS[3:5]
     assert forget(tmp_path, "bob") == 2
     assert all(b"bob" not in file.read_bytes() for file in tmp_path.iterdir())
@@ -202,7 +202,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_behaviour(tmp_path, cut_off())
     assert list(Behaviour.open(tmp_path)) == ROWS
-    assert not list(tmp_path.glob("*.partial")) + list(tmp_path.glob(".*.partial"))
+    assert not list(tmp_path.glob(".partial-*"))
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:40], lambda _: b"", lambda _: b"no such format" * 9])

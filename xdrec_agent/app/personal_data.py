@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from retrieval.errors import BackendError, SetupError, UsageError
+from retrieval.files import translated_writes, write_atomic
 from retrieval.index import interactions as behaviour
 from retrieval.tabular import INTERACTION_COLUMNS
 from xdrec_agent.app.keys import Keys
@@ -101,12 +101,8 @@ def _delete_rejected_rows(settings: Settings, user: str) -> int:
         if len(left) == len(lines):
             continue
         deleted += len(lines) - len(left)
-        partial = file.with_name(f".{file.name}.partial")
-        try:
-            partial.write_text("".join(f"{line}\n" for line in left), encoding="utf-8")
-            os.replace(partial, file)
-        except OSError as exc:
-            raise BackendError(f"{file} cannot be changed: {exc.strerror}", hint="delete the file") from exc
+        with translated_writes(file, "delete the file"):
+            write_atomic(file, "".join(f"{line}\n" for line in left))
     return deleted
 
 

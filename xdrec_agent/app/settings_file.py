@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from retrieval.adapt import written
 from retrieval.errors import UsageError
+from retrieval.files import translated_writes, write_atomic
 
 Value = str | dict[str, str] | None
 
@@ -34,11 +33,5 @@ def set_values(path: Path, section_name: str, values: Mapping[str, Value]) -> No
             section[name] = tomlkit.inline_table() | value
         else:
             section[name] = value
-    partial = path.with_name(f".{path.name}.partial")
-
-    def write() -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(tomlkit.dumps(document), encoding="utf-8")
-        os.replace(partial, path)
-
-    written(write, path, partial)
+    with translated_writes(path, "make room, or check the folder's permissions"):
+        write_atomic(path, tomlkit.dumps(document))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import os
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError
 
 from retrieval.errors import UsageError
+from retrieval.files import write_atomic
 from retrieval.types import Frozen
 from xdrec_agent.errors import RemoteNotAllowed, ServerNotRunning
 from xdrec_agent.server import lifecycle as server
@@ -126,10 +126,7 @@ def save_notes(endpoint: Endpoint, notes: Notes) -> None:
     """Keep what was learnt, in one step: readers see the old or the new file."""
     if endpoint.notes is None:
         return
-    endpoint.notes.parent.mkdir(parents=True, exist_ok=True)
-    partial = endpoint.notes.with_name(f".{endpoint.notes.name}.{os.getpid()}")
-    partial.write_text(notes.model_dump_json(), encoding="utf-8")
-    os.replace(partial, endpoint.notes)
+    write_atomic(endpoint.notes, notes.model_dump_json(), concurrent=True)
 
 
 def _managed(settings: Settings) -> Endpoint:

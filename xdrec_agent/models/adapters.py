@@ -8,9 +8,7 @@ not at all.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +16,9 @@ from typing import Any, Final, Literal, Protocol
 
 from pydantic import ValidationError
 
-from retrieval.adapt import Device, written
+from retrieval.adapt import Device
 from retrieval.errors import DataError, UsageError
+from retrieval.files import atomic_folder, translated_writes
 from retrieval.types import Frozen
 from xdrec_agent.llm import NO, YES
 from xdrec_agent.models.lora import TrainedModel, load_base, wrapped
@@ -146,20 +145,16 @@ def save_adapter(model: Wrapped, manifest: AdapterManifest, adapters_dir: Path) 
     Raises:
         BackendError: it cannot be written; an older one stays.
     """
-    target, partial = adapters_dir / check_name(manifest.name), adapters_dir / f".partial-{manifest.name}"
-
-    def write() -> None:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    target = adapters_dir / check_name(manifest.name)
+    with (
+        translated_writes(target, "make room and run the same command again: it goes on at the last checkpoint"),
+        atomic_folder(target) as partial,
+    ):
         model.whole.peft_config["default"].base_model_name_or_path = manifest.base.name
         # Whether to keep embeddings peft would otherwise ask of the hub; ours are never trained.
         model.whole.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
         (partial / "README.md").unlink(missing_ok=True)  # peft's model card has nothing in it
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
-
-    written(write, target, partial)
     return target
 
 

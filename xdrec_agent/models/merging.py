@@ -5,12 +5,11 @@ An adapter beside the base costs vLLM most of its prompt speed on a CPU; merged 
 
 from __future__ import annotations
 
-import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from retrieval.adapt import written
+from retrieval.files import atomic_folder, translated_writes
 from xdrec_agent.models.adapters import MANIFEST, BaseModelId, load_adapter, merged_manifest, read_manifest
 from xdrec_agent.models.manifest import ModelManifest
 from xdrec_agent.models.table import ModelSpec
@@ -32,18 +31,11 @@ def merge(adapter: Path, base_folder: Path, base_name: str, models_dir: Path) ->
     manifest = read_manifest(adapter)
     manifest.check(BaseModelId.of(base_name, base_folder))  # before anything is written
     name = merged_name(base_name, manifest.name)
-    target, partial = models_dir / name, models_dir / f".partial-{name}"
+    target = models_dir / name
     known = ModelManifest.read(base_folder)
     spec = ModelSpec(name, manifest.section, (known.licence if known else None) or "", hub_id="")
-
-    def write() -> None:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with translated_writes(target, "make room and run the same command again"), atomic_folder(target) as partial:
         write_merged(spec, adapter, base_folder, base_name, partial).write(partial)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
-
-    written(write, target, partial)
     return target
 
 

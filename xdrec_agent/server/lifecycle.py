@@ -6,7 +6,6 @@ that it is still the process that was started.
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from retrieval.errors import ModelMissing, SetupError
+from retrieval.files import write_atomic
 from retrieval.types import Frozen
 from xdrec_agent.errors import ServerDied
 from xdrec_agent.server.command import stage, vllm_command, vllm_environment
@@ -257,8 +257,4 @@ def _read(state_dir: Path) -> ServerState | None:
 
 
 def _write(state: ServerState, state_dir: Path) -> None:
-    partial = state_dir / f".{STATE}.{os.getpid()}"
-    partial.unlink(missing_ok=True)
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(state.model_dump_json())
-    os.replace(partial, state_dir / STATE)
+    write_atomic(state_dir / STATE, state.model_dump_json(), private=True, concurrent=True)

@@ -126,7 +126,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
 
     checkpoint.save(tmp_path, TrainingState(identity="id", step=1), {"w.a": torch.ones(2)})
     # A file of the name of the folder that is to be made stands for a disk that refuses.
-    (tmp_path / ".partial-checkpoint").write_text("")
+    (tmp_path / ".partial-checkpoint-000002").write_text("")
     with pytest.raises(BackendError, match="cannot be written") as failed:
         checkpoint.save(tmp_path, TrainingState(identity="id", step=2), {"w.a": torch.zeros(2)})
     assert "goes on at the last checkpoint" in failed.value.hint
