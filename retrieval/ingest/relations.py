@@ -87,7 +87,7 @@ def ingest_relations(
         job = _Job(RelationWriter(store), refused, progress)
         job.run(reading)
         rejects_file = refused.finish()
-    return job.report(store.apart(), rejects_file)
+    return job.report(store.unlinked(), rejects_file)
 
 
 class _Job:

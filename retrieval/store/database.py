@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import sqlalchemy as sa
 from pydantic import ValidationError
@@ -26,9 +26,9 @@ _SCHEMA_VERSION = 1
 _WRITER_LOCK = 0x78647265  # the key of Postgres' advisory lock: one writer at a time, as in SQLite
 
 RELATIONS = "relations"
-"""Where `meta` keeps how often the relations between items have changed."""
+"""Key of the counter in `meta` that grows with every change of relations."""
 INTERACTIONS = "interactions"
-"""Where `meta` keeps how often what people did has changed."""
+"""Key of the counter in `meta` that grows with every change of interactions."""
 
 metadata = sa.MetaData()
 # Byte order in both databases: pages are cut at "id > last", which must mean the same everywhere.
@@ -193,12 +193,12 @@ class Tables:
     metadata: ClassVar[sa.MetaData]
     """The tables. What keeps something beside the store brings its own."""
 
-    def __init__(self, url: str) -> None:
-        self.database = Database(url)
+    def __init__(self, url: str | Database) -> None:
+        self.database = url if isinstance(url, Database) else Database(url)
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """Connect to the database at a SQLAlchemy URL; make its folder (SQLite) and tables where missing."""
+    def open(cls, url: str | Database) -> Self:
+        """Connect to a SQLAlchemy URL, or use an open database; make its folder (SQLite) and tables where missing."""
         opened = cls(url)
         opened.database.create(cls.metadata)
         return opened
@@ -218,16 +218,35 @@ class Tables:
         with self.database.reading() as connection:
             return all(map(sa.inspect(connection).has_table, self.metadata.tables))
 
+    def counter(self, key: str) -> int:
+        """A counter of `meta`, 0 if it was never incremented."""
+        with self.database.reading() as connection:
+            return connection.scalar(sa.select(meta.c.value).where(meta.c.key == key)) or 0
+
+    def pages(self, query: sa.Select[Any], by: sa.Column[Any], size: int, last: str | int) -> Iterator[tuple[Any, ...]]:
+        """All rows behind `last` in the order of their first column `by`, a transaction a page of `size` rows.
+
+        No transaction stays open while the caller works.
+        """
+        query = query.order_by(by).limit(size)
+        while True:
+            with self.database.reading() as connection:
+                page = [tuple(row) for row in connection.execute(query.where(by > last))]
+            yield from page
+            if len(page) < size:
+                return
+            last = page[-1][0]
+
 
 def next_value(database: Database, connection: sa.Connection, key: str) -> None:
-    """Count up what `meta` keeps under a key: with the commit readers see that something changed."""
+    """Increment a counter in `meta`; readers see with the commit that something changed."""
     statement = database.insert(meta).values(key=key, value=1)
     one_more = statement.on_conflict_do_update(index_elements=["key"], set_={"value": meta.c.value + 1})
     connection.execute(one_more)
 
 
 def relations_changed(connection: sa.Connection) -> None:
-    """Tell readers of relations, if there ever were any, that some are gone."""
+    """Increment the counter of relations, if the store ever had any."""
     changed = sa.update(meta).where(meta.c.key == RELATIONS).values(value=meta.c.value + 1)
     connection.execute(changed)
 
@@ -240,9 +259,7 @@ def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
 
 def _hint(reason: str) -> str:
     if "was replaced" in reason:
-        return (
-            "stop what uses the store, delete the old -wal and -shm beside it, start again; files are put in place so"
-        )
+        return "stop what uses the store, delete the old -wal and -shm beside it, then start again"
     if "locked" in reason:
         return "another process is writing; run the command again when it has ended"
     if "no such table" in reason or "does not exist" in reason:

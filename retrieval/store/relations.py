@@ -7,7 +7,7 @@ or anything else with a name. Relations join two things by number: a million of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -18,7 +18,6 @@ Key = tuple[str, str]
 """An item: its domain and id."""
 
 _PAGE: Final = 50_000
-_GENERATION: Final = sa.select(db.meta.c.value).where(db.meta.c.key == db.RELATIONS)
 _Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up in INTEGER columns only
 
@@ -50,6 +49,7 @@ relations = sa.Table(
     sa.Column("run", sa.BigInteger(), nullable=False),
     sa.Index("relations_by_object", "object"),
 )
+_ENDS: Final = (relations.c.subject, relations.c.object)
 
 
 class RelationStore(db.Tables):
@@ -59,13 +59,11 @@ class RelationStore(db.Tables):
 
     def generation(self) -> int:
         """How often the relations have changed, 0 if there never were any; a reader that sees another one reloads."""
-        with self.database.reading() as connection:
-            return connection.scalar(_GENERATION) or 0
+        return self.counter(db.RELATIONS)
 
     def iter_things(self) -> Iterator[tuple[int, str | None]]:
         """Number and domain (None: no item) of everything that relations are about, by number."""
-        for row in self._pages(sa.select(things.c.number, things.c.domain), things.c.number):
-            yield row.number, row.domain
+        yield from self.pages(sa.select(things.c.number, things.c.domain), things.c.number, _PAGE, 0)
 
     def iter_relations(self) -> Iterator[tuple[int, str, int]]:
         """Subject, predicate and object of all relations, the ends by number, in their order."""
@@ -110,16 +108,13 @@ class RelationStore(db.Tables):
                     found[number] = Entity(domain=domain, id=name, name=shown)
         return found
 
-    def apart(self) -> int:
-        """How many relations join two names of which neither is related to any item: they lead nowhere yet."""
+    def unlinked(self) -> int:
+        """Number of relations between two names that no other relation links to an item: no path uses them yet."""
         subject, object_, other = things.alias(), things.alias(), things.alias()
         linked = sa.union(
             *(
-                sa.select(one).join(other, other.c.number == two).where(other.c.domain.is_not(None))
-                for one, two in (
-                    (relations.c.subject, relations.c.object),
-                    (relations.c.object, relations.c.subject),
-                )
+                sa.select(end).join(other, other.c.number == far_end).where(other.c.domain.is_not(None))
+                for end, far_end in (_ENDS, _ENDS[::-1])
             )
         )
         query = (
@@ -136,17 +131,6 @@ class RelationStore(db.Tables):
         )
         with self.database.reading() as connection:
             return connection.scalar(query) or 0
-
-    def _pages(self, query: sa.Select[Any], by: sa.Column[Any]) -> Iterator[sa.Row[Any]]:
-        """All rows in the order of a column of numbers, a transaction a page."""
-        last, query = 0, query.order_by(by).limit(_PAGE)
-        while True:
-            with self.database.reading() as connection:
-                page = connection.execute(query.where(by > last)).all()
-            yield from page
-            if len(page) < _PAGE:
-                return
-            last = page[-1][0]
 
 
 def numbers_of(connection: sa.Connection, domain: str | None, names: list[str]) -> Iterator[tuple[str, int]]:

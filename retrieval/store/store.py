@@ -78,44 +78,42 @@ class Store(db.Tables):
 
     def iter_items(self, domain: str, batch: int = _PAGE) -> Iterator[Item]:
         """All items of the domain by id (byte order), `batch` of them in memory at a time."""
-        for _, payload in self._pages(domain, db.items.c.payload, batch):
+        for _, payload in self._item_pages(domain, db.items.c.payload, batch):
             with self.database.translated():
                 item = Item.model_validate_json(payload)
             yield item
 
     def item_hashes(self, domain: str) -> Iterator[tuple[str, str]]:
         """Id and content hash of all items of the domain by id (byte order)."""
-        return self._pages(domain, db.items.c.content_hash, 10 * _PAGE)
+        return self._item_pages(domain, db.items.c.content_hash, 10 * _PAGE)
+
+    def _item_pages(self, domain: str, column: sa.Column[str], size: int) -> Iterator[tuple[str, str]]:
+        query = sa.select(db.items.c.id, column).where(db.items.c.domain == domain)
+        return ((id_, value) for id_, value in self.pages(query, db.items.c.id, size, ""))
 
     def generation(self, domain: str) -> int:
         """How often the domain's items have changed; a reader that sees another number reloads."""
-        with self.database.reading() as connection:
-            query = sa.select(db.meta.c.value).where(db.meta.c.key == upsert.generation_key(domain))
-            return connection.scalar(query) or 0
+        return self.counter(upsert.generation_key(domain))
 
     def interactions_generation(self) -> int:
-        """How often what people did has changed, in any domain."""
-        with self.database.reading() as connection:
-            return connection.scalar(sa.select(db.meta.c.value).where(db.meta.c.key == db.INTERACTIONS)) or 0
+        """How often interactions have changed, in any domain."""
+        return self.counter(db.INTERACTIONS)
 
     def domains(self) -> tuple[DomainSummary, ...]:
         """The domains that have items, by name."""
-        items, seen, count = db.items.c, db.interactions.c, sa.func.count()
+        items, events, count = db.items.c, db.interactions.c, sa.func.count()
+        by_domain = sa.select(events.domain, count, sa.func.count(events.user_id.distinct())).group_by(events.domain)
         with self.database.reading() as connection:
             sizes = connection.execute(sa.select(items.domain, count).group_by(items.domain)).all()
-            users = sa.select(seen.domain, count, sa.func.count(seen.user_id.distinct())).group_by(seen.domain)
-            uses = {domain: (n, people) for domain, n, people in connection.execute(users)}
-            generations = dict(connection.execute(sa.select(db.meta.c.key, db.meta.c.value)).all())
-        return tuple(
-            DomainSummary(
-                domain=domain,
-                items=size,
-                interactions=uses.get(domain, (0, 0))[0],
-                users=uses.get(domain, (0, 0))[1],
-                generation=generations.get(upsert.generation_key(domain), 0),
-            )
-            for domain, size in sorted(tuple(row) for row in sizes)
-        )
+            totals = {domain: (total, users) for domain, total, users in connection.execute(by_domain)}
+            counters = dict(connection.execute(sa.select(db.meta.c.key, db.meta.c.value)).all())
+        summaries = []
+        for domain, size in sorted(tuple(row) for row in sizes):
+            total, users = totals.get(domain, (0, 0))
+            generation = counters.get(upsert.generation_key(domain), 0)
+            summary = DomainSummary(domain=domain, items=size, interactions=total, users=users, generation=generation)
+            summaries.append(summary)
+        return tuple(summaries)
 
     def has(self, *domains: str) -> bool:
         """Whether each of the domains has items; unlike `domains` it counts nothing."""
@@ -154,13 +152,17 @@ class Store(db.Tables):
                 hint = "name a user that the store knows, or titles that the person likes"
                 raise UsageError(f"user {user!r} has no interactions", hint=hint)
             by_item = defaultdict(list)
-            for domain, item, kind, value, timestamp, payload in rows:
-                if domains is None or domain in domains:
-                    event = Interaction(
-                        user=user, domain=domain, item=item, kind=kind, value=value, timestamp=timestamp
-                    )
-                    by_item[domain, item].append((event, payload))
-            entries = [_entry([event for event, _ in uses], uses[0][1]) for uses in by_item.values()]
+            for *fields, payload in rows:
+                if domains is None or fields[0] in domains:
+                    by_item[fields[0], fields[1]].append((_interaction(user, *fields), payload))
+            entries = [
+                HistoryEntry(
+                    item=Item.model_validate_json(events[0][1]),
+                    preference=_preference([event for event, _ in events]),
+                    timestamp=_last_time([event for event, _ in events]),
+                )
+                for events in by_item.values()
+            ]
         entries.sort(key=lambda e: (e.timestamp is not None, e.timestamp or 0, e.item.domain, e.item.id))
         return History(user=user, entries=tuple(entries))
 
@@ -173,11 +175,8 @@ class Store(db.Tables):
                 query = sa.select(*columns).where(table.user_id > last, table.user_id <= users[-1])
                 rows = connection.execute(query.order_by(table.user_id, table.domain, table.item_id)).all()
             for (user, domain, item), uses in groupby(rows, key=lambda row: tuple(row[:3])):
-                events = [
-                    Interaction(user=user, domain=domain, item=item, kind=kind, value=value, timestamp=timestamp)
-                    for *_, kind, value, timestamp in uses
-                ]
-                yield user, domain, item, _preference(events), _time(events)
+                events = [_interaction(*row) for row in uses]
+                yield user, domain, item, _preference(events), _last_time(events)
             last = users[-1]
 
     def _next_users(self, last: str) -> list[str]:
@@ -222,16 +221,6 @@ class Store(db.Tables):
                 db.next_value(self.database, connection, db.INTERACTIONS)
         return deleted
 
-    def remove_domain(self, domain: str) -> int:
-        """Delete catalogue and interactions; how many items there were. The generation stays known."""
-        with self.database.writing() as connection:
-            deleted = connection.execute(sa.delete(db.items).where(db.items.c.domain == domain)).rowcount
-            if deleted:
-                upsert.next_generation(self.database, connection, domain)
-                db.relations_changed(connection)  # those of the items went with them
-                db.next_value(self.database, connection, db.INTERACTIONS)
-        return deleted
-
     def popularity(self, domain: str) -> dict[str, int]:
         """How many users each item has; items without any are left out."""
         table = db.interactions.c
@@ -249,10 +238,7 @@ class Store(db.Tables):
             .order_by(table.domain, table.item_id, table.kind)
         )
         with self.database.reading() as connection:
-            return [
-                Interaction(user=user, domain=domain, item=item, kind=kind, value=value, timestamp=timestamp)
-                for domain, item, kind, value, timestamp in connection.execute(query)
-            ]
+            return [_interaction(user, *row) for row in connection.execute(query)]
 
     def delete_user(self, user: str) -> int:
         """Delete everything the store holds about a user; how many interactions there were."""
@@ -263,34 +249,17 @@ class Store(db.Tables):
                 db.next_value(self.database, connection, db.INTERACTIONS)
         return deleted
 
-    def _pages(self, domain: str, column: sa.Column[str], size: int) -> Iterator[tuple[str, str]]:
-        """(id, column) of all items, a transaction a page: none stays open while the caller works."""
-        table, last = db.items.c, ""
-        query = sa.select(table.id, column).where(table.domain == domain).order_by(table.id).limit(size)
-        while True:
-            with self.database.reading() as connection:
-                page = connection.execute(query.where(table.id > last)).all()
-            yield from page
-            if len(page) < size:
-                return
-            last = page[-1][0]
+
+def _interaction(user: str, domain: str, item: str, kind: str, value: float, timestamp: int | None) -> Interaction:
+    return Interaction(user=user, domain=domain, item=item, kind=kind, value=value, timestamp=timestamp)
 
 
-def _entry(events: Sequence[Interaction], payload: str) -> HistoryEntry:
-    """One entry for all that a user did with an item."""
-    return HistoryEntry(
-        item=Item.model_validate_json(payload),
-        preference=_preference(events),
-        timestamp=_time(events),
-    )
-
-
-def _time(events: Sequence[Interaction]) -> int | None:
-    """The last time that is known."""
+def _last_time(events: Sequence[Interaction]) -> int | None:
+    """The latest known time of several events with one item."""
     return max((event.timestamp for event in events if event.timestamp is not None), default=None)
 
 
 def _preference(events: Sequence[Interaction]) -> float:
-    """A rating wins over implicit events, else the strongest counts."""
+    """A rating wins over implicit events, else the strongest event counts."""
     ratings = [event.preference for event in events if event.kind == "rating"]
     return ratings[0] if ratings else max(event.preference for event in events)

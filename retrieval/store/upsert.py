@@ -6,6 +6,7 @@ while a row of a later run replaces what is stored.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -17,8 +18,6 @@ from retrieval.types import Frozen, Interaction, Item
 
 ItemKey = tuple[str, str]
 InteractionKey = tuple[str, str, str, str]
-
-
 Refused = tuple[int, str]
 """A row of a batch that was not written: its position in the batch and why."""
 _INTERACTION_KEY = ("user_id", "domain", "item_id", "kind")
@@ -49,38 +48,20 @@ class _State(NamedTuple, Generic[_C]):
     run: str
 
 
-class _Counts:
-    """Counts rows by what they do to the store."""
-
-    def __init__(self) -> None:
-        self.added = self.updated = self.unchanged = self.repeated = 0
-
-    def count(self, before: _State[_C] | None, new: _State[_C]) -> None:
-        if before is None:
-            self.added += 1
-        elif before.content != new.content:
-            self.updated += 1
-        elif before.run == new.run:
-            self.repeated += 1
-        else:
-            self.unchanged += 1
-
-    def report(self, conflicts: Iterable[Refused], unknown: Iterable[Refused] = ()) -> UpsertReport:
-        return UpsertReport(
-            added=self.added,
-            updated=self.updated,
-            unchanged=self.unchanged,
-            repeated=self.repeated,
-            conflicts=tuple(conflicts),
-            unknown=tuple(unknown),
-        )
+def _outcome(before: _State[_C] | None, new: _State[_C]) -> str:
+    """The field of `UpsertReport` that a row counts for."""
+    if before is None:
+        return "added"
+    if before.content != new.content:
+        return "updated"
+    return "repeated" if before.run == new.run else "unchanged"
 
 
 def upsert_items(database: db.Database, items: Sequence[Item], run: str) -> UpsertReport:
     """Write items in one transaction."""
     with database.writing() as connection:
         seen = _item_states(connection, items)
-        counts, conflicts = _Counts(), []
+        counts, conflicts = Counter[str](), []
         rows: dict[ItemKey, Item] = {}
         same: set[ItemKey] = set()
         for index, item in enumerate(items):
@@ -89,7 +70,7 @@ def upsert_items(database: db.Database, items: Sequence[Item], run: str) -> Upse
             if before is not None and before.run == run and before.content != state.content:
                 conflicts.append((index, f"item {item.id!r} came before with other content"))
                 continue
-            counts.count(before, state)
+            counts[_outcome(before, state)] += 1
             if before is None or before.content != state.content:
                 rows[key] = item
             elif before.run != run:
@@ -97,7 +78,7 @@ def upsert_items(database: db.Database, items: Sequence[Item], run: str) -> Upse
             seen[key] = state
         _write_items(database, connection, rows, run)
         _touch(connection, same, run)
-    return counts.report(conflicts)
+    return UpsertReport(**counts, conflicts=tuple(conflicts))
 
 
 def upsert_interactions(database: db.Database, interactions: Sequence[Interaction], run: str) -> UpsertReport:
@@ -105,7 +86,7 @@ def upsert_interactions(database: db.Database, interactions: Sequence[Interactio
     with database.writing() as connection:
         seen = _interaction_states(connection, interactions)
         known = set(_item_states(connection, interactions))
-        counts, conflicts, unknown = _Counts(), [], []
+        counts, conflicts, unknown = Counter[str](), [], []
         rows: dict[InteractionKey, _Value] = {}
         for index, new in enumerate(interactions):
             if (new.domain, new.item) not in known:
@@ -121,13 +102,13 @@ def upsert_interactions(database: db.Database, interactions: Sequence[Interactio
                     continue
                 content = _merged(content, before.content)
                 before = _State(content, run)  # counts as repeated
-            counts.count(before, _State(content, run))
+            counts[_outcome(before, _State(content, run))] += 1
             # An unchanged row is written too: its run must be this one when it is repeated later.
             rows[key], seen[key] = content, _State(content, run)
         _write_interactions(database, connection, rows, run)
         if rows:
             db.next_value(database, connection, db.INTERACTIONS)
-    return counts.report(conflicts, unknown)
+    return UpsertReport(**counts, conflicts=tuple(conflicts), unknown=tuple(unknown))
 
 
 def next_generation(database: db.Database, connection: sa.Connection, domain: str) -> None:
@@ -191,14 +172,8 @@ def _write_items(database: db.Database, connection: sa.Connection, items: Mappin
     statement = database.insert(db.items)
     changed = {name: statement.excluded[name] for name in ("payload", "content_hash", "run")}
     rows = [
-        {
-            "domain": i.domain,
-            "id": i.id,
-            "payload": i.model_dump_json(),
-            "content_hash": i.content_hash(),
-            "run": run,
-        }
-        for i in items.values()
+        {"domain": domain, "id": id_, "payload": i.model_dump_json(), "content_hash": i.content_hash(), "run": run}
+        for (domain, id_), i in items.items()
     ]
     connection.execute(statement.on_conflict_do_update(index_elements=["domain", "id"], set_=changed), rows)
     titles = db.item_titles
@@ -219,10 +194,7 @@ def _touch(connection: sa.Connection, keys: Iterable[ItemKey], run: str) -> None
 
 
 def _write_interactions(
-    database: db.Database,
-    connection: sa.Connection,
-    rows: Mapping[InteractionKey, _Value],
-    run: str,
+    database: db.Database, connection: sa.Connection, rows: Mapping[InteractionKey, _Value], run: str
 ) -> None:
     if not rows:
         return
@@ -231,12 +203,7 @@ def _write_interactions(
     connection.execute(
         statement.on_conflict_do_update(index_elements=_INTERACTION_KEY, set_=changed),
         [
-            {
-                **dict(zip(_INTERACTION_KEY, values, strict=True)),
-                "value": value,
-                "timestamp": timestamp,
-                "run": run,
-            }
-            for values, (value, timestamp) in rows.items()
+            {**dict(zip(_INTERACTION_KEY, key, strict=True)), "value": value, "timestamp": timestamp, "run": run}
+            for key, (value, timestamp) in rows.items()
         ],
     )

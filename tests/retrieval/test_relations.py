@@ -185,7 +185,7 @@ def test_a_name_and_the_item_that_it_becomes_are_merged(load, kept, filled, tmp_
     ]
 
 
-def test_deleting_items_and_domains_deletes_their_relations(load, kept, filled):
+def test_deleting_items_deletes_their_relations(load, kept, filled):
     """Also those that lead to them; what stays is unchanged, and readers are told."""
     load("alien,about,space\nran,influenced_by,alien\nran,about,war\ndune,about,space\n")
     generation = kept.generation()
@@ -193,7 +193,7 @@ def test_deleting_items_and_domains_deletes_their_relations(load, kept, filled):
     assert facts(kept) == ["books:dune about space", "films:ran about war"]
     assert kept.generation() > generation
     generation = kept.generation()
-    filled.remove_domain("books")
+    filled.delete_items("books", BOOKS)
     assert facts(kept) == ["films:ran about war"]
     assert kept.generation() > generation
 

@@ -36,7 +36,6 @@ CALLS = {
     "item_ids_by_title": lambda s: s.item_ids_by_title("films", "alien"),
     "title_keys": lambda s: s.title_keys("films"),
     "delete_items": lambda s: s.delete_items("films", ["1"]),
-    "remove_domain": lambda s: s.remove_domain("films"),
     "popularity": lambda s: s.popularity("films"),
     "export_user": lambda s: s.export_user("ann"),
     "delete_user": lambda s: s.delete_user("ann"),
