@@ -20,7 +20,7 @@ from retrieval.errors import UsageError
 from retrieval.store import Store
 from retrieval.types import Entity, Frozen, History, HistoryEntry, Item, Query
 from xdrec_agent.explain import ExplainContext
-from xdrec_agent.grounding import Claim, Scope, foreign, gather, load_words
+from xdrec_agent.grounding import Claim, Scope, foreign, gather, load_rules
 from xdrec_agent.recommend import Recommender
 from xdrec_agent.types import Explanation, ExplanationSource, Recommendation, Recommendations
 
@@ -195,7 +195,7 @@ def _by_item(rows: Sequence[Explained]) -> list[list[Explained]]:
 def _words(row: Explained) -> list[str]:
     """Words where the language sets them off by spaces, else characters."""
     text = row.explanation.text
-    return text.split() if load_words(row.explanation.language).spaced else list(text)
+    return text.split() if load_rules(row.explanation.language).spaces else list(text)
 
 
 def _jaccard(a: Explained, b: Explained) -> float:

@@ -160,8 +160,8 @@ def test_marks_inside_titles_and_initials_end_no_sentence():
     """“Do Androids Dream of Electric Sheep?” and “Philip K. Dick” stand in the middle of sentences."""
     evidence = evidence_of("androids")
     text = "Philip K. Dick wrote Do Androids Dream of Electric Sheep? in 1968. You liked Alien."
-    assert len(sentences(text, evidence)) == 2
-    assert len(sentences("《仿生人会梦见电子羊吗？》是小说。你喜欢《异形》。", evidence)) == 2
+    assert len(sentences(text, Scope(evidence, "en"))) == 2
+    assert len(sentences("《仿生人会梦见电子羊吗？》是小说。你喜欢《异形》。", Scope(evidence, "zh"))) == 2
 
 
 def test_each_claim_says_what_it_is_about_and_in_which_sentence():

@@ -57,7 +57,7 @@ def _pattern(evidence: Evidence, voice: Voice) -> str:
     if voice.style == SHORT or not evidence.facts:
         return f"({first})"
     more = "|".join(_literal(voice.fact(fact, evidence)) for fact in evidence.facts)
-    space = " " if voice.words.spaced else ""
+    space = " " if voice.rules.spaces else ""
     return f"({first})({space}({more}))?"
 
 

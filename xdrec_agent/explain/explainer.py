@@ -191,7 +191,7 @@ def _judged(work: _Work, text: str, facts: tuple[str, ...]) -> _Draft:
     if other := foreign(text, work.scope):
         claims = (*claims, other)
     problems = [f"“{c.text}”: {c.support}" for c in claims if not c.supported]
-    said = sentences(text, evidence)
+    said = sentences(text, work.scope)
     most = _MOST.get(work.voice.style, _MOST_ELSE)
     if not said:
         problems.append("it is empty")
@@ -207,12 +207,12 @@ def _judged(work: _Work, text: str, facts: tuple[str, ...]) -> _Draft:
 
 def _rest(work: _Work, draft: _Draft) -> _Draft | None:
     """What is left of a draft without the sentences that hold something unsupported; None if that is no reason."""
-    said = sentences(draft.text, work.evidence)
+    said = sentences(draft.text, work.scope)
     bad = {claim.sentence for claim in draft.claims if not claim.supported}
     kept = [sentence for n, sentence in enumerate(said) if n not in bad][: _MOST.get(work.voice.style, _MOST_ELSE)]
     if not kept:
         return None
-    rest = _judged(work, (" " if work.voice.words.spaced else "").join(kept), draft.facts)
+    rest = _judged(work, (" " if work.voice.rules.spaces else "").join(kept), draft.facts)
     return None if rest.problems else rest
 
 
@@ -244,7 +244,7 @@ def _plain(work: _Work, reason: str) -> Explanation:
 def _finished(work: _Work, explanation: Explanation) -> Explanation:
     """With what it cost and the domain's disclaimer, which no template can leave out."""
     disclaimer = work.context.settings.disclaimers.get(work.evidence.item.domain)
-    space = " " if work.voice.words.spaced else ""
+    space = " " if work.voice.rules.spaces else ""
     text = f"{explanation.text}{space}{visible(disclaimer)}" if disclaimer else explanation.text
     return explanation.model_copy(update={"usage": work.usage, "text": text})
 

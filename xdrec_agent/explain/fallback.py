@@ -40,7 +40,7 @@ def plain_text(evidence: Evidence, voice: Voice) -> tuple[str, frozenset[str], t
         labels.add(evidence.closest.label)
     if not parts:
         parts.append(say.text.format(text=visible(evidence.text or "")))
-    return (" " if voice.words.spaced else "").join(parts), frozenset(labels), traits
+    return (" " if voice.rules.spaces else "").join(parts), frozenset(labels), traits
 
 
 def _shown(text: object, limit: int) -> str:

@@ -17,7 +17,7 @@ from pydantic import Field
 from retrieval.errors import TemplateError, UsageError
 from retrieval.templates import PromptTemplate, languages, load_template, load_yaml, plain, read_yaml, shipped_templates
 from retrieval.types import Entity, Frozen, Item, Path
-from xdrec_agent.grounding import Evidence, Fact, FactKind, Words, load_words
+from xdrec_agent.grounding import Evidence, Fact, FactKind, LanguageRules, load_rules
 
 SHORT: Final = "short"
 _TITLE: Final = 80
@@ -92,13 +92,13 @@ class Voice:
     style: str
     template: PromptTemplate
     sentences: Sentences
-    words: Words
+    rules: LanguageRules
 
     def title(self, item: Item) -> str:
         """What the item is called in this language: an alias in its script if there is one, else its title."""
-        if self.words.script == "Latin":
+        if not self.rules.own_script:
             return item.title
-        own = [alias for alias in item.aliases if _in_script(alias, self.words.script)]
+        own = [alias for alias in item.aliases if _in_script(alias, self.rules.script)]
         return own[-1] if own else item.title
 
     def quoted(self, item: Item, show: Shown) -> str:
@@ -113,7 +113,7 @@ class Voice:
 
     def trait(self, trait: str, show: Shown) -> str:
         """A category or theme in this language."""
-        return next(iter(self.words.terms.get(trait.casefold(), ())), None) or show(trait, _VALUE)
+        return next(iter(self.rules.terms.get(trait.casefold(), ())), None) or show(trait, _VALUE)
 
     def joined(self, parts: Sequence[str]) -> str:
         """ "a", "a and b", "a, b and c"."""
@@ -171,7 +171,7 @@ class Voice:
 
     def _kind(self, domain: str, title: str) -> str:
         """A title with what it is the title of: "the film “Solaris”"."""
-        noun = next(iter(self.words.nouns.get(domain, ())), None)
+        noun = self.rules.noun(domain)
         return self.sentences.named.format(noun=noun, title=title) if noun else title
 
 
@@ -189,7 +189,7 @@ def load_voice(language: str, style: str) -> Voice:
     if name not in shipped_templates():
         raise UsageError(f"no style {style!r} in {language!r}", hint=f"one of: {', '.join(styles(language))}")
     sentences = load_yaml(language, "sentences", Sentences)
-    return Voice(language, style, load_template(name), sentences, load_words(language))
+    return Voice(language, style, load_template(name), sentences, load_rules(language))
 
 
 @cache
@@ -219,6 +219,5 @@ def styles(language: str) -> tuple[str, ...]:
 
 def _in_script(text: str, script: str) -> bool:
     """Whether all letters of a text are of a script, by their Unicode names."""
-    start = "CJK UNIFIED" if script == "Han" else script.upper()
     letters = [c for c in text if c.isalpha()]
-    return bool(letters) and all(unicodedata.name(c, "").startswith(start) for c in letters)
+    return bool(letters) and all(unicodedata.name(c, "").startswith(script) for c in letters)

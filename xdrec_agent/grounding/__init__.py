@@ -4,7 +4,7 @@ from xdrec_agent.grounding.check import check, cited, sentences
 from xdrec_agent.grounding.claims import Claim, ClaimKind
 from xdrec_agent.grounding.evidence import Evidence, Fact, FactKind, Known, PathFinder, gather
 from xdrec_agent.grounding.language_check import foreign
-from xdrec_agent.grounding.language_data import Words, load_words
+from xdrec_agent.grounding.language_rules import LanguageRules, load_rules
 from xdrec_agent.grounding.scope import Scope
 
 __all__ = [
@@ -14,13 +14,13 @@ __all__ = [
     "Fact",
     "FactKind",
     "Known",
+    "LanguageRules",
     "PathFinder",
     "Scope",
-    "Words",
     "check",
     "cited",
     "foreign",
     "gather",
-    "load_words",
+    "load_rules",
     "sentences",
 ]

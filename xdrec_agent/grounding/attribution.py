@@ -7,27 +7,28 @@ brackets or set off behind a title, before it ("the 1979 film Alien"), after it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from xdrec_agent.grounding.claims import Claim, ClaimKind
 from xdrec_agent.grounding.scope import Key, Scope
 from xdrec_agent.grounding.tokens import Token, TokenKind
 
 Refs = frozenset[Key]
 """What one mention may mean; more than one where a title is that of several items."""
 
-_REFERENCES: Final[frozenset[TokenKind]] = frozenset({"item", "pronoun", "noun"})
-_ATTRIBUTES: Final[frozenset[TokenKind]] = frozenset({"trait", "year", "decade", "volume", "number"})
-_SET_OFF: Final[frozenset[TokenKind]] = frozenset(
-    {*_ATTRIBUTES, "noun", "neutral", "person", "role", "determiner", "of", "possessive", "link"}
-)
-_BEFORE_TITLE: Final[frozenset[TokenKind]] = frozenset({"trait", "year", "decade", "noun", "possessive", "of"})
-_BETWEEN: Final[frozenset[TokenKind]] = frozenset(
-    {"link", "comma", "open", "close", "year", "noun", "determiner", "item"}
-)
-_LISTED: Final[frozenset[TokenKind]] = frozenset({"trait", "link", "comma", "neutral", "of", "determiner"})
+Kinds = frozenset[TokenKind]
+
+_REFERENCES: Final[Kinds] = frozenset({"item", "pronoun", "noun"})
+_SET_OFF: Final[Kinds] = frozenset(
+    {"trait", "year", "decade", "volume", "number", "noun", "neutral", "person", "role", "determiner", "of",
+     "possessive", "link"}
+)  # fmt: skip
+_BEFORE_TITLE: Final[Kinds] = frozenset({"trait", "year", "decade", "noun", "possessive", "of"})
+_BETWEEN: Final[Kinds] = frozenset({"link", "comma", "open", "close", "year", "noun", "determiner", "item"})
+_LISTED: Final[Kinds] = frozenset({"trait", "link", "comma", "neutral", "of", "determiner"})
 
 
 @dataclass(frozen=True)
@@ -42,44 +43,65 @@ class Sentence:
     def _kinds(self) -> list[TokenKind]:
         return [token.kind for token in self.tokens]
 
+    def kind(self, at: int) -> TokenKind | None:
+        """Kind of a token; None outside of the sentence."""
+        return self._kinds[at] if 0 <= at < len(self._kinds) else None
+
+    def skip(self, at: int, kinds: Collection[TokenKind], step: int = 1) -> int:
+        """The first place, from `at` on in this direction, that has none of these kinds; it may be outside."""
+        while self.kind(at) in kinds:
+            at += step
+        return at
+
+    def claim(self, at: int, kind: ClaimKind, works: Iterable[Refs], support: str | None, missing: str = "") -> Claim:
+        """What the token claims of these works; `missing` says what was looked for where nothing supports it."""
+        titles = dict.fromkeys(self.scope.title(key) for refs in works for key in sorted(refs))
+        return Claim(
+            text=self.tokens[at].text,
+            kind=kind,
+            subject=" / ".join(titles),
+            supported=support is not None,
+            support=missing if support is None else support,
+            sentence=self.number,
+        )
+
     # Mentions
 
     def refs(self, at: int) -> Refs:
         """What the mention at this place may mean; empty if it is none."""
-        return self._meant[at]
+        return self._all_refs[at]
 
     @cached_property
-    def _meant(self) -> list[Refs]:
+    def alone(self) -> Refs:
+        """The recommended item and nothing else."""
+        return frozenset({self.scope.candidate})
+
+    @cached_property
+    def _all_refs(self) -> list[Refs]:
         return [self._refs(k) for k in range(len(self.tokens))]
 
     def _refs(self, at: int) -> Refs:
         token = self.tokens[at]
         if token.kind == "item":
             meant = frozenset(key for m in token.meanings if m.kind == "item" for key in m.values)
-            called = self._called(at)
-            return frozenset(key for key in meant if key.partition("/")[0] == called) or meant if called else meant
+            return _of_domain(meant, self._domain_said(at))
         if token.kind == "pronoun" or token.of("own"):
-            return frozenset({self.scope.candidate})
+            return self.alone
         if token.kind == "noun" and self._definite(at):
             return self._noun(at)
         return frozenset()
 
-    def _called(self, at: int) -> str | None:
-        """The domain that the noun right before or after a title says."""
-        for beside in (at - 1, at + 1):
-            if 0 <= beside < len(self.tokens) and self.tokens[beside].kind == "noun":
-                if beside == at + 1 and not self.scope.words.spaced:
-                    continue
+    def _domain_said(self, at: int) -> str | None:
+        """The domain that the noun right before or, with spaces, right after a title says."""
+        for beside in (at - 1, at + 1) if self.scope.rules.spaces else (at - 1,):
+            if self.kind(beside) == "noun":
                 return self.tokens[beside].meanings[0].values[0]
         return None
 
     def _definite(self, at: int) -> bool:
         """Whether a noun means a known thing: "the film", "Lem's novel", but not "a film" nor "the film Alien"."""
-        after = self.kind(at + 1)
-        if after == "item":
-            return False
         before = self.kind(at - 1)
-        if before == "link" or (before == "trait" and not self.scope.words.spaced):
+        if self.kind(at + 1) == "item" or before == "link" or (before == "trait" and not self.scope.rules.spaces):
             return False
         k = at - 1
         while self.kind(k) in {"trait", "neutral", "year", "number"} and not self.tokens[k].of("determiner"):
@@ -89,25 +111,16 @@ class Sentence:
     def _noun(self, at: int) -> Refs:
         """What "the film" means: the title that it is set off from, else the candidate, else the known ones."""
         domain = self.tokens[at].meanings[0].values[0]
-        k = at - 1
-        while self.kind(k) in {"trait", "determiner", "neutral"}:
-            k -= 1
+        k = self.skip(at - 1, {"trait", "determiner", "neutral"}, -1)
         if self.kind(k) == "comma" and self.kind(k - 1) == "item":
-            near = self._refs(k - 1)
-            return frozenset(key for key in near if key.partition("/")[0] == domain) or near
+            return _of_domain(self._refs(k - 1), domain)
         if self.kind(at + 1) == "liked" and self.kind(at + 2) == "comma" and self.kind(at + 3) == "item":
             return self._refs(at + 3)
         if self.scope.evidence.item.domain == domain:
-            return frozenset({self.scope.candidate})
-        named = [self._refs(k) for k in range(at) if self.kind(k) == "item"]
-        earlier = [r for r in named if any(key.partition("/")[0] == domain for key in r)]
-        if earlier:
-            return earlier[-1]
-        return frozenset(key for key in self.scope.items if key.partition("/")[0] == domain)
-
-    def kind(self, at: int) -> TokenKind | None:
-        """Kind of a token; None outside of the sentence."""
-        return self._kinds[at] if 0 <= at < len(self._kinds) else None
+            return self.alone
+        named = (self._refs(k) for k in range(at - 1, -1, -1) if self.kind(k) == "item")
+        of_domain = frozenset(key for key in self.scope.items if _domain(key) == domain)
+        return next((refs for refs in named if any(_domain(key) == domain for key in refs)), of_domain)
 
     @cached_property
     def mentions(self) -> tuple[int, ...]:
@@ -121,7 +134,7 @@ class Sentence:
     def right(self, at: int, stop: Callable[[Token], bool] = lambda token: False) -> int | None:
         """The nearest mention after a place, before the first token that stops the search."""
         for k in range(at + 1, len(self.tokens)):
-            if self._kinds[k] in _REFERENCES and self.refs(k):
+            if k in self.mentions:
                 return k
             if stop(self.tokens[k]):
                 return None
@@ -131,34 +144,30 @@ class Sentence:
         """The titles that are joined to this one: "Alien (1979), Dune and Heat"."""
         if self.kind(at) != "item":
             return [at]
-        found = [at]
+        places = [at]
         for step in (-1, 1):
             k = at + step
             while self.kind(k) in _BETWEEN:
                 if self.kind(k) == "item":
-                    a, b = sorted((k, found[-1] if step > 0 else found[0]))
+                    a, b = sorted((k, places[-1] if step > 0 else places[0]))
                     if not self._joined(a, b):
                         break
-                    found.insert(len(found) if step > 0 else 0, k)
+                    places.insert(len(places) if step > 0 else 0, k)
                 k += step
-        return found
+        return places
 
     def _joined(self, a: int, b: int) -> bool:
         """Whether two titles that nothing but marks and links stand between are of one list.
 
         A comma joins only where "and" follows before the next title but one: "A, B and C", but not "you liked A, B is".
         """
-        between = [self.kind(k) for k in range(a + 1, b)]
+        between = self._kinds[a + 1 : b]
         if "link" in between:
             return True
-        if "comma" not in between or not self.scope.words.spaced:
+        if "comma" not in between or not self.scope.rules.spaces:
             return False
-        k = b + 1
-        while self.kind(k) in _BETWEEN - {"link"}:
-            k += 1
-        earlier = a - 1
-        while self.kind(earlier) in _BETWEEN - {"link", "item"}:
-            earlier -= 1
+        k = self.skip(b + 1, _BETWEEN - {"link"})
+        earlier = self.skip(a - 1, _BETWEEN - {"link", "item"}, -1)
         return self.kind(k) == "link" and self.kind(earlier) != "link" and self.kind(k + 1) in _BETWEEN
 
     # Attribution
@@ -168,22 +177,26 @@ class Sentence:
         """Whether the sentence says things of all that it names."""
         return any(self._binds(k) for k in range(len(self.tokens)))
 
-    def _binds(self, at: int) -> bool:
-        token = self.tokens[at]
-        return token.of("together") is not None and token.kind != "trait"
+    def _binds(self, at: int, how: str | None = None) -> bool:
+        """Whether the token says something of all that is named; `how`: only by such a phrase ("sharing")."""
+        meaning = self.tokens[at].of("together")
+        return meaning is not None and self.kind(at) != "trait" and (how is None or how in meaning.values)
 
     def attribute(self, at: int) -> list[Refs]:
         """Of which items the trait, year or number at this place is said; it must hold for each."""
         for rule in (self._own, self._bracketed, self._before, self.set_off, self._listed):
-            if found := rule(at):
-                return [self.refs(k) for k in found]
-        if self.together and self.tokens[at].kind != "volume":
+            if places := rule(at):
+                return [self.refs(k) for k in places]
+        if self.together and self.kind(at) != "volume":
             named = list(dict.fromkeys(self.refs(k) for k in self.mentions))
-            alone = frozenset({self.scope.candidate})
-            if not named and self.scope.items.keys() > alone:  # "They are both about grief": of any that was liked
-                return [alone, frozenset(self.scope.items) - alone]
-            return named if len(named) > 1 else list(dict.fromkeys([*named, alone]))
-        return [self.refs(k) for k in self.nearest(at)] or [frozenset({self.scope.candidate})]
+            if not named and self.scope.items.keys() > self.alone:  # "They are both about grief": of any that was liked
+                return [self.alone, frozenset(self.scope.items) - self.alone]
+            return named if len(named) > 1 else list(dict.fromkeys([*named, self.alone]))
+        return self.nearest_refs(at)
+
+    def nearest_refs(self, at: int) -> list[Refs]:
+        """What the subject means; the recommended item where none is named."""
+        return [self.refs(k) for k in self.nearest(at)] or [self.alone]
 
     def nearest(self, at: int) -> list[int]:
         """The subject: the nearest mention before, with its group if a verb stands between; else the next one."""
@@ -191,28 +204,24 @@ class Sentence:
         if k is None:
             k = self.right(at)
             return [] if k is None else [k]
-        verb = any(self.tokens[n].of("verb") for n in range(k + 1, at))
-        return self.group(k) if verb else [k]
+        return self.group(k) if self.has_verb(k + 1, at) else [k]
+
+    def has_verb(self, start: int, end: int) -> bool:
+        """Whether one of the tokens from `start` to before `end` may be a verb."""
+        return any(token.of("verb") for token in self.tokens[start:end])
 
     def _own(self, at: int) -> list[int]:
         """What "Its political science fiction …" names at the start is the recommended item's."""
-        between = range(1, at)
-        plain = all(self.kind(k) in {"trait", "neutral", "link", "comma"} for k in between)
-        return [0] if at and self.tokens[0].of("own") and plain else []
+        own = at > 0 and self.tokens[0].of("own") is not None
+        return [0] if own and self.skip(1, {"trait", "neutral", "link", "comma"}) >= at else []
 
     def _bracketed(self, at: int) -> list[int]:
-        if self.kind(at - 1) == "open" and self.kind(at - 2) == "item":
-            return [at - 2]
-        return []
+        return [at - 2] if self.kind(at - 1) == "open" and self.kind(at - 2) == "item" else []
 
     def _before(self, at: int) -> list[int]:
         """ "The 1979 film Alien", "1979年的《异形》", "the horror of Alien"."""
-        if self.kind(at) == "volume":
-            return []
-        k = at + 1
-        while self.kind(k) in _BEFORE_TITLE:
-            k += 1
-        return [k] if k <= at + 4 and self.kind(k) == "item" else []
+        k = self.skip(at + 1, _BEFORE_TITLE)
+        return [k] if self.kind(at) != "volume" and k <= at + 4 and self.kind(k) == "item" else []
 
     def set_off(self, at: int) -> list[int]:
         """ "Alien, a horror film from 1979, …"; not "… Alien, and survival with Aliens"."""
@@ -224,15 +233,20 @@ class Sentence:
 
     def _listed(self, at: int) -> list[int]:
         """ "It shares horror and survival with Alien": said of the subject and of what stands after "with"."""
-        sharing = self.scope.words.sharing
-        shares = next((k for k in range(at) if self.tokens[k].text.lower() in sharing and self._binds(k)), None)
+        shares = next((k for k in range(at) if self._binds(k, "sharing")), None)
         k = at
         while self.kind(k) in _LISTED and not self.tokens[k].of("with"):
             k += 1
-        if shares is None or k >= len(self.tokens) or not self.tokens[k].of("with") or self.kind(k + 1) is None:
+        if shares is None or self.kind(k + 1) is None or not self.tokens[k].of("with"):
             return []
-        end = self.right(k)
-        subject = self.left(shares)
-        if end is None or subject is None:
-            return []
-        return [*self.group(subject), *self.group(end)]
+        subject, end = self.left(shares), self.right(k)
+        return [] if subject is None or end is None else [*self.group(subject), *self.group(end)]
+
+
+def _domain(key: Key) -> str:
+    return key.partition("/")[0]
+
+
+def _of_domain(refs: Refs, domain: str | None) -> Refs:
+    """Those of a domain; all if none is, or none is said."""
+    return frozenset(key for key in refs if _domain(key) == domain) or refs

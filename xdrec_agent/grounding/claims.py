@@ -16,7 +16,7 @@ class Claim(Frozen):
         text: the words that say it.
         kind: "title": a name, known or not; "person": who took part in a work; "year": a year or decade; "number": a
             volume, any other number, or how close something is; "category": a category or theme, or of what domain
-            something is; "relation": between works, or a work and something else; "liked": that the person likes an
+            something is; "relation": between works, or a work and something else; "liked": that the user likes an
             item; "statement": anything else, as plot or mood; "language": that the text is in the wanted language
             (found only where it is not).
         subject: title of what it speaks of; empty if of nothing in particular.

@@ -22,34 +22,33 @@ _SURE: Final = 0.9
 def foreign(text: str, scope: Scope) -> Claim | None:
     """A claim of the kind "language" if the prose (names and traits left out) is in another one; else None.
 
-    The letters must be of the language's script. In scripts that many languages share the words are looked at as well
-    (py3langid; Lui and Baldwin 2012), where there are enough of them to tell.
+    The letters must be of the language's script. Where the script does not tell the language, the words are looked at
+    as well (py3langid; Lui and Baldwin 2012), if there are enough of them.
     """
-    words, language = scope.words, scope.language
-    prose = "".join(_prose(text, scope))
+    rules, language = scope.rules, scope.language
+    prose = _prose(text, scope)
     letters = [c for c in prose if c.isalpha()]
-    start = "CJK" if words.script == "Han" else words.script.upper()
-    own = sum(unicodedata.name(c, "").startswith(start) for c in letters)
+    own = sum(unicodedata.name(c, "").startswith(rules.script) for c in letters)
     if letters and own < _OF_SCRIPT * len(letters):
-        found = f"{own} of {len(letters)} letters are {words.script}"
-    elif words.script == "Han" or len(letters) < _LETTERS:
+        problem = f"{own} of {len(letters)} letters are {rules.script}"
+    elif rules.own_script or len(letters) < _LETTERS:
         return None
     else:
         other, sure = _identifier().classify(prose)
         if other == language or sure < _SURE:
             return None
-        found = f"it reads as {other}"
-    return Claim(text=text[:80], kind="language", supported=False, support=f"{found}, wanted is {language}")
+        problem = f"it reads as {other}"
+    return Claim(text=text[:80], kind="language", supported=False, support=f"{problem}, wanted is {language}")
 
 
-def _prose(text: str, scope: Scope) -> list[str]:
+def _prose(text: str, scope: Scope) -> str:
     """The text between names and traits."""
     parts, end = [], 0
-    for token in tokenize(text, scope.phrases):
+    for token in tokenize(text, scope.vocabulary):
         if token.kind in _NAMES:
             parts.append(text[end : token.start])
             end = token.end
-    return [*parts, text[end:]]
+    return "".join((*parts, text[end:]))
 
 
 @cache

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from xdrec_agent.grounding.attribution import Refs, Sentence
 from xdrec_agent.grounding.claims import Claim
-from xdrec_agent.grounding.language_data import RelationPhrase
-from xdrec_agent.grounding.tokens import TokenKind
-
-_ENDS: Final[frozenset[TokenKind]] = frozenset({"item", "pronoun", "noun", "entity", "person"})
+from xdrec_agent.grounding.language_rules import RelationPhrase
 
 
 def relation_claims(s: Sentence) -> Iterator[Claim]:
@@ -20,13 +16,13 @@ def relation_claims(s: Sentence) -> Iterator[Claim]:
         meaning = token.of("relation")
         if meaning is None or token.kind in {"item", "trait", "person"}:
             continue
-        phrase = s.scope.words.relations[int(meaning.values[0])]
+        phrase = s.scope.rules.relations[int(meaning.values[0])]
         subjects, objects = _ends(s, at, phrase)
         tied |= {*subjects, *objects}
-        yield _claim(s, at, phrase, subjects, objects)
+        yield _stated(s, at, phrase, subjects, objects)
     for at, token in enumerate(s.tokens):
         if token.kind == "entity" and at not in tied:
-            yield _alone(s, at)
+            yield _unstated(s, at)
 
 
 def _ends(s: Sentence, at: int, phrase: RelationPhrase) -> tuple[list[int], list[int]]:
@@ -40,8 +36,10 @@ def _ends(s: Sentence, at: int, phrase: RelationPhrase) -> tuple[list[int], list
 
 
 def _subject(s: Sentence, at: int, phrase_at: int) -> list[int]:
-    verb = any(s.tokens[k].of("verb") or s.tokens[k].of("together") for k in range(at + 1, phrase_at + 1))
-    return s.group(at) if verb or s.tokens[phrase_at].text.startswith(("is ", "are ", "was ")) else [at]
+    """The subject's place; all of its group where a verb or "both" says the relation of them all."""
+    said = any(token.of("verb") or token.of("together") for token in s.tokens[at + 1 : phrase_at + 1])
+    copula = s.tokens[phrase_at].text.partition(" ")[0] in s.scope.rules.copulas
+    return s.group(at) if said or copula else [at]
 
 
 def _next_end(s: Sentence, at: int) -> int | None:
@@ -56,18 +54,17 @@ def _next_end(s: Sentence, at: int) -> int | None:
 
 
 def _is_end(s: Sentence, at: int) -> bool:
-    kind = s.kind(at)
-    return kind in {"entity", "person"} or (kind in _ENDS and bool(s.refs(at)))
+    return s.kind(at) in {"entity", "person"} or (s.kind(at) in {"item", "pronoun", "noun"} and bool(s.refs(at)))
 
 
-def _claim(s: Sentence, at: int, phrase: RelationPhrase, subjects: list[int], objects: list[int]) -> Claim:
-    candidate: list[Refs] = [frozenset({s.scope.candidate})]
+def _stated(s: Sentence, at: int, phrase: RelationPhrase, subjects: list[int], objects: list[int]) -> Claim:
+    candidate: list[Refs] = [s.alone]
     left = [_keys(s, k) for k in subjects] or candidate
     right = [_keys(s, k) for k in objects]
     if s.together and objects and all(s.kind(k) == "entity" for k in objects):
         left = list(dict.fromkeys(s.refs(k) for k in s.mentions))
     if left == right == candidate:  # "… Stalker, and it is based on this book": one of them is something else
-        earlier = [s.refs(k) for k in range(at) if s.kind(k) == "item" and s.refs(k) != candidate[0]][-1:]
+        earlier = [s.refs(k) for k in range(at) if s.kind(k) == "item" and s.refs(k) != s.alone][-1:]
         if subjects and s.kind(subjects[0]) == "pronoun":
             left = earlier
         elif s.kind(objects[0]) == "pronoun":
@@ -75,15 +72,14 @@ def _claim(s: Sentence, at: int, phrase: RelationPhrase, subjects: list[int], ob
     if phrase.inverse:
         left, right = right, left
     held = bool(left) and bool(right) and all(_holds(s, a, b, phrase) for a in left for b in right)
-    names = " / ".join(dict.fromkeys(s.scope.title(k) for refs in (*left, *right) for k in sorted(refs)))
     says = ", ".join(phrase.predicates)
-    support = f"relation {says}" if held else f"no relation {says} between them in this direction"
-    return _said(s, at, names, held, support)
+    support = f"relation {says}" if held else None
+    return s.claim(at, "relation", (*left, *right), support, f"no relation {says} between them in this direction")
 
 
 def _holds(s: Sentence, a: Refs, b: Refs, phrase: RelationPhrase) -> bool:
-    forth = s.scope.related(set(a), phrase.predicates, set(b))
-    return forth is not None or (phrase.symmetric and s.scope.related(set(b), phrase.predicates, set(a)) is not None)
+    related, predicates = s.scope.related, phrase.predicates
+    return related(a, predicates, b) or (phrase.symmetric and related(b, predicates, a))
 
 
 def _keys(s: Sentence, at: int) -> Refs:
@@ -96,17 +92,8 @@ def _keys(s: Sentence, at: int) -> Refs:
     return s.refs(at)
 
 
-def _alone(s: Sentence, at: int) -> Claim:
+def _unstated(s: Sentence, at: int) -> Claim:
     """Something that is named without a phrase that we know: its subject must have some relation with it."""
-    near = s.nearest(at)
-    refs = s.refs(near[0]) if near else frozenset({s.scope.candidate})
-    predicates = {r.predicate for r in s.scope.relations}
-    held = s.scope.related(set(refs), predicates, set(_keys(s, at))) is not None
-    support = "a relation" if held else "no relation with it"
-    subject = " / ".join(s.scope.title(k) for k in sorted(refs))
-    return _said(s, at, subject, held, support)
-
-
-def _said(s: Sentence, at: int, subject: str, held: bool, support: str) -> Claim:
-    text = s.tokens[at].text
-    return Claim(text=text, kind="relation", subject=subject, supported=held, support=support, sentence=s.number)
+    refs = s.nearest_refs(at)[0]
+    held = s.scope.related(refs, {r.predicate for r in s.scope.relations}, _keys(s, at))
+    return s.claim(at, "relation", [refs], "a relation" if held else None, "no relation with it")

@@ -17,14 +17,11 @@ from typing import Final, Literal
 TokenKind = Literal[
     "item", "series", "person", "entity", "trait", "role", "relation", "volume", "year", "decade", "number", "same",
     "liked", "liked_before", "together", "pronoun", "noun", "possessive", "own", "of", "with", "link", "verb",
-    "neutral", "determiner", "comma", "stop", "open", "close", "unknown-title", "unknown",
+    "neutral", "determiner", "because", "article", "comma", "stop", "open", "close", "unknown-title", "unknown",
 ]  # fmt: skip
 
 _LETTER: Final = r"[0-9A-Za-z\u00c0-\u024f\u0370-\u04ff]"
-_INSIDE: Final = re.compile(rf"(?<={_LETTER})(?={_LETTER})|(?<=')(?=[sS])")
-"""Places inside a word of letters, where no token may begin or end."""
-_WORD: Final = re.compile(rf"(?=[^\W_])(?={_LETTER})(?:{_LETTER}|-(?={_LETTER})|'(?={_LETTER})(?!s(?:[ .,;:]|\Z)))+")
-_SKIPPED: Final = frozenset(" \t\"“”‘’「」『』《》〈〉*_.!?。！？…'‹›/")
+_SKIPPED: Final = frozenset(" \t\"“”‘’«»‹›「」『』《》〈〉*_.!?¡¿。！？…'/")
 _UNKNOWN_COST: Final = 100
 _NEVER: Final = 10**9
 
@@ -65,11 +62,18 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Common:
-    """What a language says whatever the items are: phrases in lower case, and what is written by a pattern."""
+class LanguageVocabulary:
+    """What a language says whatever the items are.
+
+    Attributes:
+        phrases: in lower case, with what they stand for.
+        patterns: what is written by a rule; the first group is the value.
+        clitics: what may follow a word after an apostrophe and is a token of its own.
+    """
 
     phrases: Mapping[str, tuple[Meaning, ...]]
     patterns: tuple[tuple[re.Pattern[str], TokenKind], ...]
+    clitics: tuple[str, ...] = ()
 
     @cached_property
     def lengths(self) -> Mapping[str, frozenset[int]]:
@@ -80,16 +84,28 @@ class Common:
     def start(self) -> re.Pattern[str]:
         """Found, without length, wherever one of the patterns matches."""
         either = "|".join(f"(?{'i' if p.flags & re.IGNORECASE else ''}:{p.pattern})" for p, _ in self.patterns)
-        return re.compile(f"(?={either})")
+        return re.compile(f"(?={either})" if either else r"(?!)")
+
+    @cached_property
+    def inside(self) -> re.Pattern[str]:
+        """Places inside a word or a clitic, where no token may begin or end."""
+        clitics = "".join(f"|(?<=')(?i:(?={re.escape(clitic)}))" for clitic in self.clitics)
+        return re.compile(f"(?<={_LETTER})(?={_LETTER}){clitics}")
+
+    @cached_property
+    def word(self) -> re.Pattern[str]:
+        """A word that is not known, without its clitic."""
+        no_clitic = "".join(rf"(?!{re.escape(clitic)}(?:[ .,;:]|\Z))" for clitic in self.clitics)
+        return re.compile(rf"(?=[^\W_])(?={_LETTER})(?:{_LETTER}|-(?={_LETTER})|'(?={_LETTER}){no_clitic})+")
 
 
 @dataclass(frozen=True)
-class Phrases:
+class Vocabulary:
     """What can be found: names by their exact letters, phrases in any case, and what the language has of its own."""
 
     names: Mapping[str, tuple[Meaning, ...]]
     phrases: Mapping[str, tuple[Meaning, ...]]
-    common: Common
+    language: LanguageVocabulary
 
     @cached_property
     def own(self) -> frozenset[str]:
@@ -99,9 +115,8 @@ class Phrases:
     @cached_property
     def lengths(self) -> Mapping[str, frozenset[int]]:
         """By first character in lower case: how long the names and phrases are that begin so."""
-        common = self.common.lengths
-        own = _lengths(self.own)
-        return {**common, **{first: found | common.get(first, frozenset()) for first, found in own.items()}}
+        common, own = self.language.lengths, _lengths(self.own)
+        return {**common, **{first: lengths | common.get(first, frozenset()) for first, lengths in own.items()}}
 
 
 @dataclass(frozen=True)
@@ -119,11 +134,11 @@ def folded(text: str) -> str:
     return text.replace("`", "'") if text.isascii() else "".join(map(_bare, text))
 
 
-def tokenize(sentence: str, known: Phrases) -> list[Token]:
+def tokenize(sentence: str, vocabulary: Vocabulary) -> list[Token]:
     """The tokens of a sentence, in order; punctuation that separates nothing is left out."""
     bare = folded(sentence)
-    inside = frozenset(m.start() for m in _INSIDE.finditer(bare))
-    patterned = frozenset(m.start() for m in known.common.start.finditer(bare))
+    inside = frozenset(m.start() for m in vocabulary.language.inside.finditer(bare))
+    patterned = frozenset(m.start() for m in vocabulary.language.start.finditer(bare))
     text = _Text(bare, _lowered(bare), inside, patterned)
     costs = [0, *[_NEVER] * len(bare)]
     steps: list[tuple[int, tuple[Meaning, ...] | None]] = [(0, None)] * len(costs)
@@ -131,7 +146,7 @@ def tokenize(sentence: str, known: Phrases) -> list[Token]:
         cost = costs[start]
         if cost >= _NEVER:
             continue
-        for end, meant, price in _edges(text, start, known):
+        for end, meant, price in _edges(text, start, vocabulary):
             if cost + price < costs[end]:
                 costs[end], steps[end] = cost + price, (start, meant)
     found: list[Token] = []
@@ -144,7 +159,7 @@ def tokenize(sentence: str, known: Phrases) -> list[Token]:
     return _joined(found[::-1], sentence)
 
 
-def _edges(text: _Text, start: int, known: Phrases) -> Iterator[tuple[int, tuple[Meaning, ...] | None, int]]:
+def _edges(text: _Text, start: int, vocabulary: Vocabulary) -> Iterator[tuple[int, tuple[Meaning, ...] | None, int]]:
     """Where a token that begins here may end, what it then means (None: nothing, it is skipped) and costs."""
     bare, inside = text.folded, text.inside
     mark = bare[start]
@@ -153,27 +168,27 @@ def _edges(text: _Text, start: int, known: Phrases) -> Iterator[tuple[int, tuple
         return
     if start in inside:
         return
-    lowered, own, common = text.lowered, known.own, known.common.phrases
-    for length in known.lengths.get(lowered[start], ()):
+    lowered, own, common = text.lowered, vocabulary.own, vocabulary.language.phrases
+    for length in vocabulary.lengths.get(lowered[start], ()):
         end = start + length
         if end > len(bare) or end in inside:
             continue
         said = lowered[start:end]
         if said in own:
-            names, phrases = known.names.get(bare[start:end], ()), known.phrases.get(said, ())
+            names, phrases = vocabulary.names.get(bare[start:end], ()), vocabulary.phrases.get(said, ())
             if meant := (*names, *phrases, *common.get(said, ())):
                 yield end, meant, 1
         elif said in common:
             yield end, common[said], 1
-    for pattern, kind in known.common.patterns if start in text.patterned else ():
+    for pattern, kind in vocabulary.language.patterns if start in text.patterned else ():
         match = pattern.match(bare, start)
-        named = match is not None and kind == "unknown-title" and match.group(1).strip() in known.names
+        named = match is not None and kind == "unknown-title" and match.group(1).strip() in vocabulary.names
         if match and not named and match.end() not in inside:
             yield match.end(), (Meaning(kind, tuple(g for g in match.groups() if g is not None)),), 1
     if mark in _SKIPPED or mark.isspace():
         yield start + 1, None, 0
         return
-    word = _WORD.match(bare, start)
+    word = vocabulary.language.word.match(bare, start)
     end = word.end() if word else start + 1
     yield end, _UNKNOWN, _UNKNOWN_COST * (end - start)
 

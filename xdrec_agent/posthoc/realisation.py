@@ -106,7 +106,7 @@ class Teller:
         """Titles by domain and id; where a film and a book have one title, with what each is."""
         titles = {(item.domain, item.id): self.title(item) for item in items}
         alike = {title for title, count in Counter(titles.values()).items() if count > 1}
-        nouns = {domain: next(iter(self.voice.words.nouns.get(domain, ())), None) for domain, _ in titles}
+        nouns = {domain: self.voice.rules.noun(domain) for domain, _ in titles}
         return {
             key: self.voice.sentences.named.format(noun=nouns[key[0]], title=title)
             if title in alike and nouns[key[0]]
@@ -128,7 +128,7 @@ class Teller:
 
     def text(self, sentences: Iterable[str]) -> str:
         """Sentences as one text, each with a capital where the script has them."""
-        return (" " if self.voice.words.spaced else "").join(one[:1].upper() + one[1:] for one in sentences)
+        return (" " if self.voice.rules.spaces else "").join(one[:1].upper() + one[1:] for one in sentences)
 
 
 @cache
