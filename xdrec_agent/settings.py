@@ -241,6 +241,11 @@ class Settings(BaseSettings):
         return self.home / "index"
 
     @property
+    def fits_dir(self) -> Path:
+        """Folder of what was fitted on this home's data: weights of signals, what a judge is worth."""
+        return self.home / "fits"
+
+    @property
     def adapters_dir(self) -> Path:
         """Folder of the adapters."""
         return self.home / "adapters"

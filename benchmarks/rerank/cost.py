@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import httpx2
@@ -74,7 +74,7 @@ async def cost_figures(
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(transport=transport, timeout=llm.timeout_s))
         client = await stack.enter_async_context(LLMClient(context.model.endpoint, llm, http_client=http))
-        live = RerankContext(context.settings, context.templates, client)
+        live = replace(context, client=client)
         await client.label_ids((*LABELS, YES, NO))
         parts = _dealt(live, judges, tasks, latency, saturation + 1)
         figures, costs = [], {}

@@ -20,7 +20,7 @@ from benchmarks.figures import Figure
 from eval.data import FOLDS, TEST_FOLD, Case, Dataset, Others, Say, fold, guarded_cases, histories, in_hash_order
 from eval.fitting import cross_fits, picks_of
 from eval.stats import by_kind, coverage, mean, ndcg, places_within, ratio_of_means, recall
-from retrieval.ranking import FusionFit, shipped_fusion
+from retrieval.ranking import FusionFit, fusion_fit
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
 
@@ -50,7 +50,7 @@ def measure_popularity(data: Dataset, users: int, rng: np.random.Generator, say:
     others = Others(data)
     validation, test = sample_cases(data, users, test=False), sample_cases(data, users, test=True)
     weights = cross_fits(picks_of(data, validation, others, rng, say))
-    shipped = shipped_fusion(data.index.encoder.name)
+    shipped = fusion_fit(data.index.encoder.name)
     figures: list[Figure] = []
     for name, asked, fit_of in (
         ("validation", validation, lambda case: weights(case.user)),

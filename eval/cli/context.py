@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
@@ -58,10 +58,12 @@ def judges_of(named: list[str] | None) -> list[str]:
 def prepared(data: Path, settings: Settings) -> Iterator[Dataset]:
     """The data of a benchmark, ingested and embedded by the configured encoder. Raises SetupError, DataError."""
     from eval.data import open_dataset
+    from retrieval.ranking import fusion_fit
     from retrieval.templates import load_template
 
-    with open_dataset(data, pulled_encoder(settings), load_template("item"), say) as dataset:
-        yield dataset
+    encoder = pulled_encoder(settings)
+    with open_dataset(data, encoder, load_template("item"), say) as dataset:
+        yield replace(dataset, fusion=fusion_fit(encoder.name, settings.fits_dir))
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def with_model(data: Path, run: Callable[[Bench], Coroutine[Any, Any, T]], setti
 
     from eval.data import met_by_llm
     from xdrec_agent.app import load_templates, open_client
-    from xdrec_agent.rerank import RerankContext
+    from xdrec_agent.rerank import RerankContext, rerank_fits
     from xdrec_agent.settings import load_settings
 
     settings = (settings or load_settings()).patient()
@@ -89,7 +91,8 @@ def with_model(data: Path, run: Callable[[Bench], Coroutine[Any, Any, T]], setti
         with prepared(data, settings) as prepared_data:
             dataset = prepared_data.also_met(met_by_llm(settings, prepared_data.store, say))
             async with open_client(settings) as client:
-                context = RerankContext(settings.rerank, load_templates(settings), client)
+                fits = rerank_fits(settings.fits_dir)
+                context = RerankContext(settings.rerank, load_templates(settings), client, fits=fits)
                 return await run(Bench(settings, dataset, context, say))
 
     return asyncio.run(run_all())

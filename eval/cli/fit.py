@@ -1,4 +1,4 @@
-"""`xdrec-eval fit`. Reads validation users, produces the fitted values that are shipped."""
+"""`xdrec-eval fit`. Reads validation users, produces fitted values for the home folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from eval.cli.context import Bench, DataFolder, Judges, judges_of, prepared, say, with_model
 
-app = typer.Typer(help="What is fitted on validation users and shipped.", no_args_is_help=True)
+app = typer.Typer(help="What is fitted on validation users.", no_args_is_help=True)
 
 
 @app.command()
@@ -18,7 +18,7 @@ def rerank(
     users: Annotated[int, typer.Option(min=20, help="Validation users, one case each.")] = 800,
     judge: Judges = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Put the fits into xdrec_agent/rerank/shipped_fits.json.")
+        bool, typer.Option("--write", help="Keep the fits in the home folder, for its recommendations.")
     ] = False,
 ) -> None:
     """Fit what the running model's judgements are worth: weight in `hybrid`, position bias, confidence.
@@ -30,6 +30,7 @@ def rerank(
     """
     from eval.fitting import fit_all
     from xdrec_agent.rerank import RerankFit, save_fits
+    from xdrec_agent.settings import load_settings
 
     judges, how = judges_of(judge), f"xdrec-eval fit rerank --users {users}"
 
@@ -39,14 +40,14 @@ def rerank(
     found = with_model(data, run)
     typer.echo(json.dumps([one.model_dump() for one in found], indent=2))
     if write:
-        save_fits(found)
+        say(f"written to {save_fits(found, load_settings().fits_dir)}")
 
 
 @app.command()
 def fusion(
     data: DataFolder,
     write: Annotated[
-        bool, typer.Option("--write", help="Put the weights into retrieval/ranking/shipped_fusion.json.")
+        bool, typer.Option("--write", help="Keep the weights in the home folder, for its recommendations.")
     ] = False,
 ) -> None:
     """Fit how much each source of the retriever has to say. Needs no language model; minutes.
@@ -62,8 +63,9 @@ def fusion(
     from retrieval.ranking import save_fusion
     from xdrec_agent.settings import load_settings
 
-    with prepared(data, load_settings()) as dataset:
+    settings = load_settings()
+    with prepared(data, settings) as dataset:
         found = fit_shipped(dataset, "xdrec-eval fit fusion", data_hash(data), np.random.default_rng(0), say)
     typer.echo(found.model_dump_json(indent=2))
     if write:
-        save_fusion(found)
+        say(f"written to {save_fusion(found, settings.fits_dir)}")

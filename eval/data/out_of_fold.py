@@ -53,8 +53,9 @@ class Others:
         return self._crowd(case).likes(self._index(case).snapshot(case.target)).touched
 
     def retriever(self, case: Case, settings: RetrieverSettings, fusion: FusionFit | None = None) -> Retriever:
-        """The retriever for a case's user. Raises DataError if the crowd holds them."""
-        return Retriever(self._data.store, self._index(case), settings, self._crowd(case), fusion)
+        """The retriever for a case's user, with the data's weights if none are given. Raises DataError if the crowd
+        holds them."""
+        return Retriever(self._data.store, self._index(case), settings, self._crowd(case), fusion or self._data.fusion)
 
     def _index(self, case: Case) -> Index:
         return self._data.index if self._index_of is None else self._index_of(case)

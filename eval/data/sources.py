@@ -19,6 +19,7 @@ from retrieval.encoder import Encoder
 from retrieval.errors import DataError
 from retrieval.index import Index
 from retrieval.ingest.ingest import ingest
+from retrieval.ranking import FusionFit
 from retrieval.settings import IndexSettings
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate
@@ -43,6 +44,7 @@ class Dataset:
         home: the folder that holds the store and the index.
         met: users whom a model in use has learnt from; whoever asks them, measures its memory
         (`eval.data.contamination`).
+        fusion: the retriever's weights; None: the shipped ones.
     """
 
     store: Store
@@ -50,6 +52,7 @@ class Dataset:
     home: Path
     domains: tuple[str, ...] = DOMAINS
     met: frozenset[str] = frozenset()
+    fusion: FusionFit | None = None
 
     def unmet(self, people: Iterable[History]) -> list[History]:
         """Those of them whom no model in use has learnt from: they alone may be asked."""

@@ -8,7 +8,7 @@ bootstrap interval (users as units) above zero. Otherwise the weight is 0: the m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from eval.data import CHANCE_OF_20, TEST_FOLD, Dataset, Say, Task, tasks
 from eval.stats import Estimate, Scored, calibrate, mean
-from eval.systems import AT_ONCE, Judged, judge_tasks, ndcg_of
+from eval.systems import AT_ONCE, Judged, judge_tasks, ndcg_of, one_shuffle
 from xdrec_agent.llm import gathered
 from xdrec_agent.rerank import TASK_OF, RerankContext, RerankFit, seed_of, shuffle_scores, shuffles, standardised
 
@@ -58,13 +58,13 @@ async def fit_all(
     Raises:
         LLMError: all failed.
     """
-    settings = context.settings.model_copy(update={"min_shuffles": 1, "max_shuffles": 1})
+    once = one_shuffle(context)
     chosen = tasks(data, users, leave_out=() if data.met else (TEST_FOLD,))
     bias = np.empty(0)
     if "listwise-logprob" in judges:
         say("position bias: one shuffle a user")
-        bias = await position_bias_of(RerankContext(settings, context.templates, context.client), chosen)
-    once = RerankContext(settings, context.templates, context.client, bias)
+        bias = await position_bias_of(once, chosen)
+    once = replace(once, bias=bias)
     judged = await judge_tasks(once, judges, chosen, AT_ONCE, say)
     rng = np.random.default_rng(0)
     whom = "whom a model learnt from" if data.met else f"of fold {TEST_FOLD}"

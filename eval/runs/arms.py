@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import version
 from typing import Any, Final, cast, get_args
 
@@ -70,6 +71,7 @@ def manifest_of(
 ) -> Manifest:
     """What a run with these settings on the data of that hash is a run of."""
     kept: dict[str, Any] = {s: getattr(settings, s).model_dump(mode="json") for s in _SECTIONS}
+    kept |= _home_fits(settings)
     packages = {"python": platform.python_version(), **{p: version(p) for p in _PACKAGES}}
     return Manifest(
         name=name,
@@ -82,6 +84,12 @@ def manifest_of(
         versions=packages,
         commit=commit(),
     )
+
+
+def _home_fits(settings: Settings) -> dict[str, Any]:
+    """SHA-256 (hex) of the home's own fits by file; nothing where the shipped ones count."""
+    files = sorted(settings.fits_dir.glob("*.json"))
+    return {"fits": {file.name: sha256(file.read_bytes()).hexdigest() for file in files}} if files else {}
 
 
 def settings_again(manifest: Manifest) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -41,9 +42,7 @@ async def rerank_case(context: RerankContext, task: Task, repeats: int) -> CaseR
     for repeat in range(repeats):
         settings = context.settings.model_copy(update={"seed": context.settings.seed + repeat})
         try:
-            found = await RERANKERS[settings.strategy](
-                RerankContext(settings, context.templates, context.client), task.query, task.ranking
-            )
+            found = await RERANKERS[settings.strategy](replace(context, settings=settings), task.query, task.ranking)
         except LLMError as exc:
             ranking, reason = task.ranking, str(exc)
         else:

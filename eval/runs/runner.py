@@ -51,7 +51,7 @@ from retrieval.errors import DataError, UsageError
 from retrieval.templates import load_template
 from retrieval.types import History, Query
 from xdrec_agent.app import load_templates, open_client, open_encoder
-from xdrec_agent.rerank import RERANKERS, RerankContext
+from xdrec_agent.rerank import RERANKERS, RerankContext, rerank_fits
 from xdrec_agent.settings import Settings
 
 RETRIEVER: Final = "retriever"
@@ -242,7 +242,9 @@ async def _live(request: RunRequest, settings: Settings, data: str) -> AsyncIter
         manifest = manifest_of(request.name, "rerank", settings, request.protocol, data, templates)
         told = manifest.settings | {"repeats": request.repeats, "history": request.history}
         manifest = manifest.model_copy(update={"settings": told, "server_version": version})
-        yield LiveArm(RunFolder.create(request.out, manifest), RerankContext(settings.rerank, templates, client))
+        fits = rerank_fits(settings.fits_dir)
+        context = RerankContext(settings.rerank, templates, client, fits=fits)
+        yield LiveArm(RunFolder.create(request.out, manifest), context)
 
 
 def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: str, say: Say) -> RunFolder:

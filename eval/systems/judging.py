@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -73,7 +73,7 @@ def ndcg_of(scores: NDArray[np.float64], task: Task) -> float:
 def one_shuffle(context: RerankContext) -> RerankContext:
     """The context of a judge that is shown each list in one order."""
     settings = context.settings.model_copy(update={"min_shuffles": 1, "max_shuffles": 1})
-    return RerankContext(settings, context.templates, context.client)
+    return replace(context, settings=settings)
 
 
 async def judge_tasks(

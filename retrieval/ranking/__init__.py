@@ -2,7 +2,7 @@
 
 from retrieval.ranking.collaborative import Crowd
 from retrieval.ranking.filters import eligible
-from retrieval.ranking.fusion import BY_HAND, SOURCES, FusionFit, Source, Weight, save_fusion, shipped_fusion
+from retrieval.ranking.fusion import BY_HAND, SOURCES, FusionFit, Source, Weight, fusion_fit, save_fusion
 from retrieval.ranking.profile import liked_and_disliked
 from retrieval.ranking.retriever import Retriever
 
@@ -15,7 +15,7 @@ __all__ = [
     "Source",
     "Weight",
     "eligible",
+    "fusion_fit",
     "liked_and_disliked",
     "save_fusion",
-    "shipped_fusion",
 ]

@@ -15,9 +15,10 @@ from math import log
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from retrieval.errors import UsageError
+from retrieval.errors import DataError
+from retrieval.files import translated_writes, write_atomic
 from retrieval.settings import EncoderSettings
 from retrieval.types import Frozen
 
@@ -34,7 +35,9 @@ SOURCES: Final[Mapping[Source, str]] = {
 """What may speak for a candidate, and what its word is."""
 
 VERSION: Final = 2
-_FILE: Final = "shipped_fusion.json"
+_SHIPPED: Final = "shipped_fusion.json"
+FUSION_FILE: Final = "fusion.json"
+"""Name of the file among the home's fits."""
 
 
 class Weight(Frozen):
@@ -87,35 +90,53 @@ class FusionFit(Frozen):
         return {source: weight for source, weight in weights.items() if weight > 0}
 
 
-class _Shipped(Frozen):
+class _Fits(Frozen):
     version: Literal[2] = VERSION
     fits: tuple[FusionFit, ...] = Field(min_length=1)
-    """Of one encoder each; the first is that of the default."""
 
 
 @cache
-def _shipped() -> _Shipped:
-    return _Shipped.model_validate_json((resources.files("retrieval.ranking") / _FILE).read_bytes())
+def _shipped() -> _Fits:
+    return _Fits.model_validate_json((resources.files("retrieval.ranking") / _SHIPPED).read_bytes())
 
 
-def shipped_fusion(encoder: str) -> FusionFit:
-    """The weights that come with the package for an encoder, by name; those of the default for one of your own."""
-    fits = _shipped().fits
-    return next((fit for fit in fits if fit.encoder == encoder), fits[0])
+def fusion_fit(encoder: str, fits_dir: Path | None = None) -> FusionFit:
+    """The weights for an encoder, by name: the home's own where it has them, else the shipped ones.
 
+    An encoder that nothing was fitted for gets those of the default encoder.
 
-def save_fusion(fit: FusionFit) -> None:
-    """Make these the weights that come with the package for their encoder.
+    Args:
+        fits_dir: folder of the home's fits; None: the shipped ones alone count.
 
     Raises:
-        UsageError: the package's folder cannot be written.
+        DataError: the home's file cannot be read.
     """
-    file = Path(__file__).with_name(_FILE)
-    others = tuple(one for one in _shipped().fits if one.encoder != fit.encoder)
     default = EncoderSettings().model
-    fits = tuple(sorted((*others, fit), key=lambda one: (one.encoder != default, one.encoder)))
+    by_encoder = {fit.encoder: fit for fit in (*_shipped().fits, *_fits_of(fits_dir))}
+    return by_encoder.get(encoder, by_encoder[default])
+
+
+def save_fusion(fit: FusionFit, fits_dir: Path) -> Path:
+    """Write the weights into the home's file, in place of older ones for their encoder; the file.
+
+    Raises:
+        DataError: the file is there and cannot be read.
+        BackendError: it cannot be written.
+    """
+    file = fits_dir / FUSION_FILE
+    others = [one for one in _fits_of(fits_dir) if one.encoder != fit.encoder]
+    fits = sorted((*others, fit), key=lambda one: one.encoder)
+    with translated_writes(file, "make room, or check the folder's permissions"):
+        write_atomic(file, _Fits(fits=tuple(fits)).model_dump_json(indent=2) + "\n")
+    return file
+
+
+def _fits_of(fits_dir: Path | None) -> tuple[FusionFit, ...]:
+    file = None if fits_dir is None else fits_dir / FUSION_FILE
+    if file is None or not file.is_file():
+        return ()
     try:
-        file.write_text(_Shipped(fits=fits).model_dump_json(indent=2) + "\n", encoding="utf-8")
-    except OSError as exc:
-        raise UsageError(f"{file} cannot be written: {exc.strerror}", hint="run it in a source checkout") from exc
-    _shipped.cache_clear()
+        return _Fits.model_validate_json(file.read_bytes()).fits
+    except (OSError, ValidationError) as exc:
+        hint = "delete it, or fit again: xdrec-eval fit fusion --write"
+        raise DataError(f"{file} cannot be read as fitted weights", hint=hint) from exc

@@ -22,7 +22,7 @@ from retrieval.errors import UsageError
 from retrieval.index import Index, Positions, Scores, Snapshot
 from retrieval.ranking.collaborative import Crowd
 from retrieval.ranking.filters import Mask, eligible
-from retrieval.ranking.fusion import SOURCES, FusionFit, Source, shipped_fusion
+from retrieval.ranking.fusion import SOURCES, FusionFit, Source, fusion_fit
 from retrieval.ranking.profile import Profile, liked_and_disliked, soft_maximum
 from retrieval.relations import RelationGraph
 from retrieval.settings import RetrieverSettings
@@ -105,7 +105,7 @@ class Retriever:
         self.store = store
         self.index = index
         self.settings = settings
-        self.fusion = fusion or shipped_fusion(index.encoder.name)
+        self.fusion = fusion or fusion_fit(index.encoder.name)
         self.graph = graph
         self._crowd = crowd
         self._indexed: Crowd | None = None

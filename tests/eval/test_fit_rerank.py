@@ -20,8 +20,7 @@ from eval.systems import Judged, judge_tasks, ndcg_of
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
 from xdrec_agent.llm import LLMClient, Usage
-from xdrec_agent.rerank import Calibration, Judgement, RerankContext
-from xdrec_agent.rerank.fits import Fitted
+from xdrec_agent.rerank import Calibration, Judgement, RerankContext, rerank_fits, save_fits
 from xdrec_agent.settings import LLMSettings, RerankSettings
 
 RNG = np.random.default_rng(0)
@@ -118,7 +117,7 @@ async def test_the_labels_favour_by_place_is_found():
     assert found == pytest.approx(np.linspace(2.85, -2.85, 20))
 
 
-async def test_a_fit_says_what_it_was_made_from_and_can_be_read_back():
+async def test_a_fit_says_what_it_was_made_from_and_can_be_read_back(tmp_path):
     """The file's model, template, users and command are in it."""
     fake = FakeLLM()
     async with await client_of(fake) as client:
@@ -128,7 +127,8 @@ async def test_a_fit_says_what_it_was_made_from_and_can_be_read_back():
     assert (fit.users, fit.judge, fit.position_bias) == (60, "pointwise-logprob", ())
     assert fit.ndcg_hybrid >= fit.ndcg_retrieval
     assert fit.provenance.startswith("the command; best weight")
-    assert Fitted.model_validate_json(Fitted(rerank=(fit,)).model_dump_json()).rerank == (fit,)
+    save_fits([fit], tmp_path)
+    assert fit in rerank_fits(tmp_path)
 
 
 async def test_a_judge_that_fails_leaves_the_retrievers_order_and_counts_as_degraded():

@@ -17,12 +17,25 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import retrieval, eval, xdrec_agent
 from retrieval.templates import load_template, prompts_dir
-from xdrec_agent.rerank.fits import load_fitted
+from xdrec_agent.rerank import rerank_fits
 from xdrec_agent.cli import app
 for name in ("item", "rerank", "judge", "explain"):
     load_template(name)
-load_fitted()
+assert rerank_fits()
 print(retrieval.__file__, eval.__file__, prompts_dir(), sep="\\n")
+"""
+
+FITTING = """
+from retrieval.ranking import fusion_fit, save_fusion
+from xdrec_agent.rerank import rerank_fits, save_fits
+from xdrec_agent.settings import load_settings
+
+fits_dir = load_settings().fits_dir
+save_fusion(fusion_fit("minilm-taste").model_copy(update={"picks": 1}), fits_dir)
+first = rerank_fits()[0]
+save_fits([first.model_copy(update={"users": 1})], fits_dir)
+again = [fit for fit in rerank_fits(fits_dir) if fit.key == first.key]
+print(fusion_fit("minilm-taste", fits_dir).picks, *(fit.users for fit in again), fusion_fit("minilm-taste").picks > 1)
 """
 
 
@@ -46,28 +59,64 @@ def test_the_wheel_holds_the_packages_and_the_prompts_and_no_tests(wheel):
         "eval/studies/attacks.yaml",
         "eval/report/report.html.jinja",
         "eval/report/plot.css",
-        "eval/bias_card.html.jinja",
+        "eval/report/bias_card.html.jinja",
     } <= set(names)
-    page = ROOT / "xdrec_agent" / "service" / "page"
+    page = ROOT / "xdrec_agent" / "service" / "static"
     assert {f"xdrec_agent/service/static/{file.name}" for file in page.iterdir()} <= set(names)
     assert "xdrec_agent/service/static/index.html" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_the_installed_wheel_works_beside_an_eval_and_a_prompts_folder(wheel, tmp_path):
-    """Imports, templates and the command line come from the installed wheel, not from the working folder."""
-    site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def site(wheel, tmp_path_factory):
+    """The folder that the wheel is installed into; nobody may write there."""
+    site = tmp_path_factory.mktemp("site")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--target", str(site)]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+    _set_modes(site, 0o555, 0o444)
+    yield site
+    _set_modes(site, 0o755, 0o644)
+
+
+def _set_modes(site, folder, file):
+    for path in (site, *site.rglob("*")):
+        path.chmod(folder if path.is_dir() else file)
+
+
+@pytest.fixture
+def python(site, tmp_path):
+    """Runs a program with the wheel in a folder that has an `eval` and a `prompts` of its own."""
+    elsewhere = tmp_path / "elsewhere"
     for name in ("eval", "prompts"):
         (elsewhere / name).mkdir(parents=True)
         (elsewhere / name / "__init__.py").write_text("raise RuntimeError('not this one')")
-    env = {k: v for k, v in os.environ.items() if not k.startswith("XDREC_")} | {"PYTHONPATH": str(site)}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("XDREC_")}
+    env |= {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
 
-    def python(program):
+    def run(program):
         command = [sys.executable, "-P", "-c", program]
         return subprocess.run(command, cwd=elsewhere, env=env, capture_output=True, text=True, check=False)
 
+    return run
+
+
+def test_what_is_fitted_goes_into_the_home_and_never_into_the_package(site, python, tmp_path):
+    """From a site-packages that is read-only; the home's fits go before the shipped ones of the same key."""
+
+    def contents():
+        return {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
+
+    before = contents()
+    fitted = python(FITTING)
+    assert (fitted.returncode, fitted.stdout.split()) == (0, ["1", "1", "True"]), fitted.stderr
+    assert contents() == before  # also where the tests are run by root, whom no mode keeps out
+    home = tmp_path / "elsewhere" / ".xdrec" / "fits"
+    assert sorted(path.name for path in home.iterdir()) == ["fusion.json", "rerank.json"]
+
+
+def test_the_installed_wheel_works_beside_an_eval_and_a_prompts_folder(site, python, tmp_path):
+    """Imports, templates and the command line come from the installed wheel, not from the working folder."""
+    elsewhere = tmp_path / "elsewhere"
     found = python(PROGRAM)
     assert found.returncode == 0, found.stderr
     assert all(line.startswith(str(site)) for line in found.stdout.split())

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from word_encoder import WordEncoder
 
-from retrieval.errors import UsageError
+from retrieval.errors import DataError, UsageError
 from retrieval.index import Behaviour, Index
 from retrieval.index.interactions import forget
 from retrieval.index.quantization import Codes
 from retrieval.ingest import ingest_relations
-from retrieval.ranking import BY_HAND, SOURCES, Crowd, FusionFit, Retriever, Weight, shipped_fusion
+from retrieval.ranking import BY_HAND, SOURCES, Crowd, FusionFit, Retriever, Weight, fusion_fit, save_fusion
 from retrieval.relations import RelationGraph
 from retrieval.settings import EncoderSettings, IndexSettings, RetrieverSettings
 from retrieval.store import RelationStore, Store
@@ -148,7 +148,7 @@ def test_who_has_a_say():
 def test_the_shipped_weights_are_of_the_sources_there_are():
     """The file loads, has every source and no other, and every source can speak."""
     for encoder in ("minilm-taste", "all-MiniLM-L6-v2"):
-        shipped = shipped_fusion(encoder)
+        shipped = fusion_fit(encoder)
         assert shipped.encoder == encoder
         assert set(shipped.weights) == set(SOURCES)
         assert all(weight.of(n) < inf for weight in shipped.weights.values() for n in (1, 1_000))
@@ -159,7 +159,31 @@ def test_the_shipped_weights_are_of_the_sources_there_are():
 
 def test_an_encoder_of_ones_own_gets_the_defaults_weights():
     """Until somebody fits them."""
-    assert shipped_fusion("my-own") == shipped_fusion(EncoderSettings().model)
+    assert fusion_fit("my-own") == fusion_fit(EncoderSettings().model)
+
+
+def test_a_homes_weights_go_before_the_shipped_ones(tmp_path):
+    """By encoder; the shipped ones stand for all others, and an own encoder gets the home's defaults."""
+    default = EncoderSettings().model
+    mine = fit(text=2).model_copy(update={"encoder": "my-own"})
+    file = save_fusion(mine, tmp_path / "fits")
+    assert (file.parent, fusion_fit("my-own", tmp_path / "fits")) == (tmp_path / "fits", mine)
+    assert fusion_fit(default, tmp_path / "fits") == fusion_fit(default)
+    newer = mine.model_copy(update={"picks": 7})
+    ours = mine.model_copy(update={"encoder": default})
+    for one in (newer, ours):
+        save_fusion(one, tmp_path / "fits")
+    assert fusion_fit("my-own", tmp_path / "fits") == newer
+    assert fusion_fit("another", tmp_path / "fits") == ours
+    assert fusion_fit("another") != ours
+
+
+def test_a_damaged_file_of_weights_is_an_error_with_a_way_out(tmp_path):
+    """Recommendations never go on by other weights than those that were fitted, in silence."""
+    (tmp_path / "fusion.json").write_text("{")
+    with pytest.raises(DataError, match="cannot be read") as damaged:
+        fusion_fit("any", tmp_path)
+    assert "xdrec-eval fit fusion --write" in damaged.value.hint
 
 
 def test_every_source_can_speak(home, retriever):

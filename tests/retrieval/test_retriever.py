@@ -14,7 +14,7 @@ from word_encoder import WordEncoder
 
 from retrieval.errors import IndexMismatch, IndexMissing, UsageError
 from retrieval.index.quantization import Codes
-from retrieval.ranking import Retriever, shipped_fusion
+from retrieval.ranking import Retriever, fusion_fit
 from retrieval.ranking.profile import Profile, soft_maximum
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
@@ -129,7 +129,7 @@ def test_ranks_what_fits(world):
     for candidate in ranking.candidates:
         (match,) = candidate.matches
         assert (match.domain, match.item, match.share) == ("films", "space-0", pytest.approx(1))
-        weight = shipped_fusion("any").for_person(1, ("text",), 1)["text"]
+        weight = fusion_fit("any").for_person(1, ("text",), 1)["text"]
         assert candidate.stages == {"text": pytest.approx(candidate.score)}
         assert match.similarity == pytest.approx(candidate.score / weight, abs=1e-3)
 

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from retrieval.errors import UnknownTitle, UsageError
+from retrieval.ranking import fusion_fit, save_fusion
 from xdrec_agent import cli
 from xdrec_agent.app import find_pack, load_pack
 from xdrec_agent.cli.errors import report
@@ -100,6 +101,19 @@ def test_doctor_lists_what_is_missing_and_exits_with_3(xdrec):
     assert checks["store"]["next"] == "xdrec ingest DOMAIN FILE"
     assert checks["LLM server"]["next"] == "xdrec llm up"
     assert all(check["next"] for check in checks.values() if check["state"] != "ok")
+
+
+def test_doctor_says_whose_fits_count(xdrec, tmp_path):
+    """The home's own go before the shipped ones; one that cannot be read is a problem with a next command."""
+
+    def check():
+        return next(c for c in json.loads(xdrec("doctor", "--json")[1]) if c["what"] == "fits")
+
+    assert (check()["state"], check()["detail"].split(";")[0]) == ("ok", "shipped weights")
+    file = save_fusion(fusion_fit("minilm-taste").model_copy(update={"picks": 1}), tmp_path / "home" / "fits")
+    assert check()["detail"].startswith("weights of this home;")
+    file.write_text("{}")
+    assert (check()["state"], check()["next"].count("xdrec-eval fit fusion")) == ("problem", 1)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,25 @@ from fake_llm import FakeLLM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrieval.errors import DataError
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
 from xdrec_agent.errors import LLMError
 from xdrec_agent.llm import LLMClient
-from xdrec_agent.rerank import JUDGES, LABELS, RERANKERS, RerankContext, seed_of, shuffles, standardised
+from xdrec_agent.rerank import (
+    JUDGES,
+    LABELS,
+    RERANKERS,
+    RerankContext,
+    fit_of,
+    rerank_fits,
+    save_fits,
+    seed_of,
+    shuffles,
+    standardised,
+    weight_of,
+)
+from xdrec_agent.rerank.fits import position_bias
 from xdrec_agent.settings import LLMSettings, RerankSettings
 
 LIKED = HistoryEntry(item=Item(domain="films", id="alien", title="Alien", creators=("Ridley Scott",)))
@@ -73,6 +87,35 @@ async def test_the_preferred_candidate_comes_first_wherever_it_stood():
     assert ranking.ids[0] == "b7"
     assert ranking.source == "listwise-logprob"
     assert usage.requests == 4
+
+
+async def test_a_homes_fits_go_before_the_shipped_ones(tmp_path):
+    """By model, template and judge; the home's position bias is taken off, and its weight is that of `hybrid`."""
+    async with LLMClient(FakeLLM().endpoint(), LLMSettings()) as client:
+        context = RerankContext(RerankSettings(), TEMPLATES, client)
+        assert (fit_of(context, "listwise-logprob"), weight_of(context)) == (None, 0)
+        first = rerank_fits()[0]
+        mine = first.model_copy(
+            update={
+                "model": client.endpoint.model,
+                "template_fingerprint": TEMPLATES["rerank"].fingerprint,
+                "judge": "listwise-logprob",
+                "weight": 0.25,
+                "position_bias": (3.0, 1.0, 0.0),
+            }
+        )
+        file = save_fits([mine, first.model_copy(update={"users": 1})], tmp_path / "fits")
+        fits = rerank_fits(tmp_path / "fits")
+        context = replace(context, fits=fits)
+        assert (fit_of(context, "listwise-logprob"), weight_of(context)) == (mine, 0.25)
+    assert position_bias(mine, 2).tolist() == [1, -1]
+    assert position_bias(mine, 4).tolist() == [0, 0, 0, 0]
+    assert [fit.users for fit in fits if fit.key == first.key] == [1]
+    assert len(fits) == len(rerank_fits()) + 1
+    file.write_text("{}}")
+    with pytest.raises(DataError, match="cannot be read") as damaged:
+        rerank_fits(tmp_path / "fits")
+    assert "xdrec-eval fit rerank --write" in damaged.value.hint
 
 
 async def test_one_request_a_shuffle_generates_a_single_token():

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Literal
 
-from retrieval.errors import SetupError, XDRecError
+from retrieval.errors import DataError, SetupError, XDRecError
+from retrieval.ranking import fusion_fit
 from retrieval.types import Frozen
 from xdrec_agent.app.index_state import index_states
 from xdrec_agent.app.parts import open_store
 from xdrec_agent.errors import ServerNotRunning
 from xdrec_agent.llm import Capabilities, Endpoint, LLMClient, load_notes, resolve_endpoint
 from xdrec_agent.models import library as models
+from xdrec_agent.rerank import rerank_fits
 from xdrec_agent.settings import Settings
 
 State = Literal["ok", "missing", "problem"]
@@ -39,6 +41,7 @@ def diagnose(settings: Settings) -> list[Check]:
         _model(settings.encoder.model, settings, "encoder"),
         _model(settings.llm.model, settings, "language model") if settings.llm.base_url is None else _remote(settings),
         *_domains(settings),
+        _fits(settings),
         _server(settings),
         _disk(settings),
     ]
@@ -122,6 +125,22 @@ async def _ask(endpoint: Endpoint, settings: Settings) -> None:
     quick = settings.llm.model_copy(update={"timeout_s": _PATIENCE_S, "attempts": 1})
     async with LLMClient(endpoint, quick) as client:
         await client.wire.get("models", bytes)
+
+
+def _fits(settings: Settings) -> Check:
+    """Whether recommendations go by what was fitted for this home or by what is shipped."""
+    encoder, model = settings.encoder.model, settings.llm.adapter or settings.llm.model
+    try:
+        shipped, fusion = fusion_fit(encoder), fusion_fit(encoder, settings.fits_dir)
+        judges = [fit for fit in rerank_fits(settings.fits_dir) if fit.model == model]
+    except DataError as exc:
+        return Check(what="fits", state="problem", detail=str(exc), next=exc.hint)
+    signals = "shipped weights" if fusion == shipped else "weights of this home"
+    if fusion.encoder != encoder:
+        signals += f" of {fusion.encoder}"
+    known = rerank_fits()
+    named = ", ".join(f"{fit.judge} ({'shipped' if fit in known else 'this home'})" for fit in judges)
+    return Check(what="fits", state="ok", detail=f"{signals}; judges of {model}: {named or 'not fitted'}", needed=False)
 
 
 def _disk(settings: Settings) -> Check:

@@ -16,6 +16,7 @@ from xdrec_agent.app.parts import load_templates, open_client, open_relations, o
 from xdrec_agent.errors import ServerNotRunning
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.recommend import Recommender
+from xdrec_agent.rerank import rerank_fits
 from xdrec_agent.settings import Settings
 
 
@@ -47,7 +48,12 @@ def make_recommender(
     client: LLMClient | None,
     no_client: str = "",
 ) -> Recommender:
-    """A recommender of parts that are open. Raises TemplateError, UsageError: the settings name what there is not."""
+    """A recommender of parts that are open.
+
+    Raises:
+        TemplateError, UsageError: the settings name what there is not.
+        DataError: the home's fits cannot be read.
+    """
     return Recommender(
         retriever,
         client,
@@ -56,4 +62,5 @@ def make_recommender(
         templates=load_templates(settings),
         no_client=no_client,
         exclusions=settings.exclusions,
+        fits=rerank_fits(settings.fits_dir),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from retrieval.encoder import Int8Encoder, SentenceEncoder
 from retrieval.errors import SetupError, TemplateError, UsageError
 from retrieval.index import Index
-from retrieval.ranking import Retriever
+from retrieval.ranking import Retriever, fusion_fit
 from retrieval.relations import RelationGraph
 from retrieval.store import RelationStore, Store
 from retrieval.templates import PromptTemplate, load_template
@@ -106,8 +106,9 @@ def open_index(settings: Settings) -> Index:
 
 
 def open_retriever(settings: Settings, store: Store, graph: RelationGraph | None = None) -> Retriever:
-    """A retriever over an open store and the graph of its relations."""
-    return Retriever(store, open_index(settings), settings.retriever, graph=graph)
+    """A retriever over an open store and the graph of its relations. Raises DataError: the fits cannot be read."""
+    fusion = fusion_fit(settings.encoder.model, settings.fits_dir)
+    return Retriever(store, open_index(settings), settings.retriever, fusion=fusion, graph=graph)
 
 
 @asynccontextmanager

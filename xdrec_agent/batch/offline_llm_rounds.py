@@ -16,7 +16,7 @@ from xdrec_agent.app import load_templates, make_recommender, open_relations, op
 from xdrec_agent.batch.offline_llm_client import StagedClient
 from xdrec_agent.batch.stages import Asked, PartReplies, client_of
 from xdrec_agent.batch.vllm_stage import answered, requests_of
-from xdrec_agent.rerank import RerankContext, asked_judge, weight_of
+from xdrec_agent.rerank import RerankContext, asked_judge, rerank_fits, weight_of
 from xdrec_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def worked_out(asked: Dataset, settings: Settings, *, explain: bool, stage: Stag
 def check_stage(settings: Settings) -> None:
     """Raise UsageError where the settings ask for what the stage cannot give."""
     client = StagedClient(settings.llm.model, {}, final=True)
-    context = RerankContext(settings.rerank, load_templates(settings), client)
+    fits = rerank_fits(settings.fits_dir)
+    context = RerankContext(settings.rerank, load_templates(settings), client, fits=fits)
     silent = settings.rerank.strategy == "hybrid" and weight_of(context) == 0
     if asked_judge(context) == "pointwise-logprob" and not silent:
         hint = "--engine servers, or rerank.judge = listwise-logprob"

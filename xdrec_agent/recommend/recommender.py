@@ -20,7 +20,18 @@ from xdrec_agent.explain import ExplainContext, Voice, explain_one, unasked
 from xdrec_agent.grounding import PathFinder
 from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.recommend.exclusions import excluding
-from xdrec_agent.rerank import RERANKERS, RerankContext, Reranked, asked_judge, fit_of, judge_of, task_of, weight_of
+from xdrec_agent.rerank import (
+    RERANKERS,
+    RerankContext,
+    Reranked,
+    RerankFit,
+    asked_judge,
+    fit_of,
+    judge_of,
+    rerank_fits,
+    task_of,
+    weight_of,
+)
 from xdrec_agent.settings import ExclusionSettings, ExplainSettings, RerankSettings
 from xdrec_agent.types import Recommendation, Recommendations
 
@@ -52,6 +63,7 @@ class Recommender:
         client: an open client; None if there is no model, and then `no_client` says why.
         templates: by task: "rerank", "judge" and "explain".
         exclusions: what some people must not be recommended; they hold for every query, whoever made it.
+        fits: what judges are worth; None: the shipped ones.
     """
 
     def __init__(
@@ -64,6 +76,7 @@ class Recommender:
         templates: Mapping[str, PromptTemplate],
         no_client: str = "no language model is configured",
         exclusions: Sequence[ExclusionSettings] = (),
+        fits: tuple[RerankFit, ...] | None = None,
     ) -> None:
         if rerank.strategy not in RERANKERS:
             raise UsageError(f"no rerank strategy {rerank.strategy!r}", hint=f"one of: {', '.join(RERANKERS)}")
@@ -72,7 +85,7 @@ class Recommender:
         self.no_client = no_client
         self.exclusions = tuple(exclusions)
         self.templates = templates
-        self.reranking = RerankContext(rerank, templates, client)
+        self.reranking = RerankContext(rerank, templates, client, fits=rerank_fits() if fits is None else fits)
         paths = retriever.graph.between if retriever.graph else None
         self.explaining = ExplainContext(explain, templates["explain"], client, paths)
 

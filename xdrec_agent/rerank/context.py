@@ -14,6 +14,7 @@ from retrieval.errors import UsageError
 from retrieval.templates import PromptTemplate
 from retrieval.types import Candidate, Query, Ranking
 from xdrec_agent.llm import LLMClient, Origin, Usage
+from xdrec_agent.rerank.fits import RerankFit, rerank_fits
 from xdrec_agent.settings import RerankSettings
 
 Scores = NDArray[np.float64]
@@ -27,12 +28,14 @@ class RerankContext:
         templates: by task: "rerank" shows a list, "judge" a single candidate.
         client: None where there is no model.
         bias: what the labels are favoured by, by place, in nats; None: what was fitted for the model.
+        fits: what judges are worth; the shipped ones unless a home's are given (`rerank_fits`).
     """
 
     settings: RerankSettings
     templates: Mapping[str, PromptTemplate]
     client: LLMClient | None
     bias: Scores | None = None
+    fits: tuple[RerankFit, ...] = field(default_factory=rerank_fits)
 
     @property
     def model(self) -> LLMClient:

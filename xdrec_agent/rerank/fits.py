@@ -1,21 +1,27 @@
-"""What evaluation has fitted. Reads shipped_fits.json, produces what a model's judgement is worth.
+"""What judges are worth. Reads the home's rerank.json and shipped_fits.json, produces a fit of model, template, judge.
 
-`xdrec-eval fit` writes the file; each entry says on which users, with which template and by which command.
+`xdrec-eval fit rerank --write` writes the home's file; a fit says on which users and by which command it was made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
+from importlib import resources
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from retrieval.errors import DataError
+from retrieval.files import translated_writes, write_atomic
 from retrieval.types import Frozen
 
-FITTED: Final = Path(__file__).with_name("shipped_fits.json")
+_SHIPPED: Final = "shipped_fits.json"
+RERANK_FILE: Final = "rerank.json"
+"""Name of the file among the home's fits."""
 
 Scores = NDArray[np.float64]
 
@@ -78,43 +84,72 @@ class RerankFit(Frozen):
     chance: float
     provenance: str
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Model, template and judge: what a fit is looked up by."""
+        return self.model, self.template_fingerprint, self.judge
 
-class Fitted(Frozen):
-    """The whole file."""
 
-    version: int = 2
+class _Fits(Frozen):
+    version: Literal[2] = 2
     rerank: tuple[RerankFit, ...] = ()
 
 
 @cache
-def load_fitted() -> Fitted:
-    """The shipped fits."""
-    return Fitted.model_validate_json(FITTED.read_bytes())
+def _shipped() -> _Fits:
+    return _Fits.model_validate_json((resources.files("xdrec_agent.rerank") / _SHIPPED).read_bytes())
 
 
-def rerank_fit(model: str, template_fingerprint: str, judge: str) -> RerankFit | None:
+def rerank_fits(fits_dir: Path | None = None) -> tuple[RerankFit, ...]:
+    """All fits: a home's own take the place of the shipped ones of the same model, template and judge.
+
+    Args:
+        fits_dir: folder of the home's fits; None: the shipped ones alone.
+
+    Raises:
+        DataError: the home's file cannot be read.
+    """
+    return _merged(_shipped().rerank, _fits_of(fits_dir))
+
+
+def find_fit(fits: Iterable[RerankFit], model: str, template_fingerprint: str, judge: str) -> RerankFit | None:
     """The fit of this model, template and judge; None if nobody has measured it."""
-    wanted = (model, template_fingerprint, judge)
-    return next((f for f in load_fitted().rerank if _key(f) == wanted), None)
+    key = (model, template_fingerprint, judge)
+    return next((fit for fit in fits if fit.key == key), None)
 
 
-def position_bias(model: str, template_fingerprint: str, places: int) -> Scores:
+def position_bias(fit: RerankFit | None, places: int) -> Scores:
     """What the first `places` labels are favoured by, in nats, with mean 0; all 0 if it was not measured."""
-    fit = rerank_fit(model, template_fingerprint, "listwise-logprob")
     if fit is None or places > len(fit.position_bias):
         return np.zeros(places)
     bias = np.array(fit.position_bias[:places])
     return np.asarray(bias - bias.mean())
 
 
-def save_fits(fits: tuple[RerankFit, ...]) -> None:
-    """Put fits into the file, in place of older ones of the same model, template and judge."""
-    new = {_key(fit) for fit in fits}
-    kept = [f for f in load_fitted().rerank if _key(f) not in new]
-    partial = FITTED.with_suffix(".partial")
-    partial.write_text(Fitted(rerank=(*kept, *fits)).model_dump_json(indent=2) + "\n", encoding="utf-8")
-    partial.replace(FITTED)
+def save_fits(fits: Iterable[RerankFit], fits_dir: Path) -> Path:
+    """Write fits into the home's file, in place of older ones of the same model, template and judge; the file.
+
+    Raises:
+        DataError: the file is there and cannot be read.
+        BackendError: it cannot be written.
+    """
+    file = fits_dir / RERANK_FILE
+    merged = _Fits(rerank=_merged(_fits_of(fits_dir), fits))
+    with translated_writes(file, "make room, or check the folder's permissions"):
+        write_atomic(file, merged.model_dump_json(indent=2) + "\n")
+    return file
 
 
-def _key(fit: RerankFit) -> tuple[str, str, str]:
-    return fit.model, fit.template_fingerprint, fit.judge
+def _fits_of(fits_dir: Path | None) -> tuple[RerankFit, ...]:
+    file = None if fits_dir is None else fits_dir / RERANK_FILE
+    if file is None or not file.is_file():
+        return ()
+    try:
+        return _Fits.model_validate_json(file.read_bytes()).rerank
+    except (OSError, ValidationError) as exc:
+        hint = "delete it, or fit again: xdrec-eval fit rerank --write"
+        raise DataError(f"{file} cannot be read as what judges are worth", hint=hint) from exc
+
+
+def _merged(old: Iterable[RerankFit], new: Iterable[RerankFit]) -> tuple[RerankFit, ...]:
+    return tuple({fit.key: fit for fit in (*old, *new)}.values())

@@ -8,6 +8,7 @@ repair.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,11 @@ from retrieval.types import Candidate, Query
 from xdrec_agent.llm import Usage, gathered
 from xdrec_agent.rerank.consistency import aggregated, kendall_tau, settled, shuffles
 from xdrec_agent.rerank.context import Judgement, RerankContext, Scores, origin_of, seed_of
-from xdrec_agent.rerank.fits import position_bias
+from xdrec_agent.rerank.fits import find_fit, position_bias
 from xdrec_agent.rerank.prompt import LABELS, list_prompt
 
 Order = NDArray[np.int64]
+_NAME: Final = "listwise-logprob"
 
 
 async def listwise_logprob(context: RerankContext, query: Query, candidates: Sequence[Candidate]) -> Judgement:
@@ -31,8 +33,8 @@ async def listwise_logprob(context: RerankContext, query: Query, candidates: Seq
     settings = context.settings
     n, most = len(candidates), settings.max_shuffles
     orders = shuffles(n, most, seed_of(query, settings.seed))
-    model, template = context.model.endpoint.model, context.templates["rerank"].fingerprint
-    bias = position_bias(model, template, n) if context.bias is None else context.bias[:n]
+    fit = find_fit(context.fits, context.model.endpoint.model, context.templates["rerank"].fingerprint, _NAME)
+    bias = position_bias(fit, n) if context.bias is None else context.bias[:n]
     seen, usage = np.empty((0, n)), Usage()
     take = min(settings.min_shuffles, most)
     while take:

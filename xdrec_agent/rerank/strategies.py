@@ -15,7 +15,7 @@ from retrieval.errors import UsageError
 from retrieval.types import Candidate, Query, Ranking
 from xdrec_agent.llm import Usage
 from xdrec_agent.rerank.context import Judge, Judgement, RerankContext, Reranked, Reranker, Scores, standardised
-from xdrec_agent.rerank.fits import Calibration, RerankFit, rerank_fit
+from xdrec_agent.rerank.fits import Calibration, RerankFit, find_fit
 from xdrec_agent.rerank.generate import listwise_generate
 from xdrec_agent.rerank.listwise import listwise_logprob
 from xdrec_agent.rerank.pointwise import pointwise_logprob
@@ -112,7 +112,8 @@ def fit_of(context: RerankContext, judge: str) -> RerankFit | None:
     """What was fitted for the model with this judge and its template; None if nobody has measured it."""
     if context.client is None:
         return None
-    return rerank_fit(context.client.endpoint.model, context.templates[TASK_OF[judge]].fingerprint, judge)
+    template = context.templates[TASK_OF[judge]].fingerprint
+    return find_fit(context.fits, context.client.endpoint.model, template, judge)
 
 
 async def _judge(name: str, context: RerankContext, query: Query, head: tuple[Candidate, ...]) -> Judgement:

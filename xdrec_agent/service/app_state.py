@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from retrieval.errors import SetupError, StoreError, XDRecError
 from retrieval.index import Index
-from retrieval.ranking import Retriever
+from retrieval.ranking import Retriever, fusion_fit
 from retrieval.relations import RelationGraph
 from retrieval.store import RelationStore, Store
 from retrieval.types import History, HistoryEntry, Query
@@ -152,7 +152,8 @@ class Engine:
     def _make(self) -> None:
         parts = self._parts
         for arm, chosen in self._settings.items():
-            retriever = Retriever(parts.store, parts.index, chosen.retriever, graph=self._graph)
+            fusion = fusion_fit(parts.index.encoder.name, chosen.fits_dir)
+            retriever = Retriever(parts.store, parts.index, chosen.retriever, fusion=fusion, graph=self._graph)
             recommender = make_recommender(chosen, retriever, parts.client, parts.no_client)
             self._conversations[arm] = Conversation(recommender, self.dialogues, chosen.chat, lexicon=self._lexicon)
         self._made_for = parts.client
