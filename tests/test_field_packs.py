@@ -31,7 +31,7 @@ from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Filter, Item
 from xdrec_agent.app import make_recommender
-from xdrec_agent.recommend import Recommender, build_query
+from xdrec_agent.recommend import Recommender, apply_exclusions, build_query
 from xdrec_agent.settings import Settings
 
 NEW = [pack for pack in PACKS if pack.name != "films-books"]
@@ -154,14 +154,9 @@ def test_a_recommender_applies_its_rules_to_queries_that_others_made(health: Ope
 
 def test_a_query_with_rules_carries_them(health: Opened) -> None:
     """What is kept of a question says why something was left out; a second application changes nothing."""
-    query = build_query(
-        health.store,
-        sources=["conditions"],
-        target="wellness",
-        likes=["Glaucoma"],
-        filter_=Filter(not_attributes={"contraindicated_for": ("epilepsy",), "effort": ("hard",)}),
-        exclusions=health.settings.exclusions,
-    )
+    filter_ = Filter(not_attributes={"contraindicated_for": ("epilepsy",), "effort": ("hard",)})
+    query = build_query(health.store, sources=["conditions"], target="wellness", likes=["Glaucoma"], filter_=filter_)
+    query = apply_exclusions(query, health.settings.exclusions, health.store)
     barred = {"contraindicated_for": ("epilepsy", "glaucoma"), "effort": ("hard",)}
     assert query.filter == Filter(not_attributes=barred)
     assert health.recommender.retriever.rank(query).ids

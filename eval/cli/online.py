@@ -39,12 +39,12 @@ def online(
     from eval.report import print_page, write_page
     from eval.report.online import page_of
     from eval.studies import judge_log
-    from xdrec_agent.app import open_answers
+    from xdrec_agent.app import open_recommendation_log
     from xdrec_agent.settings import load_settings
 
     settings = load_settings()
     began = int(since.replace(tzinfo=UTC).timestamp()) if since else 0
-    with open_answers(settings, create=False) as answers:
+    with open_recommendation_log(settings, create=False) as answers:
         found = judge_log(
             answers, settings.service.arms, outcome or [], np.random.default_rng(seed), since=began, effect=effect
         )

@@ -32,7 +32,7 @@ async def measured(
     """
     async with open_recommender(settings) as recommender:
         rows, seconds = await explained(recommender, source, target, count, k, seed, say)
-        client = recommender.explaining.client
+        client = recommender.explain_context.client
     if out is not None:
         _write(rows, out)
     return report(rows, seconds, client.endpoint.model if client else None)

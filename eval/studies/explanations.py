@@ -109,7 +109,7 @@ async def explained(
 async def _explained(recommender: Recommender, query: Query, answer: Recommendations) -> list[Explained]:
     start = perf_counter()
     async with aclosing(recommender.explain(query, answer)) as ready:
-        return [_row(recommender.explaining, query, one, perf_counter() - start) async for one in ready]
+        return [_row(recommender.explain_context, query, one, perf_counter() - start) async for one in ready]
 
 
 def queries(store: Store, source: str, target: str, k: int, seed: int) -> Iterator[Query]:

@@ -20,7 +20,7 @@ from eval.stats.unpaired import verdict
 from eval.studies.online_log import OUTCOMES, ArmLog, OnlineLog, read_log
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
-from xdrec_agent.recommend import Answers
+from xdrec_agent.recommend import RecommendationLog
 from xdrec_agent.settings import ArmSettings
 
 MISMATCH: Final = 0.001
@@ -98,7 +98,7 @@ class OnlineResult(Frozen):
 
 
 def judge_log(
-    answers: Answers,
+    answers: RecommendationLog,
     arms: Sequence[ArmSettings],
     outcomes: Sequence[str],
     rng: np.random.Generator,

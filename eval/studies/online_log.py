@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from retrieval.types import LIKED, Interaction
 from xdrec_agent.llm import Usage
-from xdrec_agent.recommend import AnswerEvent, Answers, KeptAnswer
+from xdrec_agent.recommend import FeedbackEvent, LoggedAnswer, RecommendationLog
 from xdrec_agent.service import arm_of
 from xdrec_agent.settings import ArmSettings
 
@@ -34,7 +34,7 @@ class _Given:
     kinds: set[str] = field(default_factory=set)
     ratings: dict[tuple[str, str], float] = field(default_factory=dict)
 
-    def note(self, event: AnswerEvent) -> None:
+    def note(self, event: FeedbackEvent) -> None:
         self.kinds.add(event.kind)
         if event.kind == "rating" and event.value is not None:
             rating = Interaction(user=self.user, domain=event.domain, item=event.item, value=event.value)
@@ -100,7 +100,7 @@ class OnlineLog:
     last: int | None
 
 
-def read_log(answers: Answers, arms: Sequence[ArmSettings], since: int) -> OnlineLog:
+def read_log(answers: RecommendationLog, arms: Sequence[ArmSettings], since: int) -> OnlineLog:
     """The log of the configured arms from `since` (Unix seconds) on.
 
     Answers of other arms, as of an earlier comparison, do not count.
@@ -123,14 +123,14 @@ class _Collected:
         self._last: int | None = None
         self._anonymous = 0
 
-    def read(self, answers: Iterable[KeptAnswer], events: Iterable[AnswerEvent]) -> None:
+    def read(self, answers: Iterable[LoggedAnswer], events: Iterable[FeedbackEvent]) -> None:
         for answer in answers:
             self._answer(answer)
         for event in events:
             if event.answer in self._given:
                 self._given[event.answer].note(event)
 
-    def _answer(self, kept: KeptAnswer) -> None:
+    def _answer(self, kept: LoggedAnswer) -> None:
         if kept.arm not in self._templates:
             return
         if kept.user is None:

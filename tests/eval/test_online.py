@@ -17,7 +17,7 @@ from eval.studies.online_log import read_log
 from retrieval.errors import UsageError
 from retrieval.types import History, HistoryEntry, Item, Query
 from xdrec_agent.llm import Usage
-from xdrec_agent.recommend import Answers
+from xdrec_agent.recommend import RecommendationLog
 from xdrec_agent.service import arm_of
 from xdrec_agent.settings import ArmSettings
 from xdrec_agent.types import Recommendation, Recommendations
@@ -36,7 +36,7 @@ def url(tmp_path):
 
 @pytest.fixture
 def answers(url):
-    with Answers.open(url) as answers:
+    with RecommendationLog.open(url) as answers:
         yield answers
 
 
@@ -61,7 +61,7 @@ def served(answers, user, arm, *, at=1_800_000_000, tokens=100, degraded=False, 
         usage={"rerank": Usage(requests=1, prompt_tokens=tokens - 10, completion_tokens=10)},
         templates={"rerank": template},
     )
-    return answers.keep(query, answer, arm=arm, at=at)
+    return answers.add(query, answer, arm=arm, at=at)
 
 
 def people(count, arms=ARMS, name="person"):

@@ -11,7 +11,7 @@ from retrieval.ingest import ingest_relations
 from retrieval.relations import RelationGraph
 from retrieval.store import RelationStore, Store
 from retrieval.types import History, Query
-from xdrec_agent.recommend import Answers
+from xdrec_agent.recommend import RecommendationLog
 from xdrec_agent.types import Recommendation, Recommendations
 
 pytestmark = pytest.mark.integration
@@ -80,8 +80,8 @@ def test_answers_are_kept_and_forgotten_alike(store_url):
         items=(Recommendation(rank=1, item=film("1"), score=1, retrieval_rank=1),),
         source="retrieval",
     )
-    with Answers.open(store_url) as answers:
-        ids = [answers.keep(query, given, arm="ab"[n % 2]) for n in range(3)]
+    with RecommendationLog.open(store_url) as answers:
+        ids = [answers.add(query, given, arm="ab"[n % 2]) for n in range(3)]
         answers.add_event(ids[2], "films", "1", "rating", value=4)
         assert answers.last().id == ids[2]
         assert answers.get(ids[0]).query == query

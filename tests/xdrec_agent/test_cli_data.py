@@ -12,7 +12,7 @@ from retrieval.index import Index
 from retrieval.settings import IndexSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
-from xdrec_agent.app.index_state import index_state
+from xdrec_agent.app.indexes import index_state
 from xdrec_agent.app.personal_data import PLACES
 from xdrec_agent.cli import app
 
@@ -126,10 +126,12 @@ def test_a_deletion_reaches_what_an_index_copied(xdrec, home):
     ):
         index.build(store, "films")
     copied = [{"domain": "films", "item": "a", "preference": 1.0, "timestamp": None}]
-    assert json.loads(xdrec("users", "export", "ada").stdout)["behaviour"] == copied
-    assert "behaviour: 1 deleted" in xdrec("users", "delete", "ada", "--yes").stdout
+    assert json.loads(xdrec("users", "export", "ada").stdout)["indexed_interactions"] == copied
+    assert "indexed_interactions: 1 deleted" in xdrec("users", "delete", "ada", "--yes").stdout
     assert all(b"ada" not in file.read_bytes() for file in (home / "index").glob("*behaviour*"))
-    assert json.loads(xdrec("users", "export", "bob").stdout)["behaviour"] == [copied[0] | {"preference": 0.5}]
+    assert json.loads(xdrec("users", "export", "bob").stdout)["indexed_interactions"] == [
+        copied[0] | {"preference": 0.5}
+    ]
 
 
 @pytest.mark.usefixtures("filled")

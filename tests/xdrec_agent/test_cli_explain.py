@@ -12,7 +12,7 @@ from retrieval.ingest import ingest_relations
 from retrieval.store import RelationStore, Store
 from retrieval.types import History, HistoryEntry, Item, Match, Query
 from xdrec_agent.cli import app
-from xdrec_agent.recommend import Answers
+from xdrec_agent.recommend import RecommendationLog
 from xdrec_agent.types import Recommendation, Recommendations
 
 FILM = Item(domain="films", id="alien", title="Alien", aliases=("异形",), categories=("horror",))
@@ -59,8 +59,8 @@ def answer(home, tmp_path):
     )
     query = Query(history=History(user="ada", entries=(HistoryEntry(item=FILM),)), target="books", k=2)
     given = Recommendations(user="ada", sources=("films",), target="books", items=items, source="retrieval")
-    with Answers.open(url) as answers:
-        return answers.keep(query, given)
+    with RecommendationLog.open(url) as answers:
+        return answers.add(query, given)
 
 
 def test_why_for_people_and_programs(xdrec, answer):

@@ -15,7 +15,7 @@ from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Entity, Filter, History, HistoryEntry, Item, Match, Path, Query, Relation
 from xdrec_agent.posthoc import contrast, markdown, teller, what_if, why, why_not
-from xdrec_agent.recommend import KeptAnswer
+from xdrec_agent.recommend import LoggedAnswer
 from xdrec_agent.settings import ExclusionSettings
 from xdrec_agent.types import Explanation, Recommendation, Recommendations
 
@@ -72,7 +72,7 @@ def kept(retriever, *liked, disliked=(), known=(), k=3, reranked=False, **query)
     answer = Recommendations(
         user="ada", sources=("films",), target="books", items=items, source="hybrid" if reranked else "retrieval"
     )
-    return KeptAnswer(id="a1", user="ada", created_at=0, arm="", query=asked, answer=answer)
+    return LoggedAnswer(id="a1", user="ada", created_at=0, arm="", query=asked, answer=answer)
 
 
 def ids(answer):

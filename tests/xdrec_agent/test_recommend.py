@@ -19,8 +19,8 @@ from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
 from xdrec_agent.llm import LLMClient
-from xdrec_agent.recommend import Recommender, build_query
-from xdrec_agent.settings import ExplainSettings, LLMSettings, RerankSettings
+from xdrec_agent.recommend import RecommendationLog, Recommender, build_query
+from xdrec_agent.settings import ExclusionSettings, ExplainSettings, LLMSettings, RerankSettings
 
 WORDS = ["space", "love", "crime", "war", "sea", "city", "ghost", "music"]
 
@@ -266,3 +266,21 @@ def test_an_unknown_strategy_names_the_known_ones(retriever):
             templates={task: load_template(task) for task in ("rerank", "judge", "explain")},
         )
     assert "hybrid" in caught.value.hint
+
+
+async def test_what_a_recommender_gave_is_in_its_log(retriever, tmp_path):
+    """With its id, its reasons and the rules that narrowed the query; without a log an answer has no id."""
+    rule = ExclusionSettings(target="books", source="films", attribute="not_for")
+    options = {"rerank": RerankSettings(strategy="identity"), "explain": ExplainSettings(), "exclusions": [rule]}
+    templates = {task: load_template(task) for task in ("rerank", "judge", "explain")}
+    query = ask(retriever)
+    with RecommendationLog.open(f"sqlite:///{tmp_path}/store.sqlite") as log:
+        recommender = Recommender(retriever, None, templates=templates, log=log, **options)
+        answer = await recommender.recommend(query, arm="b")
+        *_, streamed = [part async for part in recommender.stream(query)]
+        logged = log.last()
+        assert (logged.answer, logged.arm) == (streamed, "")
+        assert logged.query.filter.not_attributes == {"not_for": ("space-1", "space-2", "war-1")}
+        assert all(item.explanation for item in logged.answer.items)
+        assert (log.get(answer.id).answer, log.get(answer.id).arm) == (answer, "b")
+    assert (await Recommender(retriever, None, templates=templates, **options).recommend(query)).id is None

@@ -15,8 +15,8 @@ from xdrec_agent.settings import ExclusionSettings, Settings
 _CHECKOUT: Final = Path(__file__).resolve().parents[2] / "examples"
 
 
-class Ask(Frozen):
-    """One question of a demo."""
+class DemoQuery(Frozen):
+    """One query of a demo, as the options of `xdrec recommend`."""
 
     source: str = Field(alias="from")
     target: str = Field(alias="to")
@@ -47,7 +47,7 @@ class DemoPack(Frozen):
     """By domain; as the setting `explain.disclaimers`."""
     exclusions: tuple[ExclusionSettings, ...] = ()
     """As the setting of that name."""
-    asks: tuple[Ask, ...]
+    asks: tuple[DemoQuery, ...]
 
     def settings(self, configured: Settings, folder: Path) -> Settings:
         """The settings that the pack is used with: the configured ones, with its templates, disclaimers and rules.

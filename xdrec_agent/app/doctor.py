@@ -12,11 +12,11 @@ from typing import Final, Literal
 from retrieval.errors import DataError, SetupError, XDRecError
 from retrieval.ranking import fusion_fit
 from retrieval.types import Frozen
-from xdrec_agent.app.index_state import index_states
-from xdrec_agent.app.parts import open_store
+from xdrec_agent.app.factory import open_store
+from xdrec_agent.app.indexes import index_states
 from xdrec_agent.errors import ServerNotRunning
 from xdrec_agent.llm import Capabilities, Endpoint, LLMClient, load_notes, resolve_endpoint
-from xdrec_agent.models import library as models
+from xdrec_agent.models import library
 from xdrec_agent.rerank import rerank_fits
 from xdrec_agent.settings import Settings
 
@@ -65,7 +65,7 @@ def _packages() -> Iterator[Check]:
 def _model(name: str, settings: Settings, role: str) -> Check:
     needed = role == "encoder"
     try:
-        folder = models.find(name, settings.models_dir)
+        folder = library.find(name, settings.models_dir)
     except XDRecError as exc:
         return Check(what=f"{role} {name}", state="missing", detail=str(exc), next=exc.hint, needed=needed)
     return Check(what=f"{role} {name}", state="ok", detail=str(folder), needed=needed)
@@ -96,7 +96,7 @@ def _domains(settings: Settings) -> Iterator[Check]:
         yield Check(what=f"domain {domain.domain}", state=state, detail=f"{size}; {index.detail}", next=index.next)
 
 
-def ranking(can: Capabilities) -> str:
+def describe_ranking(can: Capabilities) -> str:
     """How an endpoint with these capabilities ranks, in words."""
     if can.exact_label_logprobs:
         return "by exact label log-probabilities"
@@ -115,7 +115,7 @@ def _server(settings: Settings) -> Check:
     except XDRecError as exc:
         return Check(what="LLM server", state="problem", detail=str(exc), next=exc.hint, needed=False)
     known = load_notes(endpoint)
-    can = f"ranks {ranking(known.capabilities)}" if known else "`xdrec llm status` asks what it can do"
+    can = f"ranks {describe_ranking(known.capabilities)}" if known else "`xdrec llm status` asks what it can do"
     detail = f"{endpoint.model} answers at {endpoint.base_url}; {can}"
     return Check(what="LLM server", state="ok", detail=detail, needed=False)
 

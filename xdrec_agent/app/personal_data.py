@@ -1,20 +1,21 @@
-"""Personal data. Reads and deletes everything that is kept about a person, in every place where it is kept."""
+"""Personal data. Reads and deletes everything that is kept about a user, in every place where it is kept."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from retrieval.errors import BackendError, SetupError, UsageError
 from retrieval.files import translated_writes, write_atomic
-from retrieval.index import interactions as behaviour
+from retrieval.index import interactions
 from retrieval.tabular import INTERACTION_COLUMNS
-from xdrec_agent.app.keys import Keys
-from xdrec_agent.app.parts import open_answers, open_dialogues, open_responses, open_store
+from xdrec_agent.app.factory import open_dialogues, open_keys, open_recommendation_log, open_responses, open_store
+from xdrec_agent.recommend import RecommendationLog
 from xdrec_agent.settings import Settings
 
 Record = dict[str, Any]
@@ -60,28 +61,6 @@ def delete_user(settings: Settings, user: str) -> dict[str, int]:
     """
     export_user(settings, user)
     return {name: place.delete(settings, user) for name, place in PLACES.items()}
-
-
-def _interactions(settings: Settings, user: str) -> list[Record]:
-    if not _has_store(settings):
-        return []
-    with open_store(settings, create=False) as store:
-        return [interaction.model_dump() for interaction in store.export_user(user)]
-
-
-def _delete_interactions(settings: Settings, user: str) -> int:
-    if not _has_store(settings):
-        return 0
-    with open_store(settings, create=False) as store:
-        return store.delete_user(user)
-
-
-def _has_store(settings: Settings) -> bool:
-    try:
-        open_store(settings, create=False).close()
-    except SetupError:
-        return False
-    return True
 
 
 def _rejected_rows(settings: Settings, user: str) -> list[Record]:
@@ -138,14 +117,10 @@ def _may_be_of(row: object, user: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(user)}(?!\w)", str(row)) is not None
 
 
-def _behaviour(settings: Settings, user: str) -> list[Record]:
-    kept = behaviour.preferences_of(settings.index_dir, user)
-    named = ("domain", "item", "preference", "timestamp")
-    return [dict(zip(named, rest, strict=True)) for _, *rest in kept]
-
-
-def _forget_behaviour(settings: Settings, user: str) -> int:
-    return behaviour.forget(settings.index_dir, user)
+def _indexed_interactions(settings: Settings, user: str) -> list[Record]:
+    preferences = interactions.preferences_of(settings.index_dir, user)
+    columns = ("domain", "item", "preference", "timestamp")
+    return [dict(zip(columns, values, strict=True)) for _, *values in preferences]
 
 
 def _replies(settings: Settings, user: str) -> list[Record]:
@@ -162,60 +137,60 @@ def _delete_replies(settings: Settings, user: str) -> int:
         return cache.delete_user(user)
 
 
-def _answers(settings: Settings, user: str) -> list[Record]:
-    if not _has_store(settings):
-        return []
-    with open_answers(settings, create=False) as answers:
-        kept = answers.of_user(user) if answers.exists() else ()
-        return [
-            one.model_dump(mode="json") | {"events": [e.model_dump() for e in answers.events(one.id)]} for one in kept
-        ]
+class _UserTables(Protocol):
+    """Tables of the store's database that keep something about users."""
+
+    def delete_user(self, user: str) -> int: ...
+    def exists(self) -> bool: ...
+    def close(self) -> None: ...
 
 
-def _delete_answers(settings: Settings, user: str) -> int:
-    if not _has_store(settings):
-        return 0
-    with open_answers(settings, create=False) as answers:
-        return answers.delete_user(user) if answers.exists() else 0
+_T = TypeVar("_T", bound=_UserTables)
 
 
-def _dialogues(settings: Settings, user: str) -> list[Record]:
-    if not _has_store(settings):
-        return []
-    with open_dialogues(settings, create=False) as dialogues:
-        kept = dialogues.of_user(user) if dialogues.exists() else ()
-        return [one.model_dump(mode="json") for one in kept]
+def _tables(open_tables: Callable[..., _T], export: Callable[[_T, str], list[Record]]) -> Place:
+    """A place in the store's database, where there may be no store, or one without these tables."""
+
+    @contextmanager
+    def opened(settings: Settings) -> Iterator[_T | None]:
+        try:
+            tables = open_tables(settings, create=False)
+        except SetupError:
+            yield None
+            return
+        with closing(tables):
+            yield tables if tables.exists() else None
+
+    def export_records(settings: Settings, user: str) -> list[Record]:
+        with opened(settings) as tables:
+            return export(tables, user) if tables else []
+
+    def delete_records(settings: Settings, user: str) -> int:
+        with opened(settings) as tables:
+            return tables.delete_user(user) if tables else 0
+
+    return Place(export_records, delete_records)
 
 
-def _delete_dialogues(settings: Settings, user: str) -> int:
-    if not _has_store(settings):
-        return 0
-    with open_dialogues(settings, create=False) as dialogues:
-        return dialogues.delete_user(user) if dialogues.exists() else 0
-
-
-def _api_keys(settings: Settings, user: str) -> list[Record]:
-    if not _has_store(settings):
-        return []
-    with Keys(settings.store_url) as keys:
-        return [key.model_dump() for key in keys.list(user)] if keys.exists() else []
-
-
-def _delete_api_keys(settings: Settings, user: str) -> int:
-    if not _has_store(settings):
-        return 0
-    with Keys(settings.store_url) as keys:
-        return keys.delete_user(user) if keys.exists() else 0
+def _answers(log: RecommendationLog, user: str) -> list[Record]:
+    return [
+        answer.model_dump(mode="json") | {"events": [event.model_dump() for event in log.events(answer.id)]}
+        for answer in log.of_user(user)
+    ]
 
 
 PLACES: Final[Mapping[str, Place]] = {
-    "interactions": Place(_interactions, _delete_interactions),
+    "interactions": _tables(open_store, lambda store, user: [one.model_dump() for one in store.export_user(user)]),
     # After the interactions: an index run that copies them is waited for, and the next one finds none.
-    "behaviour": Place(_behaviour, _forget_behaviour),
+    "indexed_interactions": Place(
+        _indexed_interactions, lambda settings, user: interactions.forget(settings.index_dir, user)
+    ),
     "rejected_rows": Place(_rejected_rows, _delete_rejected_rows),
     "llm_replies": Place(_replies, _delete_replies),
-    "answers": Place(_answers, _delete_answers),
-    "dialogues": Place(_dialogues, _delete_dialogues),
-    "api_keys": Place(_api_keys, _delete_api_keys),
+    "answers": _tables(open_recommendation_log, _answers),
+    "dialogues": _tables(
+        open_dialogues, lambda dialogues, user: [one.model_dump(mode="json") for one in dialogues.of_user(user)]
+    ),
+    "api_keys": _tables(open_keys, lambda keys, user: [key.model_dump() for key in keys.list(user)]),
 }
-"""Every place, by name. What keeps something about a person registers here."""
+"""Every place, by name. What keeps something about a user registers here."""

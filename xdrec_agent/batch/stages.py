@@ -45,7 +45,6 @@ class Retrieve:
 
     def __init__(self, settings: Settings, job: Job) -> None:
         self._job = job
-        self._exclusions = settings.exclusions
         self._store = open_store(settings, create=False)
         self._recommender = make_recommender(
             settings, open_retriever(settings, self._store, RelationGraph(open_relations(settings, create=False))), None
@@ -62,9 +61,7 @@ class Retrieve:
         """What a user's history gives. Raises SetupError, BackendError: what all users need is missing."""
         job = self._job
         try:
-            query = build_query(
-                self._store, sources=job.sources, target=job.target, user=user, k=job.k, exclusions=self._exclusions
-            )
+            query = build_query(self._store, sources=job.sources, target=job.target, user=user, k=job.k)
             retrieved = self._recommender.retrieve(query)
         except UsageError as exc:  # of this user alone: the domains were checked before
             return Asked(user=user, reason=str(exc))

@@ -101,7 +101,7 @@ async def _talk(
 
     out = Console(highlight=False)
     async with open_recommender(configured) as recommender:
-        with open_dialogues(configured) as dialogues:
+        with open_dialogues(configured, store=recommender.store) as dialogues:
             conversation = Conversation(recommender, dialogues, configured.chat)
             dialogue = dialogues.get(resume, begin["user"]) if resume else conversation.start(**begin)
             if say is None and not json_:

@@ -71,7 +71,7 @@ def ingest(
     from retrieval.ingest import Wanted, ingest_format
     from retrieval.ingest.ingest import ingest as run
     from xdrec_agent.app import open_store
-    from xdrec_agent.cli.ingesting import known_format, print_report, show_reports, since_seconds, take_in
+    from xdrec_agent.cli.ingesting import index_new, known_format, print_report, show_reports, since_seconds
     from xdrec_agent.cli.progress import counting_bar
 
     if relations is not None and domain is None:
@@ -108,7 +108,7 @@ def ingest(
                 rejects=refused,
                 progress=lambda done: bar.update(task, completed=done),
             )
-            take_in(configured, store, domain, reports)
+            index_new(configured, store, domain, reports)
             show_reports(reports, json_=json_)
             return
         report = run(
@@ -126,7 +126,7 @@ def ingest(
             rejects=refused,
             progress=lambda done: bar.update(task, completed=done),
         )
-        take_in(configured, store, domain, [report])
+        index_new(configured, store, domain, [report])
     if json_:
         typer.echo(report.model_dump_json(indent=2))
     else:

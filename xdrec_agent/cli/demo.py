@@ -17,7 +17,7 @@ from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
     from retrieval.types import Query
-    from xdrec_agent.app import Ask, DemoPack
+    from xdrec_agent.app import DemoPack, DemoQuery
     from xdrec_agent.recommend import Recommender
     from xdrec_agent.settings import Settings
     from xdrec_agent.types import Recommendations
@@ -127,7 +127,6 @@ async def _ask(configured: Settings, described: DemoPack, k: int) -> None:
                 dislikes=ask.dislike,
                 about=ask.about,
                 filter_=Filter(not_attributes=ask.not_where),
-                exclusions=configured.exclusions,
                 k=k,
             )
             answer = await recommender.recommend(query)
@@ -140,10 +139,8 @@ async def _orders(recommender: Recommender, query: Query, answer: Recommendation
     """The retriever's order, the model's alone, and the final one, side by side."""
     from xdrec_agent.rerank import RERANKERS
 
-    context = recommender.reranking
-    pool = query.model_copy(update={"k": max(query.k, context.settings.candidates)})
-    retrieved = recommender.retriever.rank(pool)
-    model = (await RERANKERS["listwise-logprob"](context, query, retrieved)).ranking
+    retrieved = recommender.retrieve(query)
+    model = (await RERANKERS["listwise-logprob"](recommender.rerank_context, query, retrieved)).ranking
     table = Table("", "the retriever", "the model alone", "final order", box=SIMPLE_HEAD)
     for place, entry in enumerate(answer.items):
         first, second = (ranking.candidates[place].item.title for ranking in (retrieved, model))
@@ -151,7 +148,7 @@ async def _orders(recommender: Recommender, query: Query, answer: Recommendation
     return table
 
 
-def _command(ask: Ask, k: int) -> str:
+def _command(ask: DemoQuery, k: int) -> str:
     words = [f"xdrec recommend --from {ask.source} --to {ask.target} -k {k}"]
     words += [f"--user {ask.user}"] if ask.user else []
     words += [f'--like "{title}"' for title in ask.like]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from retrieval.ranking import Retriever
     from xdrec_agent.grounding import PathFinder
     from xdrec_agent.posthoc import Reason, Teller
-    from xdrec_agent.recommend import KeptAnswer
+    from xdrec_agent.recommend import LoggedAnswer
     from xdrec_agent.settings import Settings
 
 _PICTURES = (".svg", ".mmd")
@@ -75,12 +75,12 @@ def _explain(
     picture: Path | None,
     form: str,
 ) -> None:
-    from xdrec_agent.app import open_answers
+    from xdrec_agent.app import open_recommendation_log
     from xdrec_agent.posthoc import teller
 
     told_in = teller(lang or configured.explain.language)
-    with open_answers(configured, create=False) as answers:
-        kept = answers.get(answer) if answer is not None else answers.last()
+    with open_recommendation_log(configured, create=False) as log:
+        kept = log.get(answer) if answer is not None else log.last()
     with _paths(configured) as paths:
         reason = _reason(configured, kept, rank, question, told_in, paths)
         wanted = picture is not None or (form == "markdown" and question == (None, None, None))
@@ -108,7 +108,7 @@ def _paths(configured: Settings) -> Iterator[PathFinder]:
 
 def _reason(
     configured: Settings,
-    kept: KeptAnswer,
+    kept: LoggedAnswer,
     rank: int,
     question: tuple[int | None, str | None, str | None],
     told_in: Teller,
@@ -137,7 +137,7 @@ def _retriever(configured: Settings) -> Iterator[Retriever]:
         yield open_retriever(configured, store, RelationGraph(relations))
 
 
-def _drawn(kept: KeptAnswer, rank: int, told_in: Teller, paths: PathFinder) -> tuple[str, str]:
+def _drawn(kept: LoggedAnswer, rank: int, told_in: Teller, paths: PathFinder) -> tuple[str, str]:
     """The evidence of an item as SVG and as Mermaid."""
     from xdrec_agent.posthoc import evidence_of, mermaid, ranked, svg
     from xdrec_agent.posthoc.picture import picture

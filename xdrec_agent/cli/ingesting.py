@@ -11,7 +11,6 @@ import typer
 
 from retrieval.errors import BackendError, SetupError, UsageError
 from retrieval.formats import Files, guess_reader
-from retrieval.index import indexed
 from retrieval.ingest import IngestReport
 from retrieval.store import Store
 from retrieval.tabular import ROWS
@@ -65,26 +64,22 @@ def print_report(report: IngestReport, file: str = "") -> None:
         typer.echo(f"  all of them: {report.rejects_file}", err=True)
 
 
-def take_in(configured: Settings, store: Store, domain: str, reports: Sequence[IngestReport]) -> None:
-    """Let new items join the domain's index where it has one; what became of them goes to stderr.
+def index_new(configured: Settings, store: Store, domain: str, reports: Sequence[IngestReport]) -> None:
+    """Add new items to the domain's index where it has one; what became of them goes to stderr.
 
-    The items are in the store already, so whatever keeps them from the index is said and is no failure.
+    The items are in the store already, so whatever keeps them from the index is a remark and no failure.
     """
-    from xdrec_agent.app import open_index
+    from xdrec_agent.app import index_new_items
 
-    new = any(r.new_items or (r.kind != "interactions" and r.added) for r in reports)
-    if not (new and configured.index.at_once and indexed(configured.index_dir, domain)):
-        return
     try:
-        with open_index(configured) as index:
-            done = index.add(store, domain, configured.index.at_once)
+        report = index_new_items(configured, store, domain, reports)
     except (SetupError, BackendError) as exc:
         typer.echo(f"{domain}: the index is as it was: {exc} → {exc.hint}", err=True)
         return
-    if done.added:
-        typer.echo(f"{domain}: new in the index: {done.added:,} ({done.total_s:.1f} s)", err=True)
-    if done.waiting:
-        typer.echo(f"{domain}: new and not in the index: {done.waiting:,} → xdrec index {domain}", err=True)
+    if report and report.added:
+        typer.echo(f"{domain}: new in the index: {report.added:,} ({report.total_s:.1f} s)", err=True)
+    if report and report.waiting:
+        typer.echo(f"{domain}: new and not in the index: {report.waiting:,} → xdrec index {domain}", err=True)
 
 
 def since_seconds(text: str | None) -> int | None:

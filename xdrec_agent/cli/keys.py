@@ -27,13 +27,11 @@ def create(
       xdrec keys create --user ada --name "Ada's phone"
       xdrec keys create --operator --name shop
     """
-    from xdrec_agent.app import Keys, open_store
+    from xdrec_agent.app import open_keys
 
     if (user is None) != operator:
         raise UsageError("a key is for one user or for an operator", hint="give --user ID or --operator")
-    configured = settings()
-    open_store(configured, create=False).close()
-    with Keys.open(configured.store_url) as keys:
+    with open_keys(settings()) as keys:
         key, secret = keys.create(name, user=user)
     if json_:
         typer.echo(json.dumps(key.model_dump() | {"key": secret}, ensure_ascii=False, indent=2))
@@ -52,11 +50,9 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
       xdrec keys list --json
     """
     from retrieval.templates import visible
-    from xdrec_agent.app import Keys, open_store
+    from xdrec_agent.app import open_keys
 
-    configured = settings()
-    open_store(configured, create=False).close()
-    with Keys(configured.store_url) as keys:
+    with open_keys(settings(), create=False) as keys:
         found = keys.list() if keys.exists() else ()
     if json_:
         typer.echo(json.dumps([key.model_dump() for key in found], ensure_ascii=False, indent=2))
@@ -74,10 +70,8 @@ def revoke(id_: Annotated[str, typer.Argument(metavar="ID", help="The key's id, 
     Example:
       xdrec keys revoke 1f2e3d4c
     """
-    from xdrec_agent.app import Keys, open_store
+    from xdrec_agent.app import open_keys
 
-    configured = settings()
-    open_store(configured, create=False).close()
-    with Keys.open(configured.store_url) as keys:
+    with open_keys(settings()) as keys:
         keys.revoke(id_)
     typer.echo(f"key {id_} is revoked")

@@ -155,7 +155,7 @@ async def describe(configured: Settings) -> dict[str, Any]:
         ServerNotRunning: nothing is there to ask.
         LLMError: it does not answer.
     """
-    from xdrec_agent.app import ranking
+    from xdrec_agent.app import describe_ranking
     from xdrec_agent.llm import LLMClient, resolve_endpoint
     from xdrec_agent.server import lifecycle as server
 
@@ -168,6 +168,6 @@ async def describe(configured: Settings) -> dict[str, Any]:
         "base_url": endpoint.base_url,
         "started_by_us": endpoint.managed,
         "pid": state.leader.pid if state else None,
-        "ranking": ranking(can),
+        "ranking": describe_ranking(can),
         "capabilities": can.model_dump(),
     }

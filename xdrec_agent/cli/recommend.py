@@ -58,8 +58,11 @@ def recommend(
       xdrec recommend --from films --to books --user ada --rerank pointwise-logprob --candidates 100
     """
     from retrieval.types import Filter
+    from xdrec_agent.app import open_recommender
+    from xdrec_agent.cli.printing import print_recommendations
+    from xdrec_agent.recommend import build_query
 
-    wanted = Filter(
+    filter_ = Filter(
         year_from=year_from,
         year_to=year_to,
         categories=tuple(category or ()),
@@ -82,32 +85,21 @@ def recommend(
         },
         explain={"language": lang, "style": style},
     )
-    ask = {
-        "sources": source,
-        "target": target,
-        "user": user,
-        "likes": like or [],
-        "dislikes": dislike or [],
-        "about": about,
-        "filter_": wanted,
-        "exclusions": configured.exclusions,
-        "k": k,
-    }
-    _answer(configured, ask, explain=explain, json_=json_)
-
-
-def _answer(configured: Settings, ask: dict[str, Any], *, explain: bool, json_: bool) -> None:
-    from xdrec_agent.app import open_answers, open_recommender
-    from xdrec_agent.cli.printing import print_recommendations
-    from xdrec_agent.recommend import build_query
 
     async def run() -> None:
         async with open_recommender(configured) as recommender:
-            query = build_query(recommender.store, **ask)
+            query = build_query(
+                recommender.store,
+                sources=source,
+                target=target,
+                user=user,
+                likes=like or (),
+                dislikes=dislike or (),
+                about=about,
+                filter_=filter_,
+                k=k,
+            )
             answer = await recommender.recommend(query, explain=explain)
-        if configured.answers.keep:
-            with open_answers(configured) as answers:
-                answer = answer.model_copy(update={"id": answers.keep(query, answer)})
         if json_:
             typer.echo(answer.model_dump_json(indent=2))
         else:

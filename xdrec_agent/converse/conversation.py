@@ -114,7 +114,7 @@ class Conversation:
     async def _understood(self, dialogue: Dialogue, text: str) -> tuple[Understanding, str | None, bool]:
         """What the turn says; why the model did not take part though it should have; whether it did."""
         said = await asyncio.to_thread(self.reader.read, text, dialogue.state)
-        client, settings = self.recommender.reranking.client, self.settings
+        client, settings = self.recommender.rerank_context.client, self.settings
         if settings.model == "off" or (settings.model == "auto" and not _unclear(said)):
             return said, None, False
         if client is None:

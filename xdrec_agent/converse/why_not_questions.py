@@ -8,7 +8,7 @@ from retrieval.ranking import Retriever
 from retrieval.types import Item
 from xdrec_agent.converse.dialogues import Dialogue
 from xdrec_agent.converse.replies import sentences, titled
-from xdrec_agent.recommend import KeptAnswer
+from xdrec_agent.recommend import LoggedAnswer
 from xdrec_agent.settings import ExclusionSettings
 
 
@@ -26,7 +26,7 @@ def why_not(item: Item, dialogue: Dialogue, retriever: Retriever, exclusions: Se
     if item.domain != dialogue.query.target:
         title = titled(item, language)
         return sentences(language).why_not_other.format(title=title, target=dialogue.query.target)
-    kept = KeptAnswer(
+    kept = LoggedAnswer(
         id=dialogue.answer.id or dialogue.id,
         user=dialogue.user,
         created_at=dialogue.updated_at,

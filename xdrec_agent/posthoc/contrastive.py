@@ -7,7 +7,7 @@ from retrieval.types import Frozen, Item, Path
 from xdrec_agent.grounding import Evidence, PathFinder
 from xdrec_agent.posthoc.realisation import Teller, percent
 from xdrec_agent.posthoc.why import evidence_of, ranked
-from xdrec_agent.recommend import KeptAnswer
+from xdrec_agent.recommend import LoggedAnswer
 from xdrec_agent.types import Recommendation
 
 _TRAITS = 4
@@ -54,7 +54,7 @@ class Contrast(Frozen):
     text: str
 
 
-def contrast(kept: KeptAnswer, rank: int, over: int, teller: Teller, paths: PathFinder | None = None) -> Contrast:
+def contrast(kept: LoggedAnswer, rank: int, over: int, teller: Teller, paths: PathFinder | None = None) -> Contrast:
     """Why the item at one rank of the answer stands above the one at another, whichever is named first.
 
     Raises:
@@ -85,7 +85,7 @@ def contrast(kept: KeptAnswer, rank: int, over: int, teller: Teller, paths: Path
     return told.model_copy(update={"text": _text(kept, told, teller, (for_a, for_b))})
 
 
-def _leans(kept: KeptAnswer, a: Recommendation, b: Recommendation) -> tuple[Lean, ...]:
+def _leans(kept: LoggedAnswer, a: Recommendation, b: Recommendation) -> tuple[Lean, ...]:
     items = {(e.item.domain, e.item.id): e.item for e in kept.query.history.entries}
     first, second = ({(m.domain, m.item): m.share for m in one.matches} for one in (a, b))
     leans = (
@@ -96,7 +96,7 @@ def _leans(kept: KeptAnswer, a: Recommendation, b: Recommendation) -> tuple[Lean
     return tuple(sorted(leans, key=lambda lean: -lean.difference))
 
 
-def _text(kept: KeptAnswer, told: Contrast, teller: Teller, evidence: tuple[Evidence, Evidence]) -> str:
+def _text(kept: LoggedAnswer, told: Contrast, teller: Teller, evidence: tuple[Evidence, Evidence]) -> str:
     say = teller.say.contrast
     called = teller.names(told.first, told.second, *(lean.item for lean in told.leans[:1]))
 

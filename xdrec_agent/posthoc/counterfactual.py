@@ -12,7 +12,7 @@ from retrieval.ranking import Retriever
 from retrieval.titles import label, normalise, title_keys
 from retrieval.types import Candidate, Frozen, History, HistoryEntry, Item
 from xdrec_agent.posthoc.realisation import Teller
-from xdrec_agent.recommend import KeptAnswer, excluding
+from xdrec_agent.recommend import LoggedAnswer, apply_exclusions
 from xdrec_agent.settings import ExclusionSettings
 
 _DEPTH = 5  # times k: how deep is looked for where an item comes from or goes
@@ -54,7 +54,7 @@ class WhatIf(Frozen):
 
 def what_if(
     retriever: Retriever,
-    kept: KeptAnswer,
+    kept: LoggedAnswer,
     title: str,
     teller: Teller,
     exclusions: Sequence[ExclusionSettings] = (),
@@ -66,7 +66,7 @@ def what_if(
         UsageError: without it there would be nothing to go by.
         SetupError, BackendError: from the retriever.
     """
-    query = excluding(kept.query, exclusions, retriever.store)
+    query = apply_exclusions(kept.query, exclusions, retriever.store)
     entry = entry_of(query.history, title)
     rest = tuple(e for e in query.history.entries if e is not entry)
     if not query.text and not any(e.liked and e.item.domain != query.target for e in rest):

@@ -7,7 +7,7 @@ from retrieval.types import Frozen, Item, Path
 from xdrec_agent.explain import plain_text
 from xdrec_agent.grounding import Claim, Evidence, PathFinder, gather
 from xdrec_agent.posthoc.realisation import Teller
-from xdrec_agent.recommend import KeptAnswer
+from xdrec_agent.recommend import LoggedAnswer
 from xdrec_agent.types import ExplanationSource, Recommendation
 
 _TOLD = frozenset({"creator", "person", "series", "period", "asked"})  # themes and categories stand with supporters
@@ -54,7 +54,7 @@ class Why(Frozen):
     language: str
 
 
-def ranked(kept: KeptAnswer, rank: int) -> Recommendation:
+def ranked(kept: LoggedAnswer, rank: int) -> Recommendation:
     """The answer's item of this rank. Raises UsageError: it has none."""
     found = next((one for one in kept.answer.items if one.rank == rank), None)
     if found is None:
@@ -64,12 +64,12 @@ def ranked(kept: KeptAnswer, rank: int) -> Recommendation:
     return found
 
 
-def evidence_of(kept: KeptAnswer, one: Recommendation, paths: PathFinder | None) -> Evidence:
+def evidence_of(kept: LoggedAnswer, one: Recommendation, paths: PathFinder | None) -> Evidence:
     """All that may be said for an item of the answer."""
     return gather(one.candidate, kept.query.history, kept.query.text, SUPPORTERS, paths)
 
 
-def why(kept: KeptAnswer, rank: int, teller: Teller, paths: PathFinder | None = None) -> Why:
+def why(kept: LoggedAnswer, rank: int, teller: Teller, paths: PathFinder | None = None) -> Why:
     """Why the answer's item of this rank is recommended; no model is asked.
 
     Raises:

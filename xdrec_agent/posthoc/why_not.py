@@ -16,7 +16,7 @@ from retrieval.ranking import Retriever, eligible
 from retrieval.titles import resolve
 from retrieval.types import Filter, Frozen, HistoryEntry, Item, Query
 from xdrec_agent.posthoc.realisation import Teller, shown
-from xdrec_agent.recommend import KeptAnswer, excluding
+from xdrec_agent.recommend import LoggedAnswer, apply_exclusions
 from xdrec_agent.settings import ExclusionSettings
 
 Verdict = Literal[
@@ -76,7 +76,7 @@ class WhyNot(Frozen):
 
 def why_not(
     retriever: Retriever,
-    kept: KeptAnswer,
+    kept: LoggedAnswer,
     title: str,
     teller: Teller,
     exclusions: Sequence[ExclusionSettings] = (),
@@ -89,7 +89,7 @@ def why_not(
     """
     target = kept.query.target
     item = retriever.store.items(target, [title]).get(title) or resolve(retriever.store, target, title)
-    query = excluding(kept.query, exclusions, retriever.store)
+    query = apply_exclusions(kept.query, exclusions, retriever.store)
     found = _by_facts(kept, query, item) or _by_index(retriever, kept, query, item)
     lifts: list[Lift] = []
     if found.total is not None and found.rank is not None:
@@ -120,7 +120,7 @@ class _Found(NamedTuple):
     conditions: tuple[Condition, ...] = ()
 
 
-def _by_facts(kept: KeptAnswer, query: Query, item: Item) -> _Found | None:
+def _by_facts(kept: LoggedAnswer, query: Query, item: Item) -> _Found | None:
     """What answer, history and catalogue say."""
     listed = next((one for one in kept.answer.items if one.item.id == item.id), None)
     if listed is not None:
@@ -132,7 +132,7 @@ def _by_facts(kept: KeptAnswer, query: Query, item: Item) -> _Found | None:
     return None if item.available else _Found("withdrawn")
 
 
-def _by_index(retriever: Retriever, kept: KeptAnswer, query: Query, item: Item) -> _Found:
+def _by_index(retriever: Retriever, kept: LoggedAnswer, query: Query, item: Item) -> _Found:
     """What the index says of an item that may be recommended."""
     snapshot = retriever.index.snapshot(query.target)
     rows = snapshot.rows([item.id]).tolist()
@@ -222,7 +222,7 @@ def _with(query: Query, entries: Sequence[HistoryEntry]) -> Query:
     return query.model_copy(update={"history": query.history.model_copy(update={"entries": tuple(entries)})})
 
 
-def _text(kept: KeptAnswer, found: WhyNot, teller: Teller) -> str:
+def _text(kept: LoggedAnswer, found: WhyNot, teller: Teller) -> str:
     say = teller.say.why_not
     others = [one for one in (found.other, *(lift.item for lift in found.lifts)) if one is not None]
     called = teller.names(found.item, *others)

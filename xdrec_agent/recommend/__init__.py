@@ -1,8 +1,7 @@
-"""The whole way. Reads a query, produces explained recommendations, and keeps what was answered."""
+"""Query to answer. Reads a query, produces explained recommendations, and logs what was recommended."""
 
-from xdrec_agent.recommend.exclusions import excluding
-from xdrec_agent.recommend.log import AnswerEvent, Answers, KeptAnswer
-from xdrec_agent.recommend.query_builder import build_query
+from xdrec_agent.recommend.query import apply_exclusions, build_query
+from xdrec_agent.recommend.recommendation_log import FeedbackEvent, LoggedAnswer, RecommendationLog
 from xdrec_agent.recommend.recommender import Recommender
 
-__all__ = ["AnswerEvent", "Answers", "KeptAnswer", "Recommender", "build_query", "excluding"]
+__all__ = ["FeedbackEvent", "LoggedAnswer", "RecommendationLog", "Recommender", "apply_exclusions", "build_query"]

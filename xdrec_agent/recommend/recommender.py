@@ -1,4 +1,4 @@
-"""The whole way. Reads a `Query`, produces `Recommendations`: retrieve, rerank, explain.
+"""The recommender. Reads a `Query`, produces `Recommendations`: retrieve, rerank, explain, log.
 
 A failing model never fails the answer: the retriever's order stands, marked as degraded and why.
 """
@@ -11,15 +11,18 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
+from anyio import to_thread
+
 from retrieval.errors import UsageError
 from retrieval.ranking import Retriever
 from retrieval.templates import PromptTemplate
 from retrieval.types import Query, Ranking
 from xdrec_agent.errors import LLMError
-from xdrec_agent.explain import ExplainContext, Voice, explain_one, unasked
+from xdrec_agent.explain import ExplainContext, explain_one, unasked
 from xdrec_agent.grounding import PathFinder
 from xdrec_agent.llm import LLMClient, Usage
-from xdrec_agent.recommend.exclusions import excluding
+from xdrec_agent.recommend.query import apply_exclusions
+from xdrec_agent.recommend.recommendation_log import RecommendationLog
 from xdrec_agent.rerank import (
     RERANKERS,
     RerankContext,
@@ -36,7 +39,7 @@ from xdrec_agent.settings import ExclusionSettings, ExplainSettings, RerankSetti
 from xdrec_agent.types import Recommendation, Recommendations
 
 _POPULAR = 0.9
-"""A list whose median item more people touched than this share of the catalogue is called popular."""
+"""A list is called popular if its median item is better known than this share of the catalogue."""
 
 
 @dataclass
@@ -62,8 +65,9 @@ class Recommender:
     Args:
         client: an open client; None if there is no model, and then `no_client` says why.
         templates: by task: "rerank", "judge" and "explain".
-        exclusions: what some people must not be recommended; they hold for every query, whoever made it.
+        exclusions: what some users must not be recommended; they hold for every query, whoever made it.
         fits: what judges are worth; None: the shipped ones.
+        log: where answers are kept, each under a new id; None: nowhere, and answers have no id.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Recommender:
         no_client: str = "no language model is configured",
         exclusions: Sequence[ExclusionSettings] = (),
         fits: tuple[RerankFit, ...] | None = None,
+        log: RecommendationLog | None = None,
     ) -> None:
         if rerank.strategy not in RERANKERS:
             raise UsageError(f"no rerank strategy {rerank.strategy!r}", hint=f"one of: {', '.join(RERANKERS)}")
@@ -85,14 +90,15 @@ class Recommender:
         self.no_client = no_client
         self.exclusions = tuple(exclusions)
         self.templates = templates
-        self.reranking = RerankContext(rerank, templates, client, fits=rerank_fits() if fits is None else fits)
+        self.log = log
+        self.rerank_context = RerankContext(rerank, templates, client, fits=rerank_fits() if fits is None else fits)
         paths = retriever.graph.between if retriever.graph else None
-        self.explaining = ExplainContext(explain, templates["explain"], client, paths)
+        self.explain_context = ExplainContext(explain, templates["explain"], client, paths)
 
     @property
     def client(self) -> LLMClient | None:
         """The client of the model; None if there is no model."""
-        return self.reranking.client
+        return self.rerank_context.client
 
     async def recommend(
         self,
@@ -102,68 +108,127 @@ class Recommender:
         language: str | None = None,
         style: str | None = None,
         retrieved: Ranking | None = None,
+        arm: str = "",
     ) -> Recommendations:
-        """The best `query.k` items of the target domain, with their reasons.
+        """The best `query.k` items of the target domain, with their reasons; logged when it is complete.
 
         Args:
             language, style: of the reasons; None: the configured ones.
             retrieved: as `rank`.
+            arm: as `logged`.
 
         Raises:
             UsageError, SetupError, BackendError: from `rank` and `explain`; never an LLMError.
         """
-        answer = await self.rank(query, retrieved)
+        query, answer = await self._rank(query, retrieved)
+        if explain:
+            start = perf_counter()
+            async with aclosing(self.explain(query, answer, language=language, style=style)) as ready:
+                items = [item async for item in ready]
+            answer = answer.completed(items, perf_counter() - start)
+        return await self.logged(query, answer, arm)
+
+    async def stream(
+        self,
+        query: Query,
+        *,
+        explain: bool = True,
+        language: str | None = None,
+        style: str | None = None,
+        arm: str = "",
+    ) -> AsyncGenerator[Recommendations | Recommendation, None]:
+        """The ranking, logged; each recommendation again with its reason, as it is written; the complete answer.
+
+        Without `explain` the ranking is the complete answer.
+
+        Closing or cancelling it gives up what the model still works on. Arguments and errors: as `recommend`.
+        """
+        query, answer = await self._rank(query)
+        answer = await self.logged(query, answer, arm)
+        yield answer
         if not explain:
-            return answer
-        start = perf_counter()
+            return
+        start, items = perf_counter(), []
         async with aclosing(self.explain(query, answer, language=language, style=style)) as ready:
-            items = [item async for item in ready]
-        return answer.completed(items, perf_counter() - start)
+            async for item in ready:
+                items.append(item)
+                yield item
+        yield await self.logged(query, answer.completed(items, perf_counter() - start), arm)
+
+    async def logged(self, query: Query, answer: Recommendations, arm: str = "") -> Recommendations:
+        """The answer with its id in the log, which has it from now on; as it is where nothing is logged.
+
+        Args:
+            answer: one that has an id replaces what is logged under it.
+            arm: of an online comparison; empty: of none.
+
+        Raises:
+            StoreError: the log cannot be written.
+        """
+        log = self.log
+        if log is None:
+            return answer
+        # Not in the pool of the arithmetic: waiting for the database would keep a processor idle.
+        if answer.id is not None:
+            await to_thread.run_sync(log.update, answer.id, answer)
+            return answer
+        id_ = await to_thread.run_sync(lambda: log.add(query, answer, arm=arm))
+        return answer.model_copy(update={"id": id_})
 
     def retrieve(self, query: Query) -> Ranking:
-        """The candidates that are reranked; where nobody reranks them, no more than are shown.
+        """The candidates that are reranked; where nothing reranks them, no more than are shown.
 
         Raises: from the retriever.
         """
-        allowed = excluding(query, self.exclusions, self.store)
-        settings, client = self.reranking.settings, self.client
-        reranked = client is not None and settings.strategy != "identity"
-        wanted = max(query.k, settings.candidates) if reranked else query.k
-        return self.retriever.rank(allowed.model_copy(update={"k": wanted}))
+        return self._retrieve(query)[1]
+
+    def _retrieve(self, query: Query) -> tuple[Query, Ranking]:
+        """The query with the exclusions in its filter, and its candidates."""
+        query = apply_exclusions(query, self.exclusions, self.store)
+        settings = self.rerank_context.settings
+        reranked = self.client is not None and settings.strategy != "identity"
+        count = max(query.k, settings.candidates) if reranked else query.k
+        return query, self.retriever.rank(query.model_copy(update={"k": count}))
 
     async def rank(self, query: Query, retrieved: Ranking | None = None) -> Recommendations:
         """The best `query.k` items of the target domain, without reasons.
 
         Args:
-            retrieved: what `retrieve` gave for this query, perhaps on another machine; None: it is asked now.
+            retrieved: what `retrieve` gave for this query, perhaps on another machine; None: retrieve now.
 
         Raises:
             UsageError, SetupError, BackendError: from the retriever; never an LLMError.
         """
+        return (await self._rank(query, retrieved))[1]
+
+    async def _rank(self, query: Query, retrieved: Ranking | None = None) -> tuple[Query, Recommendations]:
+        """The query as it was answered, with the exclusions in its filter, and the answer."""
         trace = _Trace()
-        if disclaimer := self.explaining.settings.disclaimers.get(query.target):
+        if disclaimer := self.explain_context.settings.disclaimers.get(query.target):
             trace.notes.append(disclaimer)  # every answer bears it, with reasons or without
         with trace.stage("retrieval"):
-            # In a thread: some 20 ms of arithmetic, in which a service goes on listening.
             if retrieved is None:
-                retrieved = await asyncio.to_thread(self.retrieve, query)
+                # In a thread: some 20 ms of arithmetic, during which a service goes on listening.
+                query, ranking = await asyncio.to_thread(self._retrieve, query)
+            else:
+                ranking = retrieved
         with trace.stage("rerank"):
-            reranked = await self._rerank(query, retrieved, trace)
-        places = {item_id: place for place, item_id in enumerate(retrieved.ids, 1)}
+            reranked = await self._rerank(query, ranking, trace)
+        ranks = {item_id: rank for rank, item_id in enumerate(ranking.ids, 1)}
         items = tuple(
             Recommendation(
                 rank=rank,
-                item=c.item,
-                score=c.score,
-                retrieval_rank=places[c.item.id],
-                stages=c.stages,
-                matches=c.matches,
-                confidence=c.confidence,
+                item=candidate.item,
+                score=candidate.score,
+                retrieval_rank=ranks[candidate.item.id],
+                stages=candidate.stages,
+                matches=candidate.matches,
+                confidence=candidate.confidence,
             )
-            for rank, c in enumerate(reranked.ranking.candidates[: query.k], 1)
+            for rank, candidate in enumerate(reranked.ranking.candidates[: query.k], 1)
         )
-        trace.notes += _popular(self.retriever, query.target, items)
-        return self._answer(query, reranked, items, trace)
+        trace.notes += _popularity_note(self.retriever, query.target, items)
+        return query, self._answer(query, reranked, items, trace)
 
     async def explain(
         self, query: Query, answer: Recommendations, *, language: str | None = None, style: str | None = None
@@ -176,17 +241,22 @@ class Recommender:
         Raises:
             UsageError: there are no templates for the language or the style.
         """
-        voice = self.explaining.voice(language, style)
-        context = replace(self.explaining, paths=_paths(self.retriever))
+        voice = self.explain_context.voice(language, style)
+        context = replace(self.explain_context, paths=_paths(self.retriever))
         if context.client is None:
             # In one thread: some milliseconds each of searching and checking, in which a service goes on listening.
             reasons = await asyncio.to_thread(
-                lambda: [unasked(context, query, o.candidate, voice) for o in answer.items]
+                lambda: [unasked(context, query, item.candidate, voice) for item in answer.items]
             )
-            for one, reason in zip(answer.items, reasons, strict=True):
-                yield one.model_copy(update={"explanation": reason})
+            for item, reason in zip(answer.items, reasons, strict=True):
+                yield item.model_copy(update={"explanation": reason})
             return
-        tasks = [asyncio.create_task(self._explained(context, query, one, voice)) for one in answer.items]
+
+        async def explained(item: Recommendation) -> Recommendation:
+            reason = await explain_one(context, query, item.candidate, voice)
+            return item.model_copy(update={"explanation": reason})
+
+        tasks = [asyncio.create_task(explained(item)) for item in answer.items]
         try:
             for ready in asyncio.as_completed(tasks):
                 yield await ready
@@ -195,27 +265,21 @@ class Recommender:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _explained(
-        self, context: ExplainContext, query: Query, one: Recommendation, voice: Voice
-    ) -> Recommendation:
-        explanation = await explain_one(context, query, one.candidate, voice)
-        return one.model_copy(update={"explanation": explanation})
-
     async def _rerank(self, query: Query, retrieved: Ranking, trace: _Trace) -> Reranked:
-        settings, client = self.reranking.settings, self.client
+        settings, client = self.rerank_context.settings, self.client
         if settings.strategy == "identity":
             return Reranked(retrieved)
         if client is None:
             return _degraded(retrieved, self.no_client)
-        if settings.strategy == "hybrid" and weight_of(self.reranking) == 0:
+        if settings.strategy == "hybrid" and weight_of(self.rerank_context) == 0:
             trace.notes.append(
-                f"{client.endpoint.model} has weight 0 in hybrid ({_why_none(self.reranking)}):"
+                f"{client.endpoint.model} has weight 0 in hybrid ({_why_no_weight(self.rerank_context)}):"
                 " it was not asked for an order; rerank.weight sets another"
             )
         try:
             async with asyncio.timeout(settings.deadline_s):
-                reranked = await RERANKERS[settings.strategy](self.reranking, query, retrieved)
-                trace.notes += await _limits(self.reranking, reranked)
+                reranked = await RERANKERS[settings.strategy](self.rerank_context, query, retrieved)
+                trace.notes += await _endpoint_notes(self.rerank_context, reranked)
         except LLMError as exc:
             return _degraded(retrieved, str(exc))
         except TimeoutError:
@@ -227,7 +291,7 @@ class Recommender:
         self, query: Query, reranked: Reranked, items: tuple[Recommendation, ...], trace: _Trace
     ) -> Recommendations:
         asked = reranked.usage.requests or reranked.usage.cache_hits
-        ranking, client = reranked.ranking, self.reranking.client
+        ranking, client = reranked.ranking, self.rerank_context.client
         return Recommendations(
             user=query.history.user,
             sources=tuple(dict.fromkeys(e.item.domain for e in query.history.entries if e.item.domain != query.target)),
@@ -243,7 +307,7 @@ class Recommender:
             model=client.endpoint.model if client else None,
             seconds=trace.seconds,
             usage=trace.usage,
-            templates={"rerank": self.templates[task_of(self.reranking)].fingerprint} if asked else {},
+            templates={"rerank": self.templates[task_of(self.rerank_context)].fingerprint} if asked else {},
         )
 
 
@@ -252,7 +316,7 @@ def _paths(retriever: Retriever) -> PathFinder | None:
     return retriever.graph.between_now() if retriever.graph else None
 
 
-def _popular(retriever: Retriever, target: str, items: Sequence[Recommendation]) -> list[str]:
+def _popularity_note(retriever: Retriever, target: str, items: Sequence[Recommendation]) -> list[str]:
     """That a list holds what everybody likes, where that can be set otherwise."""
     share = retriever.popularity(target, [one.item.id for one in items])
     if share <= _POPULAR:
@@ -263,7 +327,7 @@ def _popular(retriever: Retriever, target: str, items: Sequence[Recommendation])
     ]
 
 
-async def _limits(context: RerankContext, reranked: Reranked) -> list[str]:
+async def _endpoint_notes(context: RerankContext, reranked: Reranked) -> list[str]:
     """What the model or its endpoint could not give."""
     client, notes = context.model, []
     if reranked.left_out:
@@ -280,7 +344,7 @@ async def _limits(context: RerankContext, reranked: Reranked) -> list[str]:
     return notes
 
 
-def _why_none(context: RerankContext) -> str:
+def _why_no_weight(context: RerankContext) -> str:
     """Why a model has no say: chosen, measured, or never measured."""
     if context.settings.weight is not None:
         return "as set"

@@ -57,7 +57,7 @@ async def answered(
             if not piecewise:
                 answer = await keep(engine, query, answer, arm)
             elif answer.id:
-                await run_in_threadpool(engine.answers.replace, answer.id, answer)
+                await run_in_threadpool(engine.answers.update, answer.id, answer)
         engine.metrics.finished(answer, perf_counter() - began)
     yield answer
 
@@ -75,7 +75,7 @@ async def keep(engine: Engine, query: Query, answer: Recommendations, arm: str) 
     """The answer with the id that it is kept under; as it is if answers are not kept."""
     if not engine.settings.answers.keep:
         return answer
-    id_ = await run_in_threadpool(engine.answers.keep, query, answer, arm=arm)
+    id_ = await run_in_threadpool(engine.answers.add, query, answer, arm=arm)
     return answer.model_copy(update={"id": id_})
 
 
@@ -92,7 +92,7 @@ def query_of(store: Store, ask: RecommendRequest, user: str | None) -> Query:
         about=ask.about,
         filter_=ask.filter.filter(),
         k=ask.k,
-        may_be_new=True,
+        allow_new_user=True,
     )
 
 

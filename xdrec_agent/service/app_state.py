@@ -26,7 +26,7 @@ from xdrec_agent.app import Keys, make_recommender, open_client, open_index, ope
 from xdrec_agent.converse import Conversation, Dialogues, Lexicon
 from xdrec_agent.errors import ServerNotRunning
 from xdrec_agent.llm import Endpoint, LLMClient, resolve_endpoint
-from xdrec_agent.recommend import Answers, Recommender
+from xdrec_agent.recommend import RecommendationLog, Recommender
 from xdrec_agent.service.arms import arm_of, settings_by_arm
 from xdrec_agent.service.concurrency_limiter import Gate
 from xdrec_agent.service.rates import Rate
@@ -60,7 +60,7 @@ class Engine:
     def __init__(self, settings: Settings, parts: Parts, gate: Gate, *, keys_required: bool) -> None:
         self.settings = settings
         self.store = parts.store
-        self.answers = Answers.open(settings.store_url)
+        self.answers = RecommendationLog.open(settings.store_url)
         self.keys = Keys.open(settings.store_url)
         self.keys_required = keys_required
         self.gate = gate

@@ -60,7 +60,7 @@ async def said(engine: Engine, id_: str, user: str | None, text: str) -> AsyncGe
             whole = shown.completed(items, perf_counter() - ranked)
             engine.metrics.finished(whole, perf_counter() - began)
             if whole.id:
-                await run_in_threadpool(engine.answers.replace, whole.id, whole)
+                await run_in_threadpool(engine.answers.update, whole.id, whole)
 
 
 def _asked(engine: Engine, dialogue: Dialogue) -> Query | None:

@@ -10,7 +10,7 @@ from service_kit import events_of, serving, settings_at
 
 from retrieval.store import Store
 from xdrec_agent.app import Keys
-from xdrec_agent.recommend import Answers
+from xdrec_agent.recommend import RecommendationLog
 
 HELLO = {"text": "I loved Space films 1. What should I read?", "sources": ["films"], "target": "books"}
 
@@ -54,7 +54,7 @@ def test_what_a_conversation_recommends_is_in_the_log(home):
         item = {key: answer["items"][0]["item"][key] for key in ("domain", "id")}
         told = {"answer": answer["id"], "item": item, "kind": "known"}
         assert http.post("/v1/feedback", json=told).json() == {"interaction": True}
-    with Answers(settings_at(home).store_url) as answers:
+    with RecommendationLog(settings_at(home).store_url) as answers:
         kept = answers.get(answer["id"])
     assert kept.user == "ada"
     assert all(one.explanation for one in kept.answer.items)

@@ -6,7 +6,7 @@ import pytest
 from service_kit import ASK, serving, settings_at
 
 from retrieval.store import Store
-from xdrec_agent.recommend import Answers
+from xdrec_agent.recommend import RecommendationLog
 
 
 def first(http, **changes):
@@ -42,7 +42,7 @@ def test_a_click_is_in_the_log_and_no_taste(home):
         told = {"item": item, "answer": answer, "kind": "click"}
         assert http.post("/v1/feedback", json=told).json() == {"interaction": False}
         assert first(http)[0] == item
-    with Answers(settings_at(home).store_url) as answers:
+    with RecommendationLog(settings_at(home).store_url) as answers:
         assert [(event.item, event.kind) for event in answers.events(answer)] == [(item["id"], "click")]
 
 

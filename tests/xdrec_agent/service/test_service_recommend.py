@@ -8,7 +8,7 @@ import shutil
 import pytest
 from service_kit import ASK, events_of, fake_client, serving, settings_at
 
-from xdrec_agent.recommend import Answers
+from xdrec_agent.recommend import RecommendationLog
 
 
 def test_a_known_user_gets_books_with_reasons(http):
@@ -131,7 +131,7 @@ def test_the_log_knows_what_was_shown_by_which_arm(home):
     with serving(home, arms=arms) as http:
         for user in (*users, *users):
             http.post("/v1/recommend", json=ASK | {"user": user, "likes": ["Sea films 1"], "explain": False})
-    with Answers(settings_at(home).store_url) as answers:
+    with RecommendationLog(settings_at(home).store_url) as answers:
         kept = list(answers.iter_answers())
     assert len(kept) == 24
     arms_of = {user: {one.arm for one in kept if one.user == user} for user in users}
@@ -145,7 +145,7 @@ def test_answers_need_not_be_kept(home):
     with serving(home, keep=False) as http:
         reply = http.post("/v1/recommend/stream", json=ASK)
     assert events_of(reply.text)[-1][1]["answer"] is None
-    with Answers(settings_at(home).store_url) as answers:
+    with RecommendationLog(settings_at(home).store_url) as answers:
         assert not list(answers.iter_answers())
 
 

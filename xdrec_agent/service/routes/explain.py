@@ -23,7 +23,7 @@ from xdrec_agent.posthoc import (
     why_not,
 )
 from xdrec_agent.posthoc.picture import picture
-from xdrec_agent.recommend import KeptAnswer, Recommender
+from xdrec_agent.recommend import LoggedAnswer, Recommender
 from xdrec_agent.service.access import Called, Caller
 from xdrec_agent.service.app_state import Engine, engine_of
 from xdrec_agent.service.problems import documented, no_such
@@ -35,7 +35,7 @@ router = APIRouter(prefix="/v1", tags=["explain"])
 AnswerId = Annotated[Name, Path(examples=["k3m9x2v7q8w4e6rt"])]
 
 
-def kept_answer(engine: Engine, caller: Caller, id_: str) -> KeptAnswer:
+def kept_answer(engine: Engine, caller: Caller, id_: str) -> LoggedAnswer:
     """The answer with this id, if the caller may see it. Raises NotHere."""
     try:
         kept = engine.answers.get(id_)
@@ -77,7 +77,7 @@ def evidence_picture(
     """The way from what was liked to a recommended item, as a picture."""
     kept = kept_answer(engine, caller, id_)
     one = ranked(kept, rank)
-    paths = engine.recommender(kept.arm).explaining.paths
+    paths = engine.recommender(kept.arm).explain_context.paths
     evidence = gather(one.candidate, kept.query.history, kept.query.text, SUPPORTERS, paths)
     voice = teller(language or engine.settings.explain.language).voice
     # An SVG opened on its own is a document; the style inside it is ours, and nothing else may load or run.
@@ -86,9 +86,9 @@ def evidence_picture(
 
 
 def _reason(
-    recommender: Recommender, kept: KeptAnswer, ask: ExplainRequest, language: str
+    recommender: Recommender, kept: LoggedAnswer, ask: ExplainRequest, language: str
 ) -> Why | Contrast | WhyNot | WhatIf:
-    told_in, paths, rank = teller(language), recommender.explaining.paths, ask.rank or 1
+    told_in, paths, rank = teller(language), recommender.explain_context.paths, ask.rank or 1
     named = ask.item.id if isinstance(ask.item, ItemRef) else ask.item or ""
     if ask.kind == "over":
         return contrast(kept, rank, ask.other or 1, told_in, paths)

@@ -1,4 +1,4 @@
-"""What was recommended. Reads answers and what people did with them, keeps both in the store's database.
+"""The recommendation log. Reads answers and the feedback on them, keeps both in the store's database.
 
 An answer is kept with the query that it answers, so that it can be explained, asked about and evaluated later. Its id
 is short enough to type and too long to guess. The log is bounded in age and number by whoever calls `forget_old`.
@@ -20,8 +20,8 @@ from retrieval.store import Tables, chunks
 from retrieval.types import Frozen, Query
 from xdrec_agent.types import Recommendations
 
-EventKind = Literal["click", "rating", "conversion", "known"]
-"""What somebody did with a recommended item; "known": said that they know it already."""
+FeedbackKind = Literal["click", "rating", "conversion", "known"]
+"""What a user did with a recommended item; "known": they said that they know it already."""
 
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # without those that look alike
 _LENGTH: Final = 16  # of 31 letters: 79 bits
@@ -58,7 +58,7 @@ _events = sa.Table(
 )
 
 
-class KeptAnswer(Frozen):
+class LoggedAnswer(Frozen):
     """An answer as it was given. `created_at` is in Unix seconds; `arm` names the arm of an experiment, or is empty."""
 
     id: str
@@ -69,8 +69,8 @@ class KeptAnswer(Frozen):
     answer: Recommendations
 
 
-class AnswerEvent(Frozen):
-    """What somebody did with an item of an answer, `at` a time in Unix seconds.
+class FeedbackEvent(Frozen):
+    """What a user did with an item of an answer, `at` a time in Unix seconds.
 
     `value` is 1 to 5 for a rating; for a conversion what it was worth, if somebody counts that; else None.
     """
@@ -78,18 +78,18 @@ class AnswerEvent(Frozen):
     answer: str
     domain: str
     item: str
-    kind: EventKind
+    kind: FeedbackKind
     value: float | None = None
     at: int
 
 
-class Answers(Tables):
-    """The kept answers of a store."""
+class RecommendationLog(Tables):
+    """The answers of a store, with what users did with them."""
 
     metadata = _tables
 
-    def keep(self, query: Query, answer: Recommendations, *, arm: str = "", at: int | None = None) -> str:
-        """Keep an answer; its new id. `at` is in Unix seconds, None: now."""
+    def add(self, query: Query, answer: Recommendations, *, arm: str = "", at: int | None = None) -> str:
+        """Log an answer; its new id. `at` is in Unix seconds, None: now."""
         id_ = "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
         row = {
             "id": id_,
@@ -103,47 +103,39 @@ class Answers(Tables):
             connection.execute(sa.insert(_answers).values(row))
         return id_
 
-    def replace(self, id_: str, answer: Recommendations) -> None:
-        """Keep an answer anew, as when its reasons have been written.
+    def update(self, id_: str, answer: Recommendations) -> None:
+        """Replace an answer, as when its reasons have been written.
 
         Raises:
             UsageError: there is none with this id.
         """
         payload = answer.model_copy(update={"id": id_}).model_dump_json(exclude_defaults=True)
         with self.database.writing() as connection:
-            done = connection.execute(sa.update(_answers).where(_answers.c.id == id_).values(payload=payload))
-        if not done.rowcount:
-            raise UsageError(f"no answer {id_!r} is kept", hint="keep it first")
+            updated = connection.execute(sa.update(_answers).where(_answers.c.id == id_).values(payload=payload))
+        if not updated.rowcount:
+            raise UsageError(f"no answer {id_!r} is kept", hint="log it first")
 
-    def get(self, id_: str) -> KeptAnswer:
+    def get(self, id_: str) -> LoggedAnswer:
         """The answer with this id.
 
         Raises:
             UsageError: there is none.
         """
-        found = self._first(sa.select(_answers).where(_answers.c.id == id_)) if self.exists() else None
-        if found is None:
-            raise UsageError(f"no answer {id_!r} is kept", hint="xdrec explain --last, or recommend again")
-        return found
+        missing = UsageError(f"no answer {id_!r} is kept", hint="xdrec explain --last, or recommend again")
+        return self._first(sa.select(_answers).where(_answers.c.id == id_), missing)
 
-    def last(self) -> KeptAnswer:
+    def last(self) -> LoggedAnswer:
         """The answer that was kept last.
 
         Raises:
             UsageError: there is none.
         """
-        query = sa.select(_answers).order_by(_answers.c.number.desc()).limit(1)
-        found = self._first(query) if self.exists() else None
-        if found is None:
-            raise UsageError("no answer is kept yet", hint="xdrec recommend --from DOMAIN --to DOMAIN --user ID")
-        return found
+        missing = UsageError("no answer is kept yet", hint="xdrec recommend --from DOMAIN --to DOMAIN --user ID")
+        return self._first(sa.select(_answers).order_by(_answers.c.number.desc()).limit(1), missing)
 
-    def of_user(self, user: str) -> tuple[KeptAnswer, ...]:
+    def of_user(self, user: str) -> tuple[LoggedAnswer, ...]:
         """All answers given to a user, oldest first."""
-        query = sa.select(_answers).where(_answers.c.user == user).order_by(_answers.c.number)
-        with self.database.reading() as connection:
-            rows = connection.execute(query).all()
-        return tuple(map(_kept, rows))
+        return tuple(map(_answer, self._pages(_answers, sa.select(_answers).where(_answers.c.user == user))))
 
     def delete_user(self, user: str) -> int:
         """Delete a user's answers with their events; how many answers there were."""
@@ -170,49 +162,46 @@ class Answers(Tables):
         answer: str,
         domain: str,
         item: str,
-        kind: EventKind,
+        kind: FeedbackKind,
         *,
         value: float | None = None,
         at: int | None = None,
-    ) -> AnswerEvent:
+    ) -> FeedbackEvent:
         """Note what was done with an item of an answer. `at` is in Unix seconds, None: now.
 
         Raises:
             UsageError: no such answer, an item that it does not have, or a value that is none.
         """
         _check(kind, value)
-        kept = self.get(answer).answer
-        if (domain, item) not in {(r.item.domain, r.item.id) for r in kept.items}:
-            shown = ", ".join(r.item.id for r in kept.items) or "nothing"
+        items = [recommended.item for recommended in self.get(answer).answer.items]
+        if (domain, item) not in {(one.domain, one.id) for one in items}:
+            shown = ", ".join(one.id for one in items) or "nothing"
             raise UsageError(f"answer {answer!r} has no item {item!r} of {domain!r}", hint=f"it has: {shown}")
-        event = AnswerEvent(answer=answer, domain=domain, item=item, kind=kind, value=value, at=_now(at))
+        event = FeedbackEvent(answer=answer, domain=domain, item=item, kind=kind, value=value, at=_now(at))
         row = event.model_dump(exclude={"answer"}) | {"answer_id": answer}
         with self.database.writing() as connection:
             connection.execute(sa.insert(_events).values(row))
         return event
 
-    def events(self, answer: str) -> tuple[AnswerEvent, ...]:
+    def events(self, answer: str) -> tuple[FeedbackEvent, ...]:
         """What was done with an answer's items, in the order in which it was noted."""
-        query = sa.select(_events).where(_events.c.answer_id == answer).order_by(_events.c.number)
-        with self.database.reading() as connection:
-            rows = connection.execute(query).all()
-        return tuple(map(_event, rows))
+        return tuple(map(_event, self._pages(_events, sa.select(_events).where(_events.c.answer_id == answer))))
 
-    def iter_answers(self, *, since: int = 0, arm: str | None = None) -> Iterator[KeptAnswer]:
+    def iter_answers(self, *, since: int = 0, arm: str | None = None) -> Iterator[LoggedAnswer]:
         """Answers given at `since` (Unix seconds) or later, of one arm (None: any), oldest first, a page in memory."""
-        query = sa.select(_answers).where(_answers.c.created_at >= since)
-        yield from map(_kept, self._pages(_answers, query if arm is None else query.where(_answers.c.arm == arm)))
+        yield from map(_answer, self._pages(_answers, _of_arm(sa.select(_answers), since, arm)))
 
-    def iter_events(self, *, since: int = 0, arm: str | None = None) -> Iterator[AnswerEvent]:
+    def iter_events(self, *, since: int = 0, arm: str | None = None) -> Iterator[FeedbackEvent]:
         """Events of the answers that `iter_answers` gives, in the order in which they were noted, a page in memory."""
-        of = sa.select(_events).join(_answers, _answers.c.id == _events.c.answer_id)
-        query = of.where(_answers.c.created_at >= since)
-        yield from map(_event, self._pages(_events, query if arm is None else query.where(_answers.c.arm == arm)))
+        query = sa.select(_events).join(_answers, _answers.c.id == _events.c.answer_id)
+        yield from map(_event, self._pages(_events, _of_arm(query, since, arm)))
 
-    def _first(self, query: sa.Select[Any]) -> KeptAnswer | None:
-        with self.database.reading() as connection:
-            row = connection.execute(query).first()
-        return _kept(row) if row is not None else None
+    def _first(self, query: sa.Select[Any], missing: UsageError) -> LoggedAnswer:
+        if self.exists():
+            with self.database.reading() as connection:
+                if row := connection.execute(query).first():
+                    return _answer(row)
+        raise missing
 
     def _pages(self, table: sa.Table, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
         """All rows by number, a transaction a page: none stays open while the caller works."""
@@ -226,13 +215,18 @@ class Answers(Tables):
             last = page[-1].number
 
 
+def _of_arm(query: sa.Select[Any], since: int, arm: str | None) -> sa.Select[Any]:
+    query = query.where(_answers.c.created_at >= since)
+    return query if arm is None else query.where(_answers.c.arm == arm)
+
+
 def _now(at: int | None) -> int:
     return int(time.time()) if at is None else at
 
 
 def _check(kind: str, value: float | None) -> None:
-    if kind not in get_args(EventKind):
-        raise UsageError(f"no event {kind!r}", hint=f"one of: {', '.join(get_args(EventKind))}")
+    if kind not in get_args(FeedbackKind):
+        raise UsageError(f"no event {kind!r}", hint=f"one of: {', '.join(get_args(FeedbackKind))}")
     if kind == "rating" and (value is None or not 1 <= value <= 5):
         raise UsageError(f"rating {value} is not in 1 to 5", hint="give the stars as value")
     if kind in {"click", "known"} and value is not None:
@@ -241,9 +235,9 @@ def _check(kind: str, value: float | None) -> None:
         raise UsageError(f"value {value} is no number", hint="give a finite one")
 
 
-def _kept(row: sa.Row[Any]) -> KeptAnswer:
+def _answer(row: sa.Row[Any]) -> LoggedAnswer:
     try:
-        return KeptAnswer(
+        return LoggedAnswer(
             id=row.id,
             user=row.user,
             created_at=row.created_at,
@@ -256,7 +250,7 @@ def _kept(row: sa.Row[Any]) -> KeptAnswer:
         raise StoreError(msg, hint="recommend again") from exc
 
 
-def _event(row: sa.Row[Any]) -> AnswerEvent:
-    return AnswerEvent(
+def _event(row: sa.Row[Any]) -> FeedbackEvent:
+    return FeedbackEvent(
         answer=row.answer_id, domain=row.domain, item=row.item, kind=row.kind, value=row.value, at=row.at
     )
