@@ -135,15 +135,14 @@ def bench_popularity_(
     import numpy as np
 
     from benchmarks.figures import make_report
-    from benchmarks.retrieval.popularity import measure_popularity
-    from benchmarks.retrieval.popularity_plot import write_picture
+    from benchmarks.retrieval.popularity import measure_popularity, write_chart
     from xdrec_agent.settings import load_settings
 
     with prepared(data, load_settings()) as dataset:
         found = make_report("popularity", measure_popularity(dataset, users, np.random.default_rng(0), say))
     _show(found, json_)
     if picture is not None:
-        write_picture(picture, found.figures)
+        write_chart(picture, found.figures)
 
 
 @app.command("encoder")

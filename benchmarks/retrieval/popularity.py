@@ -1,4 +1,5 @@
-"""What popularity's say costs and brings. Reads prepared data, produces figures for each share of its fitted weight.
+"""What popularity's weight costs and brings. Reads prepared data, produces figures for each share of its fitted weight,
+and a chart of them.
 
 The sources' other weights are those of the users' other folds, whatever popularity's share. The choice is made on
 validation users; users of the fold that is kept for testing are asked with the shipped weights.
@@ -7,10 +8,11 @@ validation users; users of the fold that is kept for testing are asked with the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.figures import Figure
 from eval.data import FOLDS, TEST_FOLD, Case, Dataset, Others, Say, fold, guarded_cases, histories, in_hash_order
 from eval.fitting import cross_fits, picks_of
+from eval.report import Chart, Scale, picture
 from eval.stats import by_kind, coverage, mean, ndcg, places_within, ratio_of_means, recall
 from retrieval.ranking import FusionFit, fusion_fit
 from retrieval.settings import RetrieverSettings
@@ -130,3 +133,24 @@ def _figures(name: str, which: str, arms: dict[str, _Arm], data: Dataset, rng: n
     sizes = {domain: len(data.index.snapshot(domain).vectors) for domain in data.domains}
     share = coverage(arm.lists, sizes, _LIST)
     yield Figure(name=f"{name}, {which}, coverage@10", value=share or 0.0, n=len(arm.lists), note="n: lists")
+
+
+def write_chart(path: Path, figures: Iterable[Figure]) -> None:
+    """Recall on seen items (up) against popularity lift (right) of the validation users: a point for each share."""
+    value = {figure.name.removeprefix("validation, "): figure.value for figure in figures}
+    arms = [*(f"{share:g}" for share in SHARES), ALONE]
+    points = [(value[f"{arm}, {LIFT}"], value[f"{arm}, {SEEN}"]) for arm in arms]
+    lifts, recalls = zip(*points, strict=True)
+    axes = (
+        "mean popularity of the first ten, times the catalogue's",
+        "Recall@100 among seen items, by popularity's share",
+    )
+    chart = Chart(Scale(0, max(lifts) * 1.1), Scale(0, max(recalls) * 1.1), axes, height=360)
+    default = f"{RetrieverSettings().popularity:g}"
+    with chart.group("series0"):
+        chart.line(points[:-1])
+    for arm, (lift, recall_) in zip(arms, points, strict=True):
+        with chart.group("series1" if arm == default else "series3" if arm == ALONE else "series0"):
+            chart.point(lift, recall_, radius=5)
+            chart.label(f"{arm} (default)" if arm == default else arm, lift, chart.y(recall_), "below")
+    path.write_text(picture(chart.svg("Recall at 100 against popularity lift")) + "\n", encoding="utf-8")

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from markupsafe import Markup
 
 from benchmarks.figures import Figure
 from benchmarks.retrieval.speed import K
-from benchmarks.scale.growth_plot import Line, growth
 from benchmarks.scale.scale import SIZES, Grown
 from benchmarks.scale.steps import HISTORY, SOURCES
+from eval.report import Chart, Scale, picture
 
 _MEMORY_MIB: Final = 1024
 _SEARCH_MS: Final = 150
@@ -38,12 +39,24 @@ def write_plot(found: Sequence[Grown], path: Path) -> None:
         "index (MiB)": [g.indexed.peak_mib for g in found],
     }
     sizes = [g.items for g in found]
+    panels = {"milliseconds a search": times, "peak memory in MiB": memory}
+    path.write_text(picture(*(_panel(name, sizes, series) for name, series in panels.items())), encoding="utf-8")
 
-    def lines(series: Mapping[str, Sequence[float]]) -> list[Line]:
-        return [Line(name, tuple(zip(sizes, values, strict=True))) for name, values in series.items()]
 
-    panels = {"Milliseconds a search, by items": lines(times), "Peak memory in MiB, by items": lines(memory)}
-    path.write_text(growth(panels, "What size costs"), encoding="utf-8")
+def _panel(name: str, sizes: Sequence[float], series: Mapping[str, Sequence[float]]) -> Markup:
+    """A line for each series, with its name at its end."""
+    across = Scale.decades(sizes, left=9, right=28)
+    up = Scale.decades([value for values in series.values() for value in values])
+    chart = Chart(across, up, ("items", name), height=300)
+    label_places = chart.apart([values[-1] for values in series.values()])
+    for number, ((label, values), place) in enumerate(zip(series.items(), label_places, strict=True)):
+        with chart.group(f"series series{number}"):
+            points = list(zip(sizes, values, strict=True))
+            chart.line(points)
+            for point in points:
+                chart.point(*point)
+            chart.label(label, sizes[-1], place)
+    return chart.svg(f"{name}, by items")
 
 
 def _figures(grown: Grown) -> Iterator[Figure]:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from eval.cli.context import AsJSON
+from eval.cli.context import AsJSON, show
 
 
 def ab(
@@ -28,13 +27,8 @@ def ab(
     """
     import numpy as np
 
-    from eval.report import print_ab, write_report
+    from eval.report import ab_page
     from eval.runs import RunFolder, compare_runs
 
     found = compare_runs([RunFolder.open(f) for f in folders], metric or [], np.random.default_rng(seed), effect)
-    if out is not None:
-        write_report(found, out)
-    if json_:
-        typer.echo(found.model_dump_json(indent=2))
-    else:
-        print_ab(found, Console(highlight=False))
+    show(ab_page(found), as_json=json_, out=out)

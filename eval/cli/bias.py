@@ -12,12 +12,12 @@ from retrieval.errors import UsageError
 
 if TYPE_CHECKING:
     from eval.data import Kind
-    from eval.studies.bias_types import BiasCard
+    from eval.studies import BiasCard
 
 
 def bias(
     data: DataFolder,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Write bias_card.html, .md and .json here.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Write report.html, report.md and report.json here.")],
     users: Annotated[int, typer.Option(min=10, help="Users, one list each.")] = 40,
     shuffles: Annotated[int, typer.Option(min=2, help="Orders that each list is shown in.")] = 8,
     candidates: Annotated[
@@ -35,7 +35,7 @@ def bias(
       xdrec-eval bias --data ../data --out cards/popular --candidates retrieved
     """
     from eval.data import tasks
-    from eval.report import sentence, write_bias_card
+    from eval.report import bias_page, write_page
     from eval.runs import arm_settings
     from eval.studies import bias_card, title_familiarity
 
@@ -59,8 +59,9 @@ def bias(
         )
 
     found = with_model(data, card, arm_settings(set_ or []))
-    page = write_bias_card(found, out)
-    typer.echo(found.model_dump_json(indent=2) if json_ else f"{sentence(found)}\n{page}")
+    page = bias_page(found)
+    written = write_page(page, out)
+    typer.echo(page.json if json_ else f"{page.verdict}\n{written}")
 
 
 def _kind(given: str) -> Kind:

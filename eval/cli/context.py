@@ -14,6 +14,7 @@ from xdrec_agent.cli.context import diagnostics
 
 if TYPE_CHECKING:
     from eval.data import Dataset
+    from eval.report import Page
     from retrieval.encoder import SentenceEncoder
     from xdrec_agent.rerank import RerankContext
     from xdrec_agent.settings import Settings
@@ -96,3 +97,17 @@ def with_model(data: Path, run: Callable[[Bench], Coroutine[Any, Any, T]], setti
                 return await run(Bench(settings, dataset, context, say))
 
     return asyncio.run(run_all())
+
+
+def show(page: Page, *, as_json: bool, out: Path | None = None) -> None:
+    """Write the report into a folder, if there is one, and print it to stdout."""
+    from rich.console import Console
+
+    from eval.report import print_page, write_page
+
+    if out is not None:
+        write_page(page, out)
+    if as_json:
+        typer.echo(page.json)
+    else:
+        print_page(page, Console(highlight=False))

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from eval.cli.context import AsJSON, Assignments, say
+from eval.cli.context import AsJSON, Assignments, say, show
 
 if TYPE_CHECKING:
     from eval.runs import Comparison
@@ -32,7 +31,7 @@ def facets(
     import numpy as np
 
     from eval.cli.context import pulled_encoder
-    from eval.report import print_ab
+    from eval.report import ab_page
     from eval.runs import arm_settings, compare_runs
     from eval.studies import METRIC, Enriched, run_both
     from xdrec_agent.app import open_facets, open_store
@@ -41,10 +40,7 @@ def facets(
     with open_store(settings, create=False) as store, open_facets(settings) as kept:
         runs = run_both(Enriched(store, kept, pulled_encoder(settings), settings, users), out, say)
     found = compare_runs(runs, [METRIC], np.random.default_rng(0))
-    if json_:
-        typer.echo(found.model_dump_json(indent=2))
-    else:
-        print_ab(found, Console(highlight=False))
+    show(ab_page(found), as_json=json_)
     say(_advice(found.comparisons[0]))
 
 

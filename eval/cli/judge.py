@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from eval.cli.context import AsJSON, Assignments, say
+from eval.cli.context import AsJSON, Assignments, say, show
 from retrieval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,18 +40,11 @@ def judge(
     """
     import asyncio
 
-    from eval.report import print_page, write_page
-    from eval.report.preference import page_of
+    from eval.report import judge_page
     from eval.runs import arm_settings
 
     found = asyncio.run(_judged(a, b, what, template, arm_settings(set_ or []).patient(), seed))
-    page = page_of(found)
-    if out is not None:
-        write_page(page, out)
-    if json_:
-        typer.echo(found.model_dump_json(indent=2))
-    else:
-        print_page(page, Console(highlight=False))
+    show(judge_page(found), as_json=json_, out=out)
 
 
 async def _judged(a: Path, b: Path, what: str, template: str, settings: Settings, seed: int) -> JudgeResult:

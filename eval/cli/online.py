@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from eval.cli.context import AsJSON
+from eval.cli.context import AsJSON, show
 
 
 def online(
@@ -36,8 +35,7 @@ def online(
 
     import numpy as np
 
-    from eval.report import print_page, write_page
-    from eval.report.online import page_of
+    from eval.report import online_page
     from eval.studies import judge_log
     from xdrec_agent.app import open_recommendation_log
     from xdrec_agent.settings import load_settings
@@ -48,12 +46,6 @@ def online(
         found = judge_log(
             answers, settings.service.arms, outcome or [], np.random.default_rng(seed), since=began, effect=effect
         )
-    page = page_of(found)
-    if out is not None:
-        write_page(page, out)
-    if json_:
-        typer.echo(found.model_dump_json(indent=2))
-    else:
-        print_page(page, Console(highlight=False))
+    show(online_page(found), as_json=json_, out=out)
     if not found.shared_out:
         raise typer.Exit(1)

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from eval.cli.context import AsJSON, DataFolder, prepared, say
+from eval.cli.context import AsJSON, DataFolder, prepared, say, show
 
 
 def transfer(
@@ -47,8 +46,7 @@ def transfer(
     import numpy as np
 
     from eval.data import data_hash
-    from eval.report import print_page, transfer_result, write_page
-    from eval.report.transfer import page_of
+    from eval.report import transfer_page, transfer_result
     from eval.runs import RunFolder
     from eval.studies import Encoders, TransferRequest, run_arms, run_fused
     from retrieval.adapt import EncoderShape, Plan
@@ -75,6 +73,5 @@ def transfer(
         request = TransferRequest(out, users, left_out_folds)
         retrieved = run_arms(encoders, request, configured, data_hash(data))
         fused = run_fused(encoders, request, configured, data_hash(data))
-    page = page_of(transfer_result(retrieved, fused, reranked, np.random.default_rng(0)))
-    write_page(page, out)
-    typer.echo(page.json) if json_ else print_page(page, Console(highlight=False))
+    page = transfer_page(transfer_result(retrieved, fused, reranked, np.random.default_rng(0)))
+    show(page, as_json=json_, out=out)

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from eval.cli.context import AsJSON, DataFolder, say
+from eval.cli.context import AsJSON, DataFolder, say, show
 from retrieval.errors import UsageError
 
 
@@ -39,8 +38,7 @@ def trial(
       xdrec-eval trial runs/t --data ../data --arm a:rerank.strategy=identity --arm b:rerank.strategy=listwise-logprob
       xdrec-eval trial runs/t --data ../data --arm long: --arm short:rerank.template=short.jinja --max-requests 500
     """
-    from eval.report import print_page, write_page
-    from eval.report.trial import page_of
+    from eval.report import trial_page
     from eval.runs import TrialRequest, arm_settings, make_trial
     from eval.stats import StoppingRule
 
@@ -50,6 +48,5 @@ def trial(
     rule = StoppingRule(margin=margin, max_requests=max_requests)
     request = TrialRequest(out, (a, b), metric, rule, batch, candidates, users, seed, repeats, split)
     found = make_trial(request, data, say)
-    page = page_of(found)
-    write_page(page, out)
-    typer.echo(page.json) if json_ else print_page(page, Console(highlight=False))
+    page = trial_page(found)
+    show(page, as_json=json_, out=out)

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from eval.cli.context import AsJSON, say
+from eval.cli.context import AsJSON, say, show
 
 
 def validity(
@@ -33,18 +32,12 @@ def validity(
       xdrec-eval validity runs/a runs/b
       xdrec-eval validity runs/seed0 runs/seed1 runs/seed2 --metric ndcg@10 --metric mrr --out report
     """
-    from eval.report import print_page, simulate_runs, write_page
-    from eval.report.validity import page_of
+    from eval.report import validity_page
     from eval.runs import RunFolder
+    from eval.studies import simulate_runs
 
     runs = [RunFolder.open(folder) for folder in folders]
     found = simulate_runs(runs, metric or [], seed, say, comparisons=comparisons, users=users, batch=batch)
-    page = page_of(found)
-    if out is not None:
-        write_page(page, out)
-    if json_:
-        typer.echo(found.model_dump_json(indent=2))
-    else:
-        print_page(page, Console(highlight=False))
+    show(validity_page(found), as_json=json_, out=out)
     if not found.holds:
         raise typer.Exit(1)

@@ -1,21 +1,32 @@
-"""Reports. Reads results, produces pages, pictures and tables."""
+"""Reports. Reads results of comparisons and studies, produces one page of charts and tables in four forms: HTML,
+Markdown, JSON and the terminal's.
+"""
 
-from eval.report.ab import print_ab, write_report
-from eval.report.bias_card import sentence, write_bias_card
-from eval.report.page import print_page, write_page
-from eval.report.plots import Scale, element
-from eval.report.transfer import transfer_result
-from eval.report.validity import simulate_runs
+from eval.report.ab import ab_page
+from eval.report.bias import bias_page
+from eval.report.charts import Chart, Scale, picture
+from eval.report.judge import judge_page
+from eval.report.online import online_page
+from eval.report.page import Page, html_of, markdown_of, print_page, write_page
+from eval.report.transfer import transfer_page, transfer_result
+from eval.report.trial import trial_page
+from eval.report.validity import validity_page
 
 __all__ = [
+    "Chart",
+    "Page",
     "Scale",
-    "element",
-    "print_ab",
+    "ab_page",
+    "bias_page",
+    "html_of",
+    "judge_page",
+    "markdown_of",
+    "online_page",
+    "picture",
     "print_page",
-    "sentence",
-    "simulate_runs",
+    "transfer_page",
     "transfer_result",
-    "write_bias_card",
+    "trial_page",
+    "validity_page",
     "write_page",
-    "write_report",
 ]

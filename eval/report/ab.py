@@ -1,39 +1,21 @@
-"""What a comparison of arms looks like. Reads an ABResult, produces report.html, report.md and report.json, or tables
-in the terminal.
-"""
+"""What a comparison of arms looks like. Reads an ABResult, produces its page, and the parts that other pages share."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from markupsafe import Markup
-from rich.console import Console
-
-from eval.report.page import (
-    NOTHING,
-    UNKNOWN,
-    Cell,
-    Page,
-    Plot,
-    Sheet,
-    amount_cell,
-    p_cell,
-    percent,
-    percent_cell,
-    plain,
-    print_page,
-    score_cell,
-    short,
-    write_page,
-)
-from eval.report.plots import Dot, Effect, State, forest, scatter, shares
+from eval.report import cells
+from eval.report.cells import EMPTY, NOTHING, Cell, Row, Table, short
+from eval.report.page import Page, Plot
+from eval.report.plots import CostPoint, ForestRow, State, forest, scatter, shares, verdict_state
 from eval.runs import ABResult, Arm, Comparison
-from eval.stats import ALPHA, decimals_for, number_text, writer
+from eval.stats import PairedDifference, UserDifference, decimals_for, number_text
 
+COSTS: Final = ("tokens", "seconds")
+"""Costs of an arm that quality is drawn against."""
 _LONGEST: Final = 60
 """Characters of a setting's value that a table shows."""
 _READING: Final = (
@@ -44,171 +26,132 @@ _READING: Final = (
 )
 
 
-def write_report(result: ABResult, folder: Path) -> None:
-    """Write report.html, report.md and report.json into the folder. Raises UsageError: it cannot be written."""
-    write_page(page_of(result), folder)
+Difference = PairedDifference | UserDifference
 
 
-def print_ab(result: ABResult, console: Console) -> None:
-    """Print the verdict and the tables."""
-    print_page(page_of(result), console)
-
-
-def page_of(result: ABResult) -> Page:
-    """The report."""
+def ab_page(result: ABResult) -> Page:
+    """The report of an A/B comparison."""
     decisive, first = result.comparisons[0], result.arms[0].manifest
-    facts = {"task": first.task, **{plain(k): plain(str(v)) for k, v in first.protocol.items()}}
+    metrics = list(dict.fromkeys(c.metric for c in result.comparisons))
+    options = [f"--metric {shlex.quote(metric)}" for metric in metrics]
+    title = f"Differences from {first.name}, with users as units"
     return Page(
-        title=f"A/B: {', '.join(plain(arm.manifest.name) for arm in result.arms)}",
-        verdict=plain(result.verdict),
+        title=f"A/B: {', '.join(arm.manifest.name for arm in result.arms)}",
+        verdict=result.verdict,
         state=_state(decisive),
-        facts={**facts, "data": plain(first.data)[:12]},
-        notes=notes_on(result.arms),
+        facts={"task": first.task, **{k: str(v) for k, v in first.protocol.items()}, "data": first.data[:12]},
+        notes=cache_notes(result.arms),
         plots=_plots(result),
         beside=cost_plots(costs_of(result.arms), decisive.metric),
-        sheets=(_comparisons(result), arms_sheet(result.arms, dict.fromkeys(c.metric for c in result.comparisons))),
+        tables=(Table.of(title, map(_comparison_row, result.comparisons)), arms_table(result.arms, metrics)),
         reading=_READING,
         details=manifests(result.arms),
-        command=command(result),
+        command=" ".join(["xdrec-eval ab RUN-FOLDER…", *options, "--out REPORT-FOLDER"]),
         source="with the run folders of the arms in this order",
         json=result.model_dump_json(indent=2),
     )
 
 
-def command(result: ABResult) -> str:
-    """The command that makes this report from the arms' run folders."""
-    metrics = dict.fromkeys(c.metric for c in result.comparisons)
-    words = [f"--metric {shlex.quote(plain(metric))}" for metric in metrics]
-    return " ".join(["xdrec-eval ab RUN-FOLDER…", *words, "--out REPORT-FOLDER"])
-
-
-def notes_on(arms: Sequence[Arm]) -> tuple[str, ...]:
+def cache_notes(arms: Sequence[Arm]) -> tuple[str, ...]:
     """What must be known of the arms' costs."""
-    kept = [plain(arm.manifest.name) for arm in arms if arm.summary.cache_hits]
-    if not kept:
+    cached = [arm.manifest.name for arm in arms if arm.summary.cache_hits]
+    if not cached:
         return ()
-    return (f"Seconds are no measure of {', '.join(kept)}: replies came from the response cache.",)
+    return (f"Seconds are no measure of {', '.join(cached)}: replies came from the response cache.",)
+
+
+def manifests(arms: Sequence[Arm]) -> tuple[tuple[str, str], ...]:
+    """Every arm's manifest, to unfold."""
+    return tuple((arm.manifest.name, json.dumps(arm.manifest.model_dump(mode="json"), indent=2)) for arm in arms)
+
+
+def difference_cells(difference: Difference, adjusted: float | None) -> tuple[Row, Row]:
+    """The cells of a difference: its size and p-values, and what its users could have shown."""
+    write = _writer(difference)
+    size = (
+        ("difference", Cell(write(difference.mean), difference.mean)),
+        ("95% interval", Cell(interval_text(difference), difference.low)),
+        ("p", cells.p_value(difference.p_value)),
+        ("p after Holm", cells.p_value(adjusted, NOTHING)),
+    )
+    power = (
+        ("differing", cells.count(difference.differing)),
+        ("smallest effect seen", cells.amount(difference.detectable)),
+    )
+    return size, power
+
+
+def interval_text(difference: Difference) -> str:
+    """The ends of the interval, or that there is none."""
+    return cells.interval(difference.low, difference.high, _writer(difference)) or cells.UNKNOWN
+
+
+def forest_row(label: str, difference: Difference, state: State, group: str) -> ForestRow:
+    """A difference in a forest plot."""
+    text = f"{_writer(difference)(difference.mean)} {interval_text(difference)}"
+    d = difference
+    return ForestRow(short(label), text, d.mean, d.low, d.high, state, d.few_differ, group)
+
+
+def _writer(difference: Difference) -> Callable[[float], str]:
+    """What writes values of this difference, with the decimals that its interval deserves."""
+    low, high = difference.low, difference.high
+    decimals = decimals_for(difference.mean if low is None or high is None else high - low)
+    return lambda value: number_text(value, decimals)
+
+
+def _comparison_row(comparison: Comparison) -> Row:
+    d = comparison.difference
+    size, power = difference_cells(d, comparison.adjusted)
+    parts = (d.better, d.equal, d.worse)
+    text = " / ".join(cells.percent(share).rstrip("%") for share in parts) + "%"
+    return [
+        ("arm", cells.text(comparison.arm)),
+        ("metric", cells.text(comparison.metric)),
+        ("slice", cells.text(comparison.slice)),
+        *size,
+        ("dz", EMPTY if d.dz is None else Cell(number_text(d.dz, 2), d.dz)),
+        ("better / equal / worse", Cell(text, d.better, shares(*parts))),
+        ("users", cells.count(d.users)),
+        *power,
+    ]
 
 
 def _plots(result: ABResult) -> tuple[Plot, ...]:
     tested = [c for c in result.comparisons if c.slice == "all"]
     sliced = [c for c in result.comparisons if c.slice != "all"]
     adjusted = " after Holm" if result.comparisons[0].adjusted is not None else ""
-    first = plain(result.arms[0].manifest.name)
-    said = (
-        f"The mean over users of each arm minus {first}, with its 95% interval. Coloured: a difference at "
-        f"5%{adjusted}; grey: cannot tell. A dashed interval is too short to be trusted: too few users differ."
+    text = (
+        f"The mean over users of each arm minus {result.arms[0].manifest.name}, with its 95% interval. Coloured: a "
+        f"difference at 5%{adjusted}; grey: cannot tell. A dashed interval is too short to be trusted: too few users "
+        "differ."
     )
-    plots = [Plot("Paired differences", said, _forest(result, tested))]
+    plots = [_forest(result, tested, "Paired differences", text)]
     if sliced:
-        said = "Described, not tested: they take no part in the adjustment, so read them as hints."
-        plots.append(Plot(f"Slices of {plain(result.comparisons[0].metric)}", said, _forest(result, sliced)))
+        text = "Described, not tested: they take no part in the adjustment, so read them as hints."
+        plots.append(_forest(result, sliced, f"Slices of {result.comparisons[0].metric}", text))
     return tuple(plots)
 
 
-def _comparisons(result: ABResult) -> Sheet:
-    """Every comparison and its numbers."""
-    columns = (
-        "arm", "metric", "slice", "difference", "95% interval", "p", "p after Holm", "dz", "better / equal / worse",
-        "users", "differing", "smallest effect seen",
-    )  # fmt: skip
-    first = plain(result.arms[0].manifest.name)
-    title = f"Differences from {first}, with users as units"
-    return Sheet(title, columns, tuple(_compared(c) for c in result.comparisons))
-
-
-def manifests(arms: Sequence[Arm]) -> tuple[tuple[str, str], ...]:
-    """Every arm's manifest, to unfold."""
-    return tuple((plain(a.manifest.name), json.dumps(a.manifest.model_dump(mode="json"), indent=2)) for a in arms)
-
-
-def arms_sheet(arms: Sequence[Arm], metrics: Iterable[str]) -> Sheet:
-    """Every arm: what it is, how it scored in these metrics, and what it cost a user."""
-    settings, metrics = [_settings(arm) for arm in arms], list(metrics)
-    names = sorted({name for found in settings for name in found})
-    differing = [name for name in names if len({found.get(name) for found in settings}) > 1]
-    costs = ("tokens", "cached tokens", "requests", "seconds", "degraded", "cache hits")
-    covers = any(arm.summary.coverage is not None for arm in arms)
-    rows = []
-    for arm, found in zip(arms, settings, strict=True):
-        summary, manifest = arm.summary, arm.manifest
-        own = "\n".join(f"{name} = {found.get(name, NOTHING)}" for name in differing)
-        rows.append((
-            Cell(plain(manifest.name), plain(manifest.name)),
-            Cell(plain(manifest.model or NOTHING), plain(manifest.model or "")),
-            Cell(own or NOTHING, own),
-            *(score_cell(summary.metrics.get(metric)) for metric in metrics),
-            *(amount_cell(v) for v in (summary.tokens, summary.cached_tokens, summary.requests, summary.seconds)),
-            percent_cell(summary.degraded),
-            amount_cell(summary.cache_hits),
-            *((_coverage(summary.coverage),) if covers else ()),
-        ))  # fmt: skip
-    for rule, scored in arms[0].summary.beside.items():
-        unknown = Cell(NOTHING)
-        means = (score_cell(scored.get(metric)) for metric in metrics)
-        rows.append((
-            Cell(plain(rule), plain(rule)), Cell(NOTHING, ""), Cell(NOTHING, ""), *means, *(unknown for _ in costs),
-            *((unknown,) if covers else ()),
-        ))  # fmt: skip
-    title = "Arms: means over users, costs a user"
-    columns = ("arm", "model", "what differs", *map(plain, metrics), *costs, *(("coverage",) if covers else ()))
-    return Sheet(title, columns, tuple(rows))
-
-
-def _coverage(share: float | None) -> Cell:
-    return Cell(NOTHING) if share is None else percent_cell(share)
-
-
-def _compared(comparison: Comparison) -> tuple[Cell, ...]:
-    d = comparison.difference
-    nothing = Cell(NOTHING)
-    seen = d.detectable
-    return (
-        Cell(plain(comparison.arm), plain(comparison.arm)),
-        Cell(plain(comparison.metric), plain(comparison.metric)),
-        Cell(plain(comparison.slice), plain(comparison.slice)),
-        Cell(writer(d)(d.mean), d.mean),
-        Cell(_ends(comparison), d.low),
-        p_cell(d.p_value),
-        p_cell(comparison.adjusted, NOTHING),
-        nothing if d.dz is None else Cell(number_text(d.dz, 2), d.dz),
-        Cell(_shares(d.better, d.equal, d.worse), d.better, shares(d.better, d.equal, d.worse)),
-        Cell(f"{d.users:,}", d.users),
-        Cell(f"{d.differing:,}", d.differing),
-        nothing if seen is None else Cell(number_text(seen, decimals_for(seen)), seen),
-    )
-
-
-def _ends(comparison: Comparison) -> str:
-    """The ends of the interval, or that there is none."""
-    d = comparison.difference
-    if d.low is None or d.high is None:
-        return UNKNOWN
-    write = writer(d)
-    return f"[{write(d.low)}, {write(d.high)}]"
-
-
-def _forest(result: ABResult, comparisons: list[Comparison]) -> Markup:
+def _forest(result: ABResult, comparisons: Sequence[Comparison], title: str, text: str) -> Plot:
     several = len(result.arms) > 2
-    first = plain(result.arms[0].manifest.name)
-    other = "the other arm" if several else plain(result.arms[1].manifest.name)
-    effects = []
-    for c in comparisons:
-        part = plain(c.metric if c.slice == "all" else c.slice)
-        d = c.difference
-        text = f"{writer(d)(d.mean)} {_ends(c)}"
-        group = short(plain(c.arm), 40) if several else ""
-        effects.append(Effect(short(part), text, d.mean, d.low, d.high, _state(c), d.few_differ, group))
-    said = "; ".join(f"{plain(c.arm)}, {plain(c.metric)}, {plain(c.slice)}: {plain(c.verdict)}" for c in comparisons)
-    return forest(
-        effects,
-        f"Forest plot of paired differences. {said}",
-        (f"{short(first, 20)} better", f"{short(other, 20)} better"),
-    )
+    rows = [
+        forest_row(
+            c.metric if c.slice == "all" else c.slice, c.difference, _state(c), short(c.arm, 40) if several else ""
+        )
+        for c in comparisons
+    ]
+    verdicts = "; ".join(f"{c.arm}, {c.metric}, {c.slice}: {c.verdict}" for c in comparisons)
+    other = "the other arm" if several else short(result.arms[1].manifest.name, 20)
+    sides = (f"{short(result.arms[0].manifest.name, 20)} better", f"{other} better")
+    return Plot(title, text, forest(rows, f"Forest plot of paired differences. {verdicts}", sides))
 
 
-COSTS: Final = ("tokens", "seconds")
-"""Costs of an arm that quality is drawn against."""
+def _state(comparison: Comparison) -> State:
+    if comparison.slice != "all":
+        return "described"
+    p = comparison.difference.p_value if comparison.adjusted is None else comparison.adjusted
+    return verdict_state(comparison.difference.mean, p)
 
 
 def costs_of(arms: Sequence[Arm]) -> list[tuple[str, Mapping[str, float], Mapping[str, float]]]:
@@ -225,51 +168,75 @@ def cost_plots(
         arms: name, means of metrics, and `COSTS`; the first is what the others are compared with.
         per: what the costs are of.
     """
-    scored = [(plain(name), metrics[metric], costs) for name, metrics, costs in arms if metric in metrics]
-    said = f"Up and left is better. The ring is the first arm, {plain(arms[0][0])}."
+    text = f"Up and left is better. The ring is the first arm, {arms[0][0]}."
+    scored = [(name, metrics[metric], costs) for name, metrics, costs in arms if metric in metrics]
     plots = []
     for cost in COSTS:
         if not any(costs[cost] for _, _, costs in scored):
             continue
-        dots = [
-            Dot(short(name), costs[cost], quality, first=at == 0) for at, (name, quality, costs) in enumerate(scored)
+        points = [
+            CostPoint(short(name), costs[cost], quality, first=at == 0)
+            for at, (name, quality, costs) in enumerate(scored)
         ]
-        told = "; ".join(f"{d.label}: {score_cell(d.quality).text} at {amount_cell(d.cost).text} {cost}" for d in dots)
-        drawn = scatter(dots, f"Quality against {cost} {per}. {told}", f"{cost} {per}", f"mean {plain(metric)}")
-        plots.append(Plot(f"Quality against {cost}", said, drawn))
+        values = (f"{p.label}: {cells.score(p.quality).text} at {cells.amount(p.cost).text} {cost}" for p in points)
+        description = f"Quality against {cost} {per}. {'; '.join(values)}"
+        plots.append(
+            Plot(f"Quality against {cost}", text, scatter(points, description, f"{cost} {per}", f"mean {metric}"))
+        )
     return tuple(plots)
 
 
-def _shares(*parts: float) -> str:
-    return " / ".join(percent(share).rstrip("%") for share in parts) + "%"
-
-
-def _state(comparison: Comparison) -> State:
-    if comparison.slice != "all":
-        return "described"
-    p = comparison.difference.p_value if comparison.adjusted is None else comparison.adjusted
-    if p is None or p > ALPHA:
-        return "open"
-    return "better" if comparison.difference.mean > 0 else "worse"
+def arms_table(arms: Sequence[Arm], metrics: Iterable[str]) -> Table:
+    """Every arm: what it is, how it scored in these metrics, and what it cost a user; then rules that know no user."""
+    metrics, settings = list(metrics), [_settings(arm) for arm in arms]
+    names = sorted({name for own in settings for name in own})
+    differing = [name for name in names if len({own.get(name) for own in settings}) > 1]
+    rows = []
+    for arm, own in zip(arms, settings, strict=True):
+        summary, model = arm.summary, arm.manifest.model or ""
+        differs = "\n".join(f"{name} = {own.get(name, NOTHING)}" for name in differing)
+        rows.append([
+            ("arm", cells.text(arm.manifest.name)),
+            ("model", Cell(model or NOTHING, model)),
+            ("what differs", Cell(differs or NOTHING, differs)),
+            *((metric, cells.score(summary.metrics.get(metric))) for metric in metrics),
+            ("tokens", cells.amount(summary.tokens)),
+            ("cached tokens", cells.amount(summary.cached_tokens)),
+            ("requests", cells.amount(summary.requests)),
+            ("seconds", cells.amount(summary.seconds)),
+            ("degraded", cells.share(summary.degraded)),
+            ("cache hits", cells.amount(summary.cache_hits)),
+            ("coverage", cells.share(summary.coverage)),
+        ])  # fmt: skip
+    for rule, scored in arms[0].summary.beside.items():
+        known = {"arm": cells.text(rule), "model": Cell(NOTHING, ""), "what differs": Cell(NOTHING, "")}
+        scores = [(metric, cells.score(scored.get(metric))) for metric in metrics]
+        costs = [(name, EMPTY) for name, _ in rows[0][3 + len(metrics) :]]
+        rows.append([*known.items(), *scores, *costs])
+    if all(arm.summary.coverage is None for arm in arms):
+        rows = [row[:-1] for row in rows]
+    return Table.of("Arms: means over users, costs a user", rows)
 
 
 def _settings(arm: Arm) -> dict[str, str]:
     """What could tell the arm from another, the model aside, by dotted name."""
     manifest = arm.manifest
-    templates = {task: fingerprint[:12] for task, fingerprint in manifest.templates.items()}
     known: dict[str, Any] = {
-        **manifest.settings, "template": templates, "version": manifest.versions, "commit": manifest.commit,
+        **manifest.settings,
+        "template": {task: fingerprint[:12] for task, fingerprint in manifest.templates.items()},
+        "version": manifest.versions,
+        "commit": manifest.commit,
         "server": manifest.server_version,
-    }  # fmt: skip
+    }
     return dict(_flat(known))
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found = []
+    entries = []
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{plain(name)}.")
+            entries += _flat(value, f"{prefix}{name}.")
         elif value is not None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            found.append((f"{prefix}{plain(name)}", short(plain(text), _LONGEST)))
-    return found
+            entries.append((short(f"{prefix}{name}", 200), short(text, _LONGEST)))
+    return entries

@@ -1,29 +1,30 @@
-"""What transfer came to, to be read. Reads run folders, produces matrices and the page of `eval.report.page`."""
+"""What transfer came to. Reads run folders, produces matrices source x target and the page of a report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from markupsafe import Markup
-
-from eval.report.page import NOTHING, UNKNOWN, Cell, Page, Plot, Sheet, plain
-from eval.report.plots import State
-from eval.report.transfer_matrix import Square, grid
+from eval.report import cells
+from eval.report.cells import EMPTY, UNKNOWN, Cell, Row, Table
+from eval.report.page import Page, Plot
+from eval.report.plots import MatrixCell, State, matrix_plot
 from eval.runs import RunFolder
 from eval.stats import number_text
 from eval.studies import ALL, AUTO, CHOOSABLE, Arms, Effect, Matrix, matrix, results_of
 from retrieval.types import Frozen
 from xdrec_agent.adapt import Pair
 
+if TYPE_CHECKING:
+    import numpy as np
+
 RETRIEVAL: Final = "text alone"
 FUSED: Final = "all sources"
 RERANKING: Final = "reranking"
-_RETRIEVED: Final = ("recall@100", "seen recall@100", "unseen recall@100")
-_FUSED: Final = ("seen recall@100", "recall@100")
+_RETRIEVAL_METRICS: Final = ("recall@100", "seen recall@100", "unseen recall@100")
+_FUSED_METRICS: Final = ("seen recall@100", "recall@100")
 """Of unseen items popularity says nothing."""
-_RERANKED: Final = ("ndcg@10",)
+_RERANKING_METRICS: Final = ("ndcg@10",)
 _READING: Final = (
     "Differences to the first arm, paired, means over users with 95% intervals (users resampled); ratios are of means "
     "over cases. Seen and unseen: candidates and truth limited to items that training users touched, or that none of "
@@ -43,13 +44,15 @@ class TransferResult(Frozen):
     @property
     def verdict(self) -> str:
         """Over all pairs, what each arm of the first matrix changes in its decisive metric, and what harms."""
-        found = next(iter(self.matrices.values()))
-        metric = found.metrics[0]
-        said = [
-            f"{arm} {_ratio(e)}" for arm in found.arms[1:] if (e := found.effect(arm, metric, (ALL, ALL))) and e.ratio
-        ]
-        harms = [f"{arm} ({', '.join(pairs)})" for arm in found.arms[1:] if (pairs := _harmed(found, arm, metric))]
-        return f"{metric} beside {found.arms[0]}: {', '.join(said)}; " + (
+        first = next(iter(self.matrices.values()))
+        metric = first.metrics[0]
+        changes, harms = [], []
+        for arm in first.arms[1:]:
+            effects = [effect for pair in first.pairs if (effect := first.effect(arm, metric, pair))]
+            changes += [f"{arm} {_ratio(effect)}" for effect in effects if effect.source == ALL and effect.ratio]
+            harmed = [_pair(effect) for effect in effects if effect.source != ALL and effect_state(effect) == "worse"]
+            harms += [f"{arm} ({', '.join(harmed)})"] if harmed else []
+        return f"{metric} beside {first.arms[0]}: {', '.join(changes)}; " + (
             f"negative transfer: {', '.join(harms)}" if harms else "no negative transfer that can be told from noise"
         )
 
@@ -66,115 +69,101 @@ def transfer_result(
         UsageError: one run alone, or runs that share no case.
         DataError: a run cannot be read.
     """
+
+    def compared(
+        folders: Sequence[RunFolder], metrics: Sequence[str], choosable: Sequence[str] | None = None
+    ) -> Matrix:
+        results = {folder.manifest.name: results_of(folder.results()) for folder in folders}
+        return matrix(Arms(results, choosable or tuple(results), metrics[0]), metrics, rng)
+
     matrices = {
-        RETRIEVAL: matrix(_arms(retrieved, CHOOSABLE, _RETRIEVED[0]), _RETRIEVED, rng),
-        FUSED: matrix(_arms(fused, _names(fused), _FUSED[0]), _FUSED, rng),
+        RETRIEVAL: compared(retrieved, _RETRIEVAL_METRICS, CHOOSABLE),
+        FUSED: compared(fused, _FUSED_METRICS),
     }
     if reranked:
-        matrices[RERANKING] = matrix(_arms(reranked, _names(reranked), _RERANKED[0]), _RERANKED, rng)
+        matrices[RERANKING] = compared(reranked, _RERANKING_METRICS)
     first = retrieved[0].manifest
     facts = {name: str(value) for name, value in first.protocol.items()} | {"data": first.data[:12]}
     return TransferResult(facts=facts, matrices=matrices)
 
 
-def _names(folders: Sequence[RunFolder]) -> list[str]:
-    return [folder.manifest.name for folder in folders]
-
-
-def _arms(folders: Sequence[RunFolder], choosable: Sequence[str], decisive: str) -> Arms:
-    results = {folder.manifest.name: results_of(folder.results()) for folder in folders}
-    return Arms(results, choosable, decisive)
-
-
-def state(effect: Effect | None) -> State:
+def effect_state(effect: Effect | None) -> State:
     """Whether an effect helps, hurts, or cannot be told from none."""
     difference = effect and effect.difference
     if not difference or difference.low is None or difference.high is None:
-        return "open"
-    return "better" if difference.low > 0 else "worse" if difference.high < 0 else "open"
+        return "inconclusive"
+    return "better" if difference.low > 0 else "worse" if difference.high < 0 else "inconclusive"
 
 
-def page_of(result: TransferResult) -> Page:
-    """The matrices as a page."""
-    plots = tuple(
-        Plot(
-            title=f"{part}: {metric} beside {found.arms[0]}",
-            text="Green: better, orange: worse, grey: cannot be told from no difference.",
-            drawing=_grid(found, metric),
-        )
-        for part, found in result.matrices.items()
-        for metric in found.metrics
-    )
+def transfer_page(result: TransferResult) -> Page:
+    """The report of transfer: a plot and a table of each matrix and metric."""
+    shown = [(part, found, metric) for part, found in result.matrices.items() for metric in found.metrics]
     first = next(iter(result.matrices.values()))
-    pooled = first.effect(AUTO, first.metrics[0], (ALL, ALL))
+    chosen = {
+        part: "; ".join(f"{pair.replace(':', ' to ')} by {arm}" for pair, arm in found.chosen.items())
+        for part, found in result.matrices.items()
+    }
     return Page(
         title="XDRec: transfer",
-        verdict=plain(result.verdict),
-        state=state(pooled),
-        facts={name: plain(text) for name, text in result.facts.items()},
-        sheets=tuple(
-            _sheet(part, found, metric) for part, found in result.matrices.items() for metric in found.metrics
-        ),
+        verdict=result.verdict,
+        state=effect_state(first.effect(AUTO, first.metrics[0], (ALL, ALL))),
+        facts=result.facts,
+        notes=tuple(f"auto, {part}: {arms}" for part, arms in chosen.items()),
+        plots=tuple(_plot(*one) for one in shown),
+        tables=tuple(_table(*one) for one in shown),
         reading=_READING,
         command="xdrec-eval transfer FOLDER --data DATA",
         source="in the folder of the runs",
         json=result.model_dump_json(indent=2),
-        notes=tuple(f"auto, {part}: {_chosen(found.chosen)}" for part, found in result.matrices.items()),
-        plots=plots,
     )
 
 
-def _chosen(chosen: Mapping[str, str]) -> str:
-    return "; ".join(f"{pair.replace(':', ' to ')} by {plain(arm)}" for pair, arm in chosen.items())
-
-
-def _sheet(part: str, found: Matrix, metric: str) -> Sheet:
-    first = plain(found.arms[0])
+def _plot(part: str, found: Matrix, metric: str) -> Plot:
     rows = [
-        (
-            Cell(_pair(pair), _pair(pair)),
-            *_first(found, metric, pair),
-            *(_cell(e) for e in _effects(found, metric, pair)),
-        )
+        (_pair_name(pair), [_matrix_cell(found.effect(arm, metric, pair)) for arm in found.arms[1:]])
         for pair in found.pairs
     ]
-    columns = ("source to target", "users", first, *map(plain, found.arms[1:]))
-    return Sheet(title=f"{part}, {metric}, differences to {first}", columns=columns, rows=tuple(rows))
+    return Plot(
+        title=f"{part}: {metric} beside {found.arms[0]}",
+        text="Green: better, orange: worse, grey: cannot be told from no difference.",
+        drawing=matrix_plot(rows, found.arms[1:], f"{metric} of each arm beside {found.arms[0]}"),
+    )
 
 
-def _effects(found: Matrix, metric: str, pair: Pair) -> list[Effect | None]:
-    return [found.effect(arm, metric, pair) for arm in found.arms[1:]]
-
-
-def _first(found: Matrix, metric: str, pair: Pair) -> tuple[Cell, Cell]:
-    effect = found.effect(AUTO, metric, pair)  # it has all cases
-    if effect is None:
-        return Cell(NOTHING), Cell(NOTHING)
-    return Cell(f"{effect.users:,}", effect.users), Cell(number_text(effect.before, 4), effect.before)
+def _table(part: str, found: Matrix, metric: str) -> Table:
+    rows = []
+    for pair in found.pairs:
+        every_case = found.effect(AUTO, metric, pair)
+        row: Row = [
+            ("source to target", cells.text(_pair_name(pair))),
+            ("users", cells.count(every_case.users) if every_case else EMPTY),
+            (found.arms[0], cells.score(every_case.before if every_case else None, 4)),
+            *((arm, _cell(found.effect(arm, metric, pair))) for arm in found.arms[1:]),
+        ]
+        rows.append(row)
+    return Table.of(f"{part}, {metric}, differences to {found.arms[0]}", rows)
 
 
 def _cell(effect: Effect | None) -> Cell:
     if effect is None:
-        return Cell(NOTHING)
+        return EMPTY
     if effect.difference is None:
         return Cell(UNKNOWN)
+    d = effect.difference
     ratio = f"\n{_ratio(effect)}" if effect.ratio else ""
-    return Cell(_difference(effect) + ratio, effect.difference.mean)
+    return Cell(cells.estimate(d.mean, d.low, d.high, _number) + ratio, d.mean)
 
 
-def _difference(effect: Effect) -> str:
-    difference = effect.difference
-    if difference is None:
-        return UNKNOWN
-    said = number_text(difference.mean, 4)
-    if difference.low is None or difference.high is None:
-        return said
-    return f"{said} [{number_text(difference.low, 4)}, {number_text(difference.high, 4)}]"
+def _matrix_cell(effect: Effect | None) -> MatrixCell | None:
+    if effect is None or effect.difference is None:
+        return None
+    d, mean = effect.difference, _number(effect.difference.mean)
+    sign = "" if mean.startswith("-") else "+"
+    return MatrixCell(sign + mean, cells.interval(d.low, d.high, _number), effect_state(effect))
 
 
-def _harmed(found: Matrix, arm: str, metric: str) -> list[str]:
-    effects = (found.effect(arm, metric, pair) for pair in found.pairs if pair != (ALL, ALL))
-    return [f"{e.source} to {e.target}" for e in effects if e and state(e) == "worse"]
+def _number(value: float) -> str:
+    return number_text(value, 4)
 
 
 def _ratio(effect: Effect) -> str:
@@ -182,21 +171,9 @@ def _ratio(effect: Effect) -> str:
     return f"{ratio.value:.2f} times [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio else UNKNOWN
 
 
-def _pair(pair: Pair) -> str:
-    return ALL if pair == (ALL, ALL) else plain(f"{pair[0]} to {pair[1]}")
+def _pair(effect: Effect) -> str:
+    return _pair_name((effect.source, effect.target))
 
 
-def _grid(found: Matrix, metric: str) -> Markup:
-    rows: Sequence[tuple[str, list[Square | None]]] = [
-        (_pair(pair), [_square(e) for e in _effects(found, metric, pair)]) for pair in found.pairs
-    ]
-    return grid(rows, [plain(arm) for arm in found.arms[1:]], f"{metric} of each arm beside {found.arms[0]}")
-
-
-def _square(effect: Effect | None) -> Square | None:
-    if effect is None or effect.difference is None:
-        return None
-    difference = effect.difference
-    said = number_text(difference.mean, 4)
-    ends = "" if difference.low is None or difference.high is None else _difference(effect).removeprefix(said).strip()
-    return Square(said if said.startswith("-") else f"+{said}", ends, state(effect))
+def _pair_name(pair: Pair) -> str:
+    return ALL if pair == (ALL, ALL) else f"{pair[0]} to {pair[1]}"

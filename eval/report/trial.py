@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from eval.report.ab import arms_sheet, cost_plots, costs_of, manifests, notes_on
-from eval.report.page import Cell, Page, Plot, Sheet, plain, short
-from eval.report.plots import Look, State, looks
+from eval.report import cells
+from eval.report.ab import arms_table, cache_notes, cost_plots, costs_of, manifests
+from eval.report.cells import Cell, Row, Table, short
+from eval.report.page import Page, Plot
+from eval.report.plots import State, sequential
 from eval.runs import TrialResult
-from eval.stats import Decision, number_text
+from eval.stats import Decision, Interval, number_text
 
 _READING: Final = (
     "Users come in random order and are the units. The intervals are a 95% confidence sequence (betting, Waudby-Smith "
@@ -19,24 +21,34 @@ _READING: Final = (
 )
 
 
-def page_of(result: TrialResult) -> Page:
-    """The report."""
-    a, b = (plain(arm.manifest.name) for arm in result.arms)
+def trial_page(result: TrialResult) -> Page:
+    """The report of a trial."""
+    a, b = (arm.manifest.name for arm in result.arms)
     first = result.arms[0].manifest
+    text = (
+        f"{b} minus {a} in {result.metric} with its interval after each batch. Dashed: the margins, "
+        "between which a difference does not matter."
+    )
+    sides = (f"{short(a, 20)} better", f"{short(b, 20)} better")
+    description = f"Intervals after each look. {result.verdict}"
+    drawn = sequential(result.looks, result.margin, _state(result), description, sides)
     return Page(
         title=f"Trial: {a}, {b}",
-        verdict=plain(result.verdict),
+        verdict=result.verdict,
         state=_state(result),
         facts={
-            **{plain(k): plain(str(v)) for k, v in first.protocol.items()},
+            **{name: str(value) for name, value in first.protocol.items()},
             "margin": number_text(result.margin, 3),
             "requests": f"{result.requests:,}",
-            "data": plain(first.data)[:12],
+            "data": first.data[:12],
         },
-        notes=notes_on(result.arms),
-        plots=(_plot(result, a, b),),
+        notes=cache_notes(result.arms),
+        plots=(Plot("What was known after each batch", text, drawn),),
         beside=cost_plots(costs_of(result.arms), result.metric),
-        sheets=(_looks(result, a, b), arms_sheet(result.arms, [result.metric])),
+        tables=(
+            Table.of(f"{b} minus {a} in {result.metric}", map(_look_row, result.looks)),
+            arms_table(result.arms, [result.metric]),
+        ),
         reading=_READING,
         details=manifests(result.arms),
         command="xdrec-eval trial FOLDER",
@@ -45,30 +57,16 @@ def page_of(result: TrialResult) -> Page:
     )
 
 
-def _plot(result: TrialResult, a: str, b: str) -> Plot:
-    said = (
-        f"{b} minus {a} in {plain(result.metric)} with its interval after each batch. Dashed: the margins, "
-        "between which a difference does not matter."
-    )
-    seen = [Look(look.users, look.mean, look.low, look.high) for look in result.looks]
-    sides = (f"{short(a, 20)} better", f"{short(b, 20)} better")
-    drawing = looks(seen, result.margin, _state(result), f"Intervals after each look. {plain(result.verdict)}", sides)
-    return Plot("What was known after each batch", said, drawing)
-
-
-def _looks(result: TrialResult, a: str, b: str) -> Sheet:
-    rows = tuple(
-        (
-            Cell(f"{look.users:,}", float(look.users)),
-            Cell(number_text(look.mean, 3), look.mean),
-            Cell(f"[{number_text(look.low, 3)}, {number_text(look.high, 3)}]", look.low),
-        )
-        for look in result.looks
-    )
-    return Sheet(f"{b} minus {a} in {plain(result.metric)}", ("users", "difference", "95% interval"), rows)
+def _look_row(look: Interval) -> Row:
+    interval = cells.interval(look.low, look.high, lambda value: number_text(value, 3))
+    return [
+        ("users", cells.count(look.users)),
+        ("difference", cells.score(look.mean)),
+        ("95% interval", Cell(interval, look.low)),
+    ]
 
 
 def _state(result: TrialResult) -> State:
     if result.decision is not Decision.DIFFERENCE:
-        return "open"
+        return "inconclusive"
     return "better" if result.looks[-1].mean > 0 else "worse"

@@ -2,7 +2,7 @@
 
 from eval.studies.attack_gains import AttackReport, attack_report, print_attacks
 from eval.studies.bias import TAU_BINS, bias_card
-from eval.studies.bias_types import Interval
+from eval.studies.bias_types import BiasCard, Interval
 from eval.studies.dialogue_results import load_results, merged, print_dialogues, save_results
 from eval.studies.explanation_figures import print_explanations
 from eval.studies.facets import METRIC, Enriched, run_both
@@ -24,6 +24,7 @@ from eval.studies.preference import JudgeResult, verdict_of
 from eval.studies.transfer import ALL, AUTO, Arms, Effect, Matrix, matrix, results_of
 from eval.studies.transfer_encoders import Encoders
 from eval.studies.transfer_runs import CHOOSABLE, TransferRequest, run_arms, run_fused
+from eval.studies.validity import MetricValidity, ValidityResult, simulate_runs
 
 __all__ = [
     "ALL",
@@ -36,6 +37,7 @@ __all__ = [
     "Agreement",
     "Arms",
     "AttackReport",
+    "BiasCard",
     "Effect",
     "Encoders",
     "Enriched",
@@ -43,10 +45,12 @@ __all__ = [
     "JudgeResult",
     "LabelReport",
     "Matrix",
+    "MetricValidity",
     "OnlineArm",
     "OnlineComparison",
     "OnlineResult",
     "TransferRequest",
+    "ValidityResult",
     "What",
     "agreements",
     "attack_report",
@@ -70,6 +74,7 @@ __all__ = [
     "run_both",
     "run_fused",
     "save_results",
+    "simulate_runs",
     "title_familiarity",
     "verdict_of",
     "write_sheet",

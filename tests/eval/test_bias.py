@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from xml.etree import ElementTree
 
@@ -12,11 +11,9 @@ from fake_llm import FakeLLM, status
 
 from eval.data import CHANCE_OF_20, Case, Task
 from eval.data.negatives import Choice
-from eval.report import write_bias_card
-from eval.report.bias_card import markdown_of, rows, write_bias_cards
-from eval.report.bias_plots import ticks
-from eval.studies import bias_card
-from eval.studies.bias import BiasCard, Shown, card_of, variance
+from eval.report import bias_page, write_page
+from eval.studies import BiasCard, bias_card
+from eval.studies.bias import Shown, card_of, variance
 from retrieval.errors import UsageError
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
@@ -239,44 +236,29 @@ async def test_bad_input_is_refused():
 
 
 def test_the_page_needs_nothing_else_and_hides_nothing(tmp_path):
-    """Well-formed, five pictures, no reference to anything outside, no NaN or None, and no model name is markup."""
+    """Well-formed, five charts, no reference to anything outside, no NaN or None, and no model name is markup."""
     found = quick(slots_only).model_copy(update={"model": HOSTILE})
-    path = write_bias_card(found, tmp_path / "new")
+    path = write_page(bias_page(found), tmp_path / "new")
     text = path.read_text(encoding="utf-8")
     page = parsed(text)
     assert len(page.findall(".//svg")) == 5
-    assert not page.findall(".//script")
-    assert not re.search(r"https?:|//|url\(|@import|\b(src|href)=", text)
+    assert len(page.findall(".//script")) == 1
+    assert not re.search(r"https?:|url\(|@import|\b(src|href)=", text)
     assert "alert('|')" in "".join(page.itertext())
-    markdown = (path.parent / "bias_card.md").read_text(encoding="utf-8")
-    assert "<script" not in markdown
-    for words in ("".join(page.itertext()), markdown, text):
+    markdown = (path.parent / "report.md").read_text(encoding="utf-8")
+    assert not re.search(r"(?<!\\)<script", markdown)
+    shown = re.sub(r"<(style|script).*?</\1>|'none'", "", text, flags=re.S)
+    for words in (markdown, shown):
         assert not re.search(r"\b(nan|NaN|None|inf)\b", words)
     table = [line for line in markdown.splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {4}
-    assert BiasCard.model_validate_json((path.parent / "bias_card.json").read_bytes()) == found
-
-
-def test_cards_stand_side_by_side_on_the_same_scales(tmp_path):
-    """One table with a column for each model; a picture's axis does not depend on which model it shows."""
-    cards = [quick(slots_only), quick(items_only)]
-    cards = [c.model_copy(update={"model": name}) for c, name in zip(cards, ("first", "second"), strict=True)]
-    page = parsed(write_bias_cards(cards, tmp_path).read_text(encoding="utf-8"))
-    assert len(page.findall(".//svg")) == 10
-    assert [th.text for th in page.findall(".//thead//th")] == ["Figure", "first", "second"]
-    sections = page.findall(".//section")
-    axes = [[[t.text for t in svg.findall("text")][:4] for svg in s.iter("svg")] for s in sections]
-    assert axes[0] == axes[1]
-    assert len(json.loads((tmp_path / "bias_cards.json").read_bytes())) == 2
-    assert "| first | second |" in markdown_of(cards)
-    with pytest.raises(UsageError, match="no bias card"):
-        write_bias_cards([], tmp_path)
+    assert BiasCard.model_validate_json((path.parent / "report.json").read_bytes()) == found
 
 
 def test_a_model_without_an_opinion_gets_a_page_too(tmp_path):
     """What cannot be measured says so."""
     found = quick(lambda slot, worth, title: -3.0)
-    text = write_bias_card(found, tmp_path).read_text(encoding="utf-8")
+    text = write_page(bias_page(found), tmp_path).read_text(encoding="utf-8")
     parsed(text)
     assert "It gives every candidate the same score." in text
     assert "not measured" in text
@@ -294,15 +276,7 @@ async def test_the_card_says_what_familiarity_was_taken_from():
         await card(score, shuffles=2, familiarity=traits),
         await card(score, shuffles=2, familiarity=traits, familiarity_by="popularity"),
     ]
-    (found,) = (row.cells for row in rows(cards) if row.name == "Title familiarity")
-    assert found == ("not measured", "1.000 [1.000, 1.000] by log-probability", "1.000 [1.000, 1.000] by popularity")
+    tables = [bias_page(one).tables[0] for one in cards]
+    found = [row[1].text for table in tables for row in table.rows if row[0].text == "Title familiarity"]
+    assert found == ["not measured", "1.000 [1.000, 1.000] by log-probability", "1.000 [1.000, 1.000] by popularity"]
     assert cards[0].familiarity_by is None
-
-
-def test_ticks_are_round_and_within():
-    """Three to six numbers, none outside."""
-    assert ticks(0, 1) == (0, 0.25, 0.5, 0.75, 1)
-    for low, high in ((-1, 1), (0, 0.037), (-3.3, 3.3), (0, 0.001)):
-        found = ticks(low, high)
-        assert 3 <= len(found) <= 6
-        assert low <= min(found) and max(found) <= high  # noqa: PT018

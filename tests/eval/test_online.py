@@ -10,8 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.cli import app
-from eval.report.online import page_of
-from eval.report.page import html_of, markdown_of
+from eval.report import html_of, markdown_of, online_page
 from eval.studies import judge_log
 from eval.studies.online_log import read_log
 from retrieval.errors import UsageError
@@ -138,7 +137,7 @@ def test_nobody_and_those_who_changed_arms_are_left_out(answers, rng):
     found = judge_log(answers, ARMS, ["click"], rng)
     assert (found.anonymous, found.moved) == (7, 10)
     assert sum(arm.users for arm in found.arms) == 120
-    notes = " ".join(page_of(found).notes)
+    notes = " ".join(online_page(found).notes)
     assert "10 users were served by an arm that is not theirs" in notes
     assert "7 answers to nobody in particular" in notes
 
@@ -155,7 +154,7 @@ def test_a_sample_ratio_that_is_off_allows_no_verdict(answers, rng):
     assert re.match(
         r"no verdict: the arms have \d+ \+ \d+ users where their shares give \d+ \+ \d+ \(p < \.001\)", found.verdict
     )
-    page = page_of(found)
+    page = online_page(found)
     assert page.plots == page.beside == ()
     assert "no verdict" in markdown_of(page)
 
@@ -178,7 +177,7 @@ def test_few_users_get_no_number(answers, rng):
     found = judge_log(answers, ARMS, ["click"], rng)
     assert re.match(r"cannot tell: (plain|varied) has \d users, and a comparison needs 10 in each arm", found.verdict)
     assert found.comparisons[0].difference is None
-    assert "cannot tell" in html_of(page_of(found))
+    assert "cannot tell" in html_of(online_page(found))
 
 
 def test_only_what_came_later_counts(answers, rng):
@@ -198,7 +197,7 @@ def test_templates_that_changed_and_failures_are_told(answers, rng):
     busy(answers, degraded=True)
     user, arm = people(1)[0]
     served(answers, user, arm, template="t2")
-    notes = " ".join(page_of(judge_log(answers, ARMS, ["click"], rng)).notes)
+    notes = " ".join(online_page(judge_log(answers, ARMS, ["click"], rng)).notes)
     assert f"{arm} was not the same all the time: templates changed (rerank)" in notes
     assert "of the answers of plain were degraded" in notes
 
@@ -206,7 +205,7 @@ def test_templates_that_changed_and_failures_are_told(answers, rng):
 def test_nobody_is_named_in_any_form(answers, rng):
     """Neither user ids nor items nor answer ids leave the log."""
     busy(answers)
-    page = page_of(judge_log(answers, ARMS, [], rng))
+    page = online_page(judge_log(answers, ARMS, [], rng))
     ids = [kept.id for kept in answers.iter_answers()]
     for text in (html_of(page), markdown_of(page), page.json):
         assert not any(word in text for word in ("person-", "Book 0", "Alien", *ids))

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from three_domains import open_world
 
-from benchmarks.retrieval.popularity import ALONE, LIFT, SEEN, SHARES, measure_popularity, sample_cases
-from benchmarks.retrieval.popularity_plot import write_picture
+from benchmarks.retrieval.popularity import ALONE, LIFT, SEEN, SHARES, measure_popularity, sample_cases, write_chart
 from eval.data import FOLDS, TEST_FOLD, Others, fold
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
@@ -61,7 +60,7 @@ def test_a_share_is_what_the_setting_does(data):
 
 def test_the_curve_is_drawn(figures, tmp_path):
     """A point for each share and one for popularity alone; the default is named."""
-    write_picture(tmp_path / "curve.svg", figures)
+    write_chart(tmp_path / "curve.svg", figures)
     drawing = (tmp_path / "curve.svg").read_text(encoding="utf-8")
     assert drawing.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
     assert drawing.count("<circle") == len(SHARES) + 1

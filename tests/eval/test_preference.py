@@ -12,8 +12,7 @@ from fake_llm import FakeLLM, status
 from typer.testing import CliRunner
 
 from eval.cli import app
-from eval.report.page import html_of, markdown_of
-from eval.report.preference import page_of
+from eval.report import html_of, judge_page, markdown_of
 from eval.studies import judged, pairs, read_explained, verdict_of
 from eval.studies.explanations import Explained
 from eval.studies.llm_judge import SHOWN, Judged, Preference
@@ -82,7 +81,7 @@ async def test_a_judge_that_always_says_first_is_found_out_and_decides_nothing()
     assert found.win_rate == (0.5, None, None)
     assert not found.decided
     assert found.verdict == "a tie: the judge prefers neither short nor long in any pair, n = 24 users, 48 pairs"
-    assert page_of(found).notes[0] == (
+    assert judge_page(found).notes[0] == (
         "The judge agrees with itself in 0% of the pairs when places are swapped (0% by chance) and says "
         '"first" in 100% of its decisions (50% without position bias).'
     )
@@ -153,7 +152,7 @@ async def test_a_pair_that_the_judge_fails_on_is_left_out_and_counted():
     fake.then(status(400))
     found = await asked(fake, arm("plain", books=1), arm("rich", books=1), at_once=1)
     assert (found.failed, found.pairs) == (1, 23)
-    assert "1 pairs were left out" in " ".join(page_of(found).notes)
+    assert "1 pairs were left out" in " ".join(judge_page(found).notes)
     fake.then(*[status(400)] * 200)
     with pytest.raises(LLMRefused):
         await asked(fake, arm("plain"), arm("rich"), at_once=1)
@@ -169,7 +168,7 @@ async def test_long_reasons_are_cut_and_that_is_told():
     """The judge sees as much of each; the report says of how many pairs it did not see all."""
     found = await asked(by("rich"), arm("plain"), arm("rich " * SHOWN))
     assert found.cut == 48
-    assert "saw a reason only in part" in " ".join(page_of(found).notes)
+    assert "saw a reason only in part" in " ".join(judge_page(found).notes)
 
 
 def test_chance_agreement_is_that_of_independent_answers():
@@ -187,7 +186,7 @@ def test_chance_agreement_is_that_of_independent_answers():
 
 async def test_nobody_is_named_in_any_form():
     """The report holds counts and rates, no people and no texts."""
-    page = page_of(await asked(by("rich"), arm("plain"), arm("rich")))
+    page = judge_page(await asked(by("rich"), arm("plain"), arm("rich")))
     for text in (html_of(page), markdown_of(page), page.json):
         assert "person-" not in text
         assert "Old Harbour" not in text

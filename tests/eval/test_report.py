@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from eval.report import print_ab, write_report
-from eval.report.ab import page_of
-from eval.report.plots import Dot, Effect, forest, scatter
+from eval.report import Scale, ab_page, print_page, write_page
+from eval.report.plots import CostPoint, ForestRow, forest, scatter
 from eval.runs import ABResult, Arm, Comparison, Manifest, Summary
 from eval.stats import holm
 from eval.stats.paired import describe, verdict
@@ -57,7 +56,7 @@ def degenerate():
 @pytest.fixture
 def written(tmp_path):
     def write(result):
-        write_report(result, tmp_path)
+        write_page(ab_page(result), tmp_path)
         html_, md, json_ = ((tmp_path / f"report.{kind}").read_text("utf-8") for kind in ("html", "md", "json"))
         return html_, md, json_
 
@@ -66,7 +65,7 @@ def written(tmp_path):
 
 def terminal(result):
     out = io.StringIO()
-    print_ab(result, Console(file=out, highlight=False, width=300))
+    print_page(ab_page(result), Console(file=out, highlight=False, width=300))
     return out.getvalue()
 
 
@@ -80,8 +79,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta"}:
-            self._open.append(tag)
+        self._open.append(tag)
 
     def handle_endtag(self, tag):
         while self._open.pop() != tag:
@@ -234,7 +232,7 @@ def test_a_report_is_the_same_every_time(written):
 
 def test_the_zero_line_lies_where_zero_is():
     """On the line through the points of two known differences."""
-    effects = [Effect("x", "", mean, mean - 0.05, mean + 0.02, "open") for mean in (0.1, -0.3)]
+    effects = [ForestRow("x", "", mean, mean - 0.05, mean + 0.02, "inconclusive") for mean in (0.1, -0.3)]
     svg = drawing(forest(effects, "two", ("a", "b")))
     one, two = (float(c.get("cx").rstrip("%")) for c in svg.iter("circle"))
     (zero,) = (line for line in svg.iter("line") if line.get("class") == "zero")
@@ -248,10 +246,10 @@ def test_the_zero_line_lies_where_zero_is():
 
 def test_the_first_plot_is_also_a_picture_of_its_own(tmp_path):
     """It has the page's drawing, its own style and a size, and the Markdown shows it."""
-    write_report(result_of(), tmp_path)
+    write_page(ab_page(result_of()), tmp_path)
     svg = drawing((tmp_path / "report.svg").read_text("utf-8"))
     points = [c.attrib for c in svg.iter("{http://www.w3.org/2000/svg}circle")]
-    assert points == [c.attrib for c in drawing(page_of(result_of()).plots[0].drawing).iter("circle")]
+    assert points == [c.attrib for c in drawing(ab_page(result_of()).plots[0].drawing).iter("circle")]
     assert "prefers-color-scheme: dark" in svg.findtext("{http://www.w3.org/2000/svg}style")
     assert svg.get("viewBox") == f"0 0 {svg.get('width')} {svg.get('height')}"
     assert "![Paired differences](report.svg)" in (tmp_path / "report.md").read_text("utf-8")
@@ -261,8 +259,8 @@ def test_the_first_plot_is_also_a_picture_of_its_own(tmp_path):
 def test_plots_bear_any_scale(value):
     """No differences, tiny ones and huge ones give numbers that lie within the plot."""
     plots = [
-        forest([Effect("x", "", value, None, None, "open")], "one", ("a", "b")),
-        scatter([Dot("x", abs(value), value), Dot("y", 0.0, value)], "one", "tokens", "ndcg"),
+        forest([ForestRow("x", "", value, None, None, "inconclusive")], "one", ("a", "b")),
+        scatter([CostPoint("x", abs(value), value), CostPoint("y", 0.0, value)], "one", "tokens", "ndcg"),
     ]
     for plot in map(drawing, plots):
         places = [n.get(k) for n in plot.iter() for k in ("x", "x1", "x2", "cx") if n.get(k)]
@@ -271,7 +269,7 @@ def test_plots_bear_any_scale(value):
 
 def test_labels_of_like_arms_do_not_lie_on_each_other():
     """Arms of the same quality have labels a line apart, all within the plot."""
-    svg = drawing(scatter([Dot(str(n), 1.0, 0.5) for n in range(20)], "many", "tokens", "ndcg"))
+    svg = drawing(scatter([CostPoint(str(n), 1.0, 0.5) for n in range(20)], "many", "tokens", "ndcg"))
     heights = sorted(float(t.get("y")) for t in svg.iter("text") if t.get("class") == "label")
     assert min(np.diff(heights)) >= 15
     assert heights[-1] < float(svg.get("height"))
@@ -282,5 +280,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     """With what to do about it."""
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="file") as caught:
-        write_report(result_of(), tmp_path / "file")
+        write_page(ab_page(result_of()), tmp_path / "file")
     assert "--out" in caught.value.hint
+
+
+def test_the_numbers_of_an_axis_are_round_and_within():
+    """Three to six, none outside; on a logarithmic axis the powers of ten."""
+    assert Scale(0, 1).ticks(4) == [(0, "0"), (0.5, ".5"), (1, "1.0")]
+    for low, high in ((-1, 1), (0, 0.037), (-3.3, 3.3), (0, 0.001)):
+        values = [value for value, _ in Scale(low, high).ticks()]
+        assert 3 <= len(values) <= 6
+        assert low <= min(values)
+        assert max(values) <= high
+    assert [text for _, text in Scale.decades([0.2, 3_000]).ticks()] == [".1", "1", "10", "100", "1,000", "10,000"]

@@ -15,8 +15,7 @@ from word_encoder import WordEncoder
 from eval.cli import app
 from eval.cli.run import HISTORIES, SPLITS, SYSTEMS
 from eval.data import Case, Dataset, Others, Shown, SplitName, cases, guard, histories, tasks
-from eval.report.page import html_of, markdown_of
-from eval.report.trial import page_of
+from eval.report import html_of, markdown_of, trial_page
 from eval.runs import (
     CaseResult,
     Manifest,
@@ -261,8 +260,8 @@ async def test_a_trials_report_shows_every_look(dataset: Dataset, tmp_path):
     chosen = tasks(dataset, 39)
     rule = StoppingRule(margin=0.001)
     found = await tried(dataset, tmp_path, FakeLLM(), chosen, rule, ("identity", "identity"))
-    page = page_of(found)
-    assert [row[0].text for row in page.sheets[0].rows] == ["10", "20", "30", "39"]
+    page = trial_page(found)
+    assert [row[0].text for row in page.tables[0].rows] == ["10", "20", "30", "39"]
     shown = html_of(page)
     assert shown.count('class="whisker"') == 4
     assert found.verdict in markdown_of(page)

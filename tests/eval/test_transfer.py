@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from eval.cli import app
 from eval.data import FOLDS, Case, fold
-from eval.report.transfer import TransferResult, state
+from eval.report.transfer import TransferResult, effect_state
 from eval.studies import ALL, AUTO, Arms, matrix
 from eval.studies.transfer_encoders import ALL_PAIRS, DOMAIN_ADAPTED, OTHER_PAIRS, ZERO_SHOT, lesson_of
 from retrieval.errors import UsageError
@@ -60,10 +60,10 @@ def test_effects_are_paired_and_tell_help_from_harm():
     other = results(base + 0.1 + rng.normal(0, 0.05, 200)) | results(base - 0.1 + rng.normal(0, 0.05, 200), music)
     found = matrix(arms(zero_shot=first, adapted=other), ["recall@100"], rng)
     better, worse = (found.effect("adapted", "recall@100", pair) for pair in (PAIR, music))
-    assert state(better) == "better"
+    assert effect_state(better) == "better"
     assert better.difference.mean == pytest.approx(0.1, abs=0.02)
     assert better.ratio.low > 1
-    assert state(worse) == "worse"
+    assert effect_state(worse) == "worse"
     assert found.effect("adapted", "recall@100", (ALL, ALL)).users == 200
     assert found.chosen == {"films:books": "adapted", "films:music": "zero-shot"}
     assert found.effect(AUTO, "recall@100", PAIR).after == pytest.approx(better.after)

@@ -9,10 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.cli import app
-from eval.report import simulate_runs
-from eval.report.validity import ValidityResult, page_of, replicates
+from eval.report import validity_page
 from eval.runs import CaseResult, Manifest, RunFolder
 from eval.stats import Validity
+from eval.studies import ValidityResult, simulate_runs
+from eval.studies.validity import replicates
 from retrieval.errors import UsageError
 
 MANIFEST = Manifest(name="a", task="rerank", protocol={"users": 30, "seed": 0}, data="d")
@@ -94,9 +95,9 @@ def test_the_simulation_of_runs_is_the_same_every_time_and_says_how_few_differ(t
     assert [one.metric for one in first.metrics] == ["ndcg@10"]
     assert first.metrics[0].found.differing < 30
     assert first.holds
-    page = page_of(first)
+    page = validity_page(first)
     assert "users differ, fewer than 100" in page.notes[0]
-    assert [cell.text for cell in page.sheets[0].rows[0]][-1] == "held; few differ"
+    assert [cell.text for cell in page.tables[0].rows[0]][-1] == "held; few differ"
     assert simulate_runs(runs, ["mrr", "ndcg@10"], 3, quiet, comparisons=2).metrics[0].metric == "mrr"
 
 
@@ -123,10 +124,10 @@ def test_a_missed_bound_is_the_verdict(tmp_path):
     """It is named in the sentence and in the table, and nothing says that it was held."""
     found = simulate_runs(two_runs(tmp_path), [], 0, quiet, comparisons=2)
     missed = found.metrics[0].model_copy(update={"found": HELD.model_copy(update={"sequential": 0.2})})
-    page = page_of(found.model_copy(update={"metrics": (missed,), "holds": False}))
+    page = validity_page(found.model_copy(update={"metrics": (missed,), "holds": False}))
     assert page.verdict == "a bound is missed: ndcg@10: 20.0% false alarms with peeking, more than 5%"
     assert page.state == "worse"
-    assert page.sheets[0].rows[0][-1].text == "missed"
+    assert page.tables[0].rows[0][-1].text == "missed"
 
 
 def test_the_command_line_says_whether_the_bounds_hold(tmp_path):

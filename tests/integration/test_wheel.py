@@ -58,8 +58,7 @@ def test_the_wheel_holds_the_packages_and_the_prompts_and_no_tests(wheel):
         "xdrec_agent/rerank/shipped_fits.json",
         "eval/studies/attacks.yaml",
         "eval/report/report.html.jinja",
-        "eval/report/plot.css",
-        "eval/report/bias_card.html.jinja",
+        "eval/report/charts.css",
     } <= set(names)
     page = ROOT / "xdrec_agent" / "service" / "static"
     assert {f"xdrec_agent/service/static/{file.name}" for file in page.iterdir()} <= set(names)
