@@ -5,9 +5,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH_DATA ?= ../shared/data
+# Two tests at a time; those that share a server, a cluster or a browser stay together (tests/conftest.py).
+TWO := -n 2 --dist loadgroup
 NOT_PINNED := torch|torchvision|torchaudio|torchcodec|triton|nvidia-[^=]*
 
-.PHONY: help setup demo test lint types contracts unit bench-retrieval bench-rerank bench-service bench-scale bench-cold-start bench-popularity screenshots bench-adapted bench-transfer bench-encoder bench-chinese bench-replicas baselines adapt constraints clean
+.PHONY: help setup demo test test-all lint types contracts unit bench-retrieval bench-rerank bench-service bench-scale bench-cold-start bench-popularity screenshots bench-adapted bench-transfer bench-encoder bench-chinese bench-replicas baselines adapt constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -18,9 +20,13 @@ setup: ## make or update the virtual environment
 demo: setup ## books for somebody who likes films, from nothing
 	$(BIN)/xdrec demo examples/films-books
 
-test: setup ## all checks and all tests
+test: setup ## all checks and all tests but the long ones whose subjects have not changed
 	$(MAKE) lint types contracts
-	$(BIN)/pytest
+	$(BIN)/pytest $(TWO)
+
+test-all: setup ## all checks and all tests; a release runs this
+	$(MAKE) lint types contracts
+	$(BIN)/pytest $(TWO) --long
 
 lint: ## style, by ruff
 	$(BIN)/ruff check
@@ -33,7 +39,7 @@ contracts: ## who may import whom, by import-linter
 	$(BIN)/lint-imports
 
 unit: ## the fast tests only
-	$(BIN)/pytest -m "not integration"
+	$(BIN)/pytest $(TWO) -m "not integration"
 
 # The default encoder has learnt from four fifths of the benchmark's people: where all are to be asked, one that has not.
 UNTAUGHT := XDREC_ENCODER__MODEL=all-MiniLM-L6-v2

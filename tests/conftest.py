@@ -1,6 +1,89 @@
-"""What all tests share: no test fails because the machine is busy."""
+"""What all tests share: how they are spread over processes, and which of the long ones are due.
 
+No test fails because the machine is busy: hypothesis has no deadline here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+ROOT = Path(__file__).resolve().parent.parent
+PASSED = Path(__file__).with_name("long_passed.json")
+"""By long test, the digest of its subjects when it passed last; `make test-all` writes it."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="Run the long tests, too, whose subjects have not changed.")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests of one server, cluster or browser share a process and start first; long ones that are not due stay out."""
+    for item in items:
+        if "vllm_server" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("vllm"))
+        elif item.get_closest_marker("integration"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=_place)
+    passed = json.loads(PASSED.read_text(encoding="utf-8")) if PASSED.exists() else {}
+    marked = [] if config.option.long else [item for item in items if item.get_closest_marker("long")]
+    idle = [item for item in marked if passed.get(_key(item)) == _digest(item)]
+    due = [item for item in items if item not in set(idle)]
+    config.hook.pytest_deselected(items=idle)
+    items[:] = due
+
+
+def _place(item):
+    # The group that takes longest starts first; its last test kills the server that all of it shares.
+    group = item.get_closest_marker("xdist_group")
+    last = item.get_closest_marker("last") is not None
+    return (group is None, group is not None and group.args[0] != "vllm", last)
+
+
+def _key(item):
+    return f"{item.path.relative_to(ROOT).as_posix()}::{item.originalname}"
+
+
+def _digest(item):
+    """SHA-256 (hex) of the test's own file and of all that its mark names."""
+    patterns = item.get_closest_marker("long").args
+    files = {item.path, *(path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file())}
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.relative_to(ROOT).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.when == "call" and item.get_closest_marker("long"):
+        report.user_properties.append(("long", [_key(item), _digest(item)]))
+    return report
+
+
+_ended = defaultdict(list)
+
+
+def pytest_runtest_logreport(report):
+    for name, value in report.user_properties:
+        if name == "long":
+            _ended[tuple(value)].append(report.passed)
+
+
+def pytest_sessionfinish(session):
+    """With --long, keep which long tests passed, and with what."""
+    if not session.config.option.long or hasattr(session.config, "workerinput"):
+        return
+    known = json.loads(PASSED.read_text(encoding="utf-8")) if PASSED.exists() else {}
+    known |= {key: digest for (key, digest), ends in _ended.items() if all(ends)}
+    PASSED.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n", encoding="utf-8")

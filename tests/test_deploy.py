@@ -36,6 +36,25 @@ def test_compose_accepts_the_file():
     assert found.returncode == 0, found.stdout + found.stderr
 
 
+WORKFLOWS = sorted((DEPLOY.parent / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS)],
+        ["zizmor", "--offline", "--no-progress", *map(str, WORKFLOWS)],
+        ["hadolint", "--failure-threshold", "warning", str(DEPLOY / "Dockerfile")],
+    ],
+    ids=lambda command: command[0],
+)
+def test_linters_accept_what_only_others_can_run(command):
+    """The workflows fit their schema and have no known weakness; the Dockerfile keeps to good practice."""
+    program = str(Path(sys.executable).with_name(command[0]))
+    found = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False, timeout=120)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
 def test_there_are_service_model_chroma_and_postgres_each_watched_over():
     """All four are there, each of a named version, with a health check, and started again when they end."""
     assert set(SERVICES) == {"xdrec", "vllm", "chroma", "postgres"}

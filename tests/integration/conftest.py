@@ -39,7 +39,7 @@ def vllm_server(llm_folder, tmp_path_factory):
     """Settings of a project whose server runs: `resolve_endpoint(vllm_server)` finds it."""
     settings = settings_at(tmp_path_factory.mktemp("vllm"), llm_folder.parent)
     server.up(llm_folder, LLM, settings.llm, settings.server_dir)
-    yield settings
     members = server.status(settings.server_dir).state.processes
-    assert server.down(settings.server_dir)
+    yield settings
+    server.down(settings.server_dir)  # the last test may have ended it
     assert not any(processes.running(member) for member in members)

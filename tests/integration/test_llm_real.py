@@ -9,7 +9,7 @@ import signal
 import string
 
 import pytest
-from conftest import LLM, settings_at
+from conftest import LLM
 from pydantic import BaseModel, Field
 
 from xdrec_agent.errors import LLMRefused, LLMUnreachable, ServerNotRunning
@@ -119,23 +119,21 @@ async def test_refusals_of_the_server(client, vllm_server):
         assert raised.value.hint
 
 
-async def test_a_killed_server_is_unreachable_and_cleared_away(llm_folder, tmp_path):
+@pytest.mark.last
+async def test_a_killed_server_is_unreachable_and_cleared_away(vllm_server):
     """Killed between answers, the calls under way fail as unreachable before their deadline; `down` clears the rest."""
-    settings = settings_at(tmp_path, llm_folder.parent)
-    state = server.up(llm_folder, LLM, settings.llm, settings.server_dir)
-    try:
-        async with LLMClient(resolve_endpoint(settings), settings.llm) as client:
-            calls = [asyncio.create_task(client.label_logprobs(ask(f"{n}"), LABELS)) for n in range(12)]
-            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-            os.kill(state.leader.pid, signal.SIGKILL)
-            async with asyncio.timeout(settings.llm.timeout_s):
-                ends = await asyncio.gather(*calls, return_exceptions=True)
-        failed = [end for end in ends if isinstance(end, BaseException)]
-        assert failed
-        assert all(isinstance(end, LLMUnreachable) for end in failed)
-        with pytest.raises(ServerNotRunning, match="ended unexpectedly"):
-            resolve_endpoint(settings)
-    finally:
-        server.down(settings.server_dir)
+    state = server.status(vllm_server.server_dir).state
+    async with LLMClient(resolve_endpoint(vllm_server), vllm_server.llm) as client:
+        calls = [asyncio.create_task(client.label_logprobs(ask(f"{n}"), LABELS)) for n in range(12)]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        os.kill(state.leader.pid, signal.SIGKILL)
+        async with asyncio.timeout(vllm_server.llm.timeout_s):
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+    failed = [end for end in ends if isinstance(end, BaseException)]
+    assert failed
+    assert all(isinstance(end, LLMUnreachable) for end in failed)
+    with pytest.raises(ServerNotRunning, match="ended unexpectedly"):
+        resolve_endpoint(vllm_server)
+    server.down(vllm_server.server_dir)
     assert len(state.processes) >= 3
     assert not any(processes.running(member) for member in state.processes)
