@@ -17,7 +17,7 @@ from retrieval.index import Facets
 from retrieval.templates import PromptTemplate, languages
 from retrieval.types import Candidate, History, HistoryEntry, Item, Match
 from xdrec_agent.enrich.facet_questions import variables as asked_about
-from xdrec_agent.explain import load_voice
+from xdrec_agent.explain import load_locale
 from xdrec_agent.grounding import gather
 from xdrec_agent.llm import Messages
 from xdrec_agent.rerank.prompt import Labelled
@@ -39,7 +39,7 @@ _INNOCENT: Final = Item(
 )
 _OTHER: Final = _INNOCENT.model_copy(update={"id": "other", "title": "Quiet Evenings"})
 """Not the title that an invisible spoof would be shown as: namesakes are told apart in a reason."""
-_VOICES: Final = tuple(load_voice(language, "short") for language in languages())
+_LOCALES: Final = tuple(load_locale(language, "short") for language in languages())
 
 
 def _person(item: Item) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _list(item: Item) -> dict[str, Any]:
 def _reason(item: Item) -> dict[str, Any]:
     candidate = Candidate(item=item, score=1, matches=tuple(_match(i) for i in (item, _OTHER)))
     history = History(entries=tuple(HistoryEntry(item=i) for i in (item, _OTHER)))
-    facts = [fact for voice in _VOICES for fact in voice.facts(gather(candidate, history, item.title, 2))]
+    facts = [fact for locale in _LOCALES for fact in locale.facts(gather(candidate, history, item.title, 2))]
     person = {"text": item.title, "source": "films", "target": "books"}
     return person | {"item": item, "title": item.title, "facts": facts, "wrong": (item.title,)}
 

@@ -102,9 +102,9 @@ class ExplainSettings(Section):
     template: str | None = None
     """A file, for the configured language and style; None: the shipped one."""
     sentences: Path | None = None
-    """A YAML file of the program's own sentences (`closed`, `fallback`), for the configured language; None: shipped."""
+    """A YAML file of own sentences (`constrained`, `fallback`), for the configured language; None: the shipped ones."""
     freedom: Literal["auto", "pattern", "free"] = "auto"
-    """Whether a model chooses among closed sentences or writes its own first; "auto": its own from a billion
+    """Whether a model chooses among constrained sentences or writes its own first; "auto": its own from a billion
     parameters on, as its name tells them. Either way nothing is shown that the check objects to."""
     disclaimers: dict[str, str] = Field(default_factory=dict)
     """By domain, what is added to every reason."""

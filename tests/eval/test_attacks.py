@@ -20,9 +20,8 @@ from eval.studies import AttackReport, attack_report, print_attacks
 from eval.studies.attacks import KINDS, Attack, Trial, attacked, control, gains, load_attacks, measure
 from retrieval.templates import TASKS, load_template, parse_template, plain, prompts_dir, shipped_templates
 from retrieval.types import Candidate, History, HistoryEntry, Item, Match, Query, Ranking
-from xdrec_agent.explain import ExplainContext, load_voice
-from xdrec_agent.explain.constrained_output import reason_schema
-from xdrec_agent.explain.explainer import explain_all, plain_explanation
+from xdrec_agent.explain import ExplainContext, explain_candidate, load_locale, plain_explanation
+from xdrec_agent.explain.constrained_output import reply_schema
 from xdrec_agent.grounding import gather
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.rerank import RerankContext
@@ -244,7 +243,7 @@ def evidence(item):
 
 def grammar(item):
     """The pattern that the model's sentence must have, split at the recommended item's title; and that title."""
-    schema = reason_schema(evidence(item), load_voice("en", "short"))
+    schema = reply_schema(evidence(item), load_locale("en", "short"))
     pattern = schema.model_json_schema()["properties"]["text"]["pattern"]
     (title,) = set(re.findall(r"you may like (.*?) for its \(", pattern))
     return pattern.split(f"you may like {title} for its"), re.sub(r"\\(.)", r"\1", title)
@@ -305,9 +304,9 @@ async def test_a_model_that_repeats_a_hostile_text_is_not_shown(attack):
     async with client:
         context = ExplainContext(ExplainSettings(max_tokens=160), load_template("explain"), client)
         query = Query(history=HISTORY, target="books")
-        (explanation,), _ = await explain_all(context, query, (candidate(item),))
+        explanation = await explain_candidate(context, query, candidate(item))
     assert explanation.source == "evidence"
-    assert explanation.text == plain_explanation(evidence(book(1)), "").text
+    assert explanation.text == plain_explanation(evidence(book(1)), "", load_locale("en", "short")).text
     assert {match.item for match in explanation.cites} == {"harbour"}
 
 
@@ -317,5 +316,5 @@ def test_the_sentence_that_stands_in_has_no_control_characters(known):
     (attack,) = (a for a in ATTACKS if a.id == known)
     film = FILM.model_copy(update={"title": attack.payload})
     history = History(entries=(HistoryEntry(item=film),))
-    text = plain_explanation(gather(candidate(book(1)), history, None, 3), "").text
+    text = plain_explanation(gather(candidate(book(1)), history, None, 3), "", load_locale("en", "short")).text
     assert not any(unicodedata.category(c).startswith("C") or c in "\u2028\u2029" for c in text)

@@ -8,8 +8,7 @@ from typer.testing import CliRunner
 from retrieval.errors import DataError, TemplateError, UsageError
 from xdrec_agent.app import find_pack, load_pack
 from xdrec_agent.cli import app
-from xdrec_agent.explain import load_voice
-from xdrec_agent.explain.realisation import OwnSentences, own_sentences, reworded
+from xdrec_agent.explain import load_locale, load_own_sentences
 from xdrec_agent.settings import ExclusionSettings, Settings
 
 NAMES = ["conditions-wellness", "courses-projects", "films-books", "funds-insurance", "kitchen-groceries"]
@@ -106,11 +105,15 @@ def test_a_filter_that_is_no_pair_is_refused(option):
 
 def test_own_sentences_replace_some_and_may_not_be_misspelt(elsewhere):
     """What a file of sentences does not name stays as the language has it; an unknown name is an error."""
-    voice = load_voice("en", "short")
+    locale = load_locale("en", "short")
     file = elsewhere / "own.yaml"
-    file.write_text('closed: {text: "{item} may suit you."}\n', encoding="utf-8")
-    said = reworded(voice, own_sentences(file)).sentences
-    assert said.closed.text == "{item} may suit you."
-    assert (said.closed.nearest, said.fallback) == (voice.sentences.closed.nearest, voice.sentences.fallback)
-    with pytest.raises(TemplateError, match="no sentences txt"):
-        reworded(voice, OwnSentences(closed={"txt": "x"}))
+    file.write_text('constrained: {text: "{item} may suit you."}\n', encoding="utf-8")
+    said = locale.reworded(load_own_sentences(file)).sentences
+    assert said.constrained["text"] == "{item} may suit you."
+    assert said.constrained["nearest"] == locale.sentences.constrained["nearest"]
+    assert said.fallback == locale.sentences.fallback
+    for wrong, what in (("constrained: {txt: x}", "txt"), ('fallback: {text: "{itm}"}', "has no {itm}")):
+        bad = elsewhere / f"{what[:3]}.yaml"
+        bad.write_text(wrong, encoding="utf-8")
+        with pytest.raises(TemplateError, match=what):
+            load_own_sentences(bad)

@@ -13,13 +13,12 @@ from pydantic import ValidationError
 
 from retrieval.errors import UsageError
 from retrieval.types import Candidate, Entity, History, HistoryEntry, Item, Match, Path, Query, Relation
-from xdrec_agent.explain import ExplainContext, explain_one, load_voice
-from xdrec_agent.explain.constrained_output import reason_schema
-from xdrec_agent.explain.explainer import explain_all, plain_explanation
+from xdrec_agent.explain import ExplainContext, explain_candidate, load_locale, plain_explanation
+from xdrec_agent.explain.constrained_output import reply_schema
 from xdrec_agent.explain.realisation import styles
 from xdrec_agent.grounding import Scope, check, cited, foreign, gather
 from xdrec_agent.grounding.evidence import shared_traits
-from xdrec_agent.llm import LLMClient
+from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.settings import ExplainSettings, LLMSettings
 
 ALIEN = Item(
@@ -55,7 +54,7 @@ HISTORY = History(user="u", entries=tuple(HistoryEntry(item=i) for i in (HEAT, A
 CANDIDATE = Candidate(item=SOLARIS, score=0.5, matches=(match(HEAT, 0.6), match(ALIEN, 0.4)))
 QUERY = Query(history=HISTORY, target="books")
 EVIDENCE = gather(CANDIDATE, HISTORY, None, 3)
-EN = load_voice("en", "short")
+EN = load_locale("en", "short")
 GOOD = "Because you liked Alien, try Solaris for its alien life."
 BAD = "You liked Alien, and this was written by Arthur C. Clarke."
 
@@ -89,7 +88,9 @@ async def no_nap(_seconds):
 async def explain(fake, query=QUERY, candidates=(CANDIDATE,), paths=None, **settings):
     client = LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client(), sleep=no_nap)
     async with client:
-        return await explain_all(ExplainContext(ExplainSettings(**settings), None, client, paths), query, candidates)
+        context = ExplainContext(ExplainSettings(**settings), None, client, paths)
+        reasons = await asyncio.gather(*(explain_candidate(context, query, candidate) for candidate in candidates))
+    return reasons, sum((reason.usage for reason in reasons), Usage())
 
 
 # Evidence
@@ -150,7 +151,7 @@ async def test_a_checked_sentence_of_the_model_is_used_with_its_citations_and_cl
 
 
 async def test_what_is_not_supported_is_written_once_more_and_told_why():
-    """The second request names what was wrong; its sentence is closed, whatever the first one was."""
+    """The second request names what was wrong; its sentence is constrained, whatever the first one was."""
     fake = saying(BAD, GOOD)
     (explanation,), usage = await explain(fake)
     assert (explanation.source, explanation.text) == ("repaired", GOOD)
@@ -215,12 +216,12 @@ async def test_giving_up_cancels_the_request():
     assert hangs.cancelled.is_set()
 
 
-# Closed choices
+# Constrained output
 
 
 def test_the_schema_admits_only_real_ids():
     """The facts are a closed list in the JSON schema that constrains the model."""
-    schema = reason_schema(EVIDENCE, EN)
+    schema = reply_schema(EVIDENCE, EN)
     assert list(schema.model_fields) == ["facts", "text"]  # it chooses before it writes
     with pytest.raises(ValidationError):
         schema.model_validate({"facts": ["F99"], "text": "x"})
@@ -230,11 +231,11 @@ def test_the_schema_admits_only_real_ids():
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("style", ["short", "detailed", "playful"])
 @pytest.mark.parametrize("paths", [None, graph])
-def test_every_closed_sentence_passes_the_check(language, style, paths):
+def test_every_constrained_sentence_passes_the_check(language, style, paths):
     """A small model that can only choose cannot be wrong: all that its grammar admits is supported."""
     evidence = gather(CANDIDATE, HISTORY, "something with memory", 3, paths)
-    voice = load_voice(language, style)
-    pattern = reason_schema(evidence, voice).model_json_schema()["properties"]["text"]["pattern"]
+    locale = load_locale(language, style)
+    pattern = reply_schema(evidence, locale).model_json_schema()["properties"]["text"]["pattern"]
     for sentence in _admitted(pattern):
         assert [c for c in check(sentence, Scope(evidence, language)) if not c.supported] == [], sentence
         assert cited(sentence, Scope(evidence, language))
@@ -291,10 +292,10 @@ async def test_a_small_model_chooses_and_a_larger_one_writes(model, freedom, fre
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_plain_sentence_passes_the_same_check(language, paths):
     """What stands in is held to the rule that the model is held to, in its language."""
-    voice = load_voice(language, "short")
+    locale = load_locale(language, "short")
     for liked in (HISTORY, History(entries=(HistoryEntry(item=HEAT),))):
         evidence = gather(CANDIDATE, liked, None, 3, paths)
-        explanation = plain_explanation(evidence, "r", voice)
+        explanation = plain_explanation(evidence, "r", locale)
         assert [c for c in explanation.claims if not c.supported] == []
         assert foreign(explanation.text, Scope(evidence, language)) is None
 
@@ -308,7 +309,7 @@ async def test_chinese_reasons_are_chinese_and_use_chinese_titles():
     prompt = str(fake.calls[-1]["messages"])
     assert "《异形》" in prompt
     assert "外星生命" in prompt
-    plain = plain_explanation(EVIDENCE, "r", load_voice("zh", "short")).text
+    plain = plain_explanation(EVIDENCE, "r", load_locale("zh", "short")).text
     assert plain.startswith("它与你喜欢的《异形》都涉及外星生命")
 
 
@@ -336,14 +337,14 @@ def test_the_language_is_told_by_the_prose_alone(text, language, wrong):
 def test_every_language_has_every_style(language):
     """Short, detailed and playful, each with a template of its own."""
     assert set(styles(language)) == {"short", "detailed", "playful"}
-    assert len({load_voice(language, style).template.fingerprint for style in styles(language)}) == 3
+    assert len({load_locale(language, style).template.fingerprint for style in styles(language)}) == 3
 
 
 @pytest.mark.parametrize(("language", "style"), [("xx", "short"), ("en", "epic")])
 def test_an_unknown_language_or_style_names_the_known_ones(language, style):
     """The error says what there is."""
     with pytest.raises(UsageError) as caught:
-        load_voice(language, style)
+        load_locale(language, style)
     assert "one of:" in caught.value.hint
 
 
@@ -363,7 +364,7 @@ async def test_a_query_by_text_alone_is_explained_by_the_text():
     """Without a history nothing is cited, and what the words name is a fact."""
     alone = CANDIDATE.model_copy(update={"matches": ()})
     context = ExplainContext(ExplainSettings(), None, None)
-    explanation = await explain_one(context, Query(target="books", text="a book about memory"), alone)
+    explanation = await explain_candidate(context, Query(target="books", text="a book about memory"), alone)
     assert explanation.cites == ()
     assert "a book about memory" in explanation.text
     (written,), _ = await explain(

@@ -9,7 +9,7 @@ import pytest
 from claim_set import evidence_of, labelled
 
 from retrieval.types import Path, Relation
-from xdrec_agent.explain import load_voice
+from xdrec_agent.explain import load_locale
 from xdrec_agent.grounding import Evidence, Scope, check, sentences
 
 WORLDS = sorted({one.world for one in labelled()})
@@ -81,9 +81,9 @@ def test_what_looks_like_those_slips_and_is_true_passes(text):
 
 def truths(evidence, language):
     """Sentences that are true by construction, each with the item that it speaks of."""
-    voice = load_voice(language, "short")
+    locale = replace(load_locale(language, "short"), show=lambda text, limit: str(text))
     for item in evidence.items:
-        title = voice.quoted(item, lambda text, limit: str(text))
+        title = locale.quoted(item)
         said = {
             "en": (f"{title} is by {item.creators[0]}.", f"{title} is from {item.year}."),
             "zh": (f"{title}出自{item.creators[0]}。", f"{title}是{item.year}年的作品。"),
@@ -94,7 +94,7 @@ def truths(evidence, language):
         for relation in path.relations:
             one = Path(start=path.start, end=path.end, relations=(relation,))
             end = {"en": ".", "zh": "。"}[language]
-            yield "direction", relation, voice.chain(one, evidence, lambda text, limit: str(text)) + end
+            yield "direction", relation, locale.chain(one, evidence) + end
 
 
 def corrupted(evidence: Evidence, kind, about, rng) -> Evidence:

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.types import Candidate, Entity, History, HistoryEntry, Item, Match, Path, Relation
-from xdrec_agent.explain import load_voice
+from xdrec_agent.explain import load_locale
 from xdrec_agent.grounding import gather
-from xdrec_agent.posthoc import mermaid, svg
-from xdrec_agent.posthoc.picture import picture
+from xdrec_agent.posthoc import draw, mermaid, svg
 
-VOICE = load_voice("en", "short")
+LOCALE = load_locale("en", "short")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -51,7 +50,7 @@ def texts(drawn):
 
 def test_the_picture_shows_items_traits_and_relations():
     """Films at the left with their shares, the book at the right; relations point the way in which they are true."""
-    drawn = picture(evidence(), VOICE)
+    drawn = draw(evidence(), LOCALE)
     root, shown = texts(drawn)
     assert {"Total Recall (30%)", "memory", "Philip K. Dick", "was written by"} <= set(shown)
     labels = {key: node.label for key, node in drawn.nodes.items()}
@@ -70,8 +69,8 @@ def test_the_picture_shows_items_traits_and_relations():
 
 def test_nothing_lies_outside_or_upon_another():
     """Boxes are within the frame and do not overlap, also with long titles in wide letters."""
-    drawn = picture(
-        evidence(film="银翼杀手" * 30, book="A very long title of very many words " * 9, theme="m" * 200), VOICE
+    drawn = draw(
+        evidence(film="银翼杀手" * 30, book="A very long title of very many words " * 9, theme="m" * 200), LOCALE
     )
     root, _ = texts(drawn)
     width, height = float(root.get("width")), float(root.get("height"))
@@ -92,14 +91,14 @@ def test_nothing_lies_outside_or_upon_another():
 def test_one_item_alone_is_a_picture_too():
     """Where nothing is known (a query by text) there is one box."""
     found = gather(Candidate(item=Item(domain="books", id="b", title="Dune"), score=1), History(), "sand", 3)
-    drawn = picture(found, VOICE)
+    drawn = draw(found, LOCALE)
     assert texts(drawn)[1] == ["Dune"]
     assert mermaid(drawn).startswith('flowchart LR\n  n0["Dune"]:::found\n')
 
 
 def test_the_style_reaches_nothing_else_on_a_page():
     """Every rule is bound to the picture's class, and nothing is loaded from anywhere."""
-    text = svg(picture(evidence(), VOICE))
+    text = svg(draw(evidence(), LOCALE))
     style = re.search("<style>(.*)</style>", text)[1].replace("@media(prefers-color-scheme:dark){", "")
     selectors = [rule.partition("{")[0].lstrip("}") for rule in re.findall(r"[^{}]*{", style)]
     assert all(selector.startswith(".xdrec-picture") for selector in selectors)
@@ -121,7 +120,7 @@ HOSTILE = st.text(max_size=60) | st.sampled_from(
 @given(HOSTILE.filter(str.strip), HOSTILE.filter(str.strip), HOSTILE.filter(str.strip), HOSTILE.filter(str.strip))
 def test_titles_are_text_and_nothing_else(film, book, theme, step):
     """Whatever titles, themes and names hold, the SVG is well-formed with known elements, the Mermaid has its lines."""
-    drawn = picture(evidence(film, book, theme, step), VOICE)
+    drawn = draw(evidence(film, book, theme, step), LOCALE)
     root, _ = texts(drawn)
     known = {"svg", "title", "desc", "style", "defs", "marker", "path", "rect", "text"}
     assert {node.tag.removeprefix(SVG) for node in root.iter()} <= known

@@ -14,12 +14,12 @@ from retrieval.settings import IndexSettings, RetrieverSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Entity, Filter, History, HistoryEntry, Item, Match, Path, Query, Relation
-from xdrec_agent.posthoc import contrast, markdown, teller, what_if, why, why_not
+from xdrec_agent.posthoc import contrastive, counterfactual, load_posthoc_locale, markdown, why, why_not
 from xdrec_agent.recommend import LoggedAnswer
 from xdrec_agent.settings import ExclusionSettings
 from xdrec_agent.types import Explanation, Recommendation, Recommendations
 
-EN, ZH = teller("en"), teller("zh")
+EN, ZH = load_posthoc_locale("en"), load_posthoc_locale("zh")
 WORDS = ("space", "love", "crime", "war", "sea")
 
 
@@ -169,38 +169,38 @@ def test_an_unknown_title_is_an_error(retriever):
     assert caught.value.nearest
 
 
-def test_what_if_is_what_the_retriever_says_without_the_item(retriever):
+def test_counterfactual_is_what_the_retriever_says_without_the_item(retriever):
     """Items that leave, enter and move are the differences of two lists that can be asked for."""
     answer = kept(retriever, FILMS[0], FILMS[1], k=4)
-    told = what_if(retriever, answer, "Love Film", EN)
+    told = counterfactual(retriever, answer, "Love Film", EN)
     less = answer.query.model_copy(update={"history": History(user="ada", entries=answer.query.history.entries[:1])})
     after = [c.item.id for c in retriever.rank(less).candidates]
     assert {m.item.id for m in told.leaves} == set(ids(answer)) - set(after)
     assert {m.item.id for m in told.enters} == set(after) - set(ids(answer))
     for moved in told.moves:
         assert (moved.before, moved.after) == (ids(answer).index(moved.item.id) + 1, after.index(moved.item.id) + 1)
-    assert told.changes
+    assert told.changed
     assert 0 < told.share < 1
     for moved in (*told.leaves, *told.enters):
         assert f"“{moved.item.title}”" in told.text
 
 
-def test_what_if_nothing_changes(retriever):
+def test_counterfactual_nothing_changes(retriever):
     """What says nothing for the list can be left out without effect; by id as well as by title."""
     answer = kept(retriever, FILMS[0], disliked=[FILMS[4]], k=2)
-    told = what_if(retriever, answer, "sea film", EN)
-    assert (told.changes, told.share) == (False, 0.0)
+    told = counterfactual(retriever, answer, "sea film", EN)
+    assert (told.changed, told.share) == ((), 0.0)
     assert "same order" in told.text
-    assert "顺序也一样" in what_if(retriever, answer, "sea film", ZH).text
+    assert "顺序也一样" in counterfactual(retriever, answer, "sea film", ZH).text
 
 
-def test_what_if_needs_something_to_go_by(retriever):
+def test_counterfactual_needs_something_to_go_by(retriever):
     """The only liked item cannot be left out, and what is not in the history neither."""
     answer = kept(retriever, FILMS[0])
     with pytest.raises(UsageError, match="all there is"):
-        what_if(retriever, answer, "Space Film", EN)
+        counterfactual(retriever, answer, "Space Film", EN)
     with pytest.raises(UnknownTitle) as caught:
-        what_if(retriever, answer, "Casablanca", EN)
+        counterfactual(retriever, answer, "Casablanca", EN)
     assert caught.value.nearest == ("Space Film",)
 
 
@@ -211,12 +211,12 @@ def path_to(end):
     return Path(start=start, end=found, relations=(Relation(subject=start, predicate="based_on", object=found),))
 
 
-def test_contrast_compares_what_the_answer_holds(retriever):
+def test_contrastive_compares_what_the_answer_holds(retriever):
     """Scores, shares, traits and paths of both; whichever rank is named first, the upper one is told of."""
     answer = kept(retriever, FILMS[0], FILMS[1], k=6)
     one, other = (next(r for r in answer.answer.items if r.item.id.startswith(word)) for word in ("space", "love"))
     low, high = sorted((one.rank, other.rank))
-    told = contrast(answer, high, low, EN, lambda _liked, item: [path_to(item)] if item.id == one.item.id else [])
+    told = contrastive(answer, high, low, EN, lambda _liked, item: [path_to(item)] if item.id == one.item.id else [])
     assert told.ranks == (low, high)
     assert told.difference == pytest.approx(told.scores[0] - told.scores[1])
     space_first = one.rank == low
@@ -227,12 +227,12 @@ def test_contrast_compares_what_the_answer_holds(retriever):
     upper = one if space_first else other
     assert shares["space film"][0] == next(m.share for m in upper.matches if m.item == "space film")
     with pytest.raises(UsageError):
-        contrast(answer, 1, 1, EN)
+        contrastive(answer, 1, 1, EN)
     with pytest.raises(UsageError, match="no rank 99"):
-        contrast(answer, 1, 99, EN)
+        contrastive(answer, 1, 99, EN)
 
 
-def test_contrast_says_when_the_model_turned_them_round(retriever):
+def test_contrastive_says_when_the_model_turned_them_round(retriever):
     """The retriever's ranks are held against the final ones."""
     answer = kept(retriever, FILMS[0], FILMS[1])
     turned = answer.answer.model_copy(
@@ -243,7 +243,7 @@ def test_contrast_says_when_the_model_turned_them_round(retriever):
             ),
         }
     )
-    told = contrast(answer.model_copy(update={"answer": turned}), 1, 3, EN)
+    told = contrastive(answer.model_copy(update={"answer": turned}), 1, 3, EN)
     assert "hybrid put" in told.text
 
 
@@ -275,13 +275,13 @@ def test_titles_are_text_in_every_form(retriever, told_in):
     answer = answer.model_copy(
         update={"answer": answer.answer.model_copy(update={"items": (one, *answer.answer.items[1:])})}
     )
-    for reason in (why(answer, 1, told_in), contrast(answer, 1, 2, told_in)):
+    for reason in (why(answer, 1, told_in), contrastive(answer, 1, 2, told_in)):
         text = markdown(reason, told_in)
         assert "\u202e" not in text + reason.text
         assert "<b>" not in text
         assert "\n## head" not in text
         assert "[l](" not in text
-    assert "{0} # <b>*x*</b>" in contrast(answer, 1, 2, told_in).text
+    assert "{0} # <b>*x*</b>" in contrastive(answer, 1, 2, told_in).text
 
 
 def test_both_languages_have_the_same_sentences():
@@ -292,7 +292,7 @@ def test_both_languages_have_the_same_sentences():
             return {key: names(inner) for key, inner in value.items()}
         return set(re.findall(r"{(\w+)}", value))
 
-    english, chinese = names(EN.say.model_dump()), names(ZH.say.model_dump())
+    english, chinese = names(EN.posthoc.model_dump()), names(ZH.posthoc.model_dump())
     assert english.keys() == chinese.keys()
     for group, sentences in english.items():
         if isinstance(sentences, dict):

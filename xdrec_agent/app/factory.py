@@ -20,7 +20,7 @@ from retrieval.store import RelationStore, Store, Tables
 from retrieval.templates import PromptTemplate, load_template
 from xdrec_agent.app.keys import Keys
 from xdrec_agent.errors import ServerNotRunning
-from xdrec_agent.explain import load_voice
+from xdrec_agent.explain import load_locale
 from xdrec_agent.llm import LLMClient, ResponseCache, resolve_endpoint
 from xdrec_agent.recommend import RecommendationLog, Recommender
 from xdrec_agent.rerank import rerank_fits
@@ -182,9 +182,9 @@ def load_templates(settings: Settings) -> dict[str, PromptTemplate]:
     """
     names = {"rerank": settings.rerank.template, "judge": settings.rerank.judge_template}
     templates = {task: _template(name, task) for task, name in names.items()}
-    voice = load_voice(settings.explain.language, settings.explain.style)
+    locale = load_locale(settings.explain.language, settings.explain.style)
     own = settings.explain.template
-    return templates | {"explain": _template(own, "explain") if own else voice.template}
+    return templates | {"explain": _template(own, "explain") if own else locale.template}
 
 
 def _template(name: str, task: str) -> PromptTemplate:

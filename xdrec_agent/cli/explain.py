@@ -16,7 +16,7 @@ from xdrec_agent.cli.context import settings
 if TYPE_CHECKING:
     from retrieval.ranking import Retriever
     from xdrec_agent.grounding import PathFinder
-    from xdrec_agent.posthoc import Reason, Teller
+    from xdrec_agent.posthoc import PosthocExplanation, PosthocLocale
     from xdrec_agent.recommend import LoggedAnswer
     from xdrec_agent.settings import Settings
 
@@ -34,7 +34,7 @@ def explain(
     without: Annotated[
         str | None, typer.Option(metavar="TITLE", help="What the list would be without this item of the history.")
     ] = None,
-    lang: Annotated[str | None, typer.Option(help="en or zh; default: the configured one.")] = None,
+    lang: Annotated[str | None, typer.Option(help="Code of a language; default: the configured one.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, with all evidence.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     picture: Annotated[
@@ -76,25 +76,23 @@ def _explain(
     form: str,
 ) -> None:
     from xdrec_agent.app import open_recommendation_log
-    from xdrec_agent.posthoc import teller
+    from xdrec_agent.posthoc import draw, evidence_for, item_at, load_posthoc_locale, markdown, mermaid, svg
 
-    told_in = teller(lang or configured.explain.language)
+    locale = load_posthoc_locale(lang or configured.explain.language)
     with open_recommendation_log(configured, create=False) as log:
         kept = log.get(answer) if answer is not None else log.last()
     with _paths(configured) as paths:
-        reason = _reason(configured, kept, rank, question, told_in, paths)
+        explanation = _computed(configured, kept, rank, question, locale, paths)
         wanted = picture is not None or (form == "markdown" and question == (None, None, None))
-        drawn = _drawn(kept, rank, told_in, paths) if wanted else ("", "")
-    if picture is not None:
-        _write(picture, drawn[picture.suffix == ".mmd"])
+        drawing = draw(evidence_for(kept, item_at(kept, rank), paths), locale) if wanted else None
+    if picture is not None and drawing is not None:
+        _write(picture, mermaid(drawing) if picture.suffix == ".mmd" else svg(drawing))
     if form == "json":
-        typer.echo(reason.model_dump_json(indent=2))
+        typer.echo(explanation.model_dump_json(indent=2))
     elif form == "markdown":
-        from xdrec_agent.posthoc import markdown
-
-        typer.echo(markdown(reason, told_in, drawn[1]), nl=False)
+        typer.echo(markdown(explanation, locale, mermaid(drawing) if drawing else ""), nl=False)
     else:
-        _print(reason, told_in)
+        _print(explanation, locale)
 
 
 @contextmanager
@@ -106,26 +104,25 @@ def _paths(configured: Settings) -> Iterator[PathFinder]:
         yield RelationGraph(relations).between
 
 
-def _reason(
+def _computed(
     configured: Settings,
     kept: LoggedAnswer,
     rank: int,
     question: tuple[int | None, str | None, str | None],
-    told_in: Teller,
+    locale: PosthocLocale,
     paths: PathFinder,
-) -> Reason:
-    from xdrec_agent.posthoc import contrast, what_if, why
-    from xdrec_agent.posthoc import why_not as told_why_not
+) -> PosthocExplanation:
+    from xdrec_agent.posthoc import contrastive, counterfactual, why, why_not
 
-    over, why_not, without = question
+    over, missing, without = question
     if over is not None:
-        return contrast(kept, rank, over, told_in, paths)
-    if why_not is None and without is None:
-        return why(kept, rank, told_in, paths)
+        return contrastive(kept, rank, over, locale, paths)
+    if missing is None and without is None:
+        return why(kept, rank, locale, paths)
     with _retriever(configured) as retriever:
-        if why_not is not None:
-            return told_why_not(retriever, kept, why_not, told_in, configured.exclusions)
-        return what_if(retriever, kept, without or "", told_in, configured.exclusions)
+        if missing is not None:
+            return why_not(retriever, kept, missing, locale, configured.exclusions)
+        return counterfactual(retriever, kept, without or "", locale, configured.exclusions)
 
 
 @contextmanager
@@ -137,15 +134,6 @@ def _retriever(configured: Settings) -> Iterator[Retriever]:
         yield open_retriever(configured, store, RelationGraph(relations))
 
 
-def _drawn(kept: LoggedAnswer, rank: int, told_in: Teller, paths: PathFinder) -> tuple[str, str]:
-    """The evidence of an item as SVG and as Mermaid."""
-    from xdrec_agent.posthoc import evidence_of, mermaid, ranked, svg
-    from xdrec_agent.posthoc.picture import picture
-
-    drawn = picture(evidence_of(kept, ranked(kept, rank), paths), told_in.voice)
-    return svg(drawn), mermaid(drawn)
-
-
 def _write(file: Path, text: str) -> None:
     try:
         file.write_text(text, encoding="utf-8")
@@ -154,15 +142,16 @@ def _write(file: Path, text: str) -> None:
     typer.echo(f"written to {file}", err=True)
 
 
-def _print(reason: Reason, told_in: Teller) -> None:
+def _print(explanation: PosthocExplanation, locale: PosthocLocale) -> None:
     from xdrec_agent.posthoc import Why
 
-    if isinstance(reason, Why):
-        typer.echo(f"{reason.rank}  {told_in.title(reason.item)}")
-    typer.echo(visible(reason.text))
-    if isinstance(reason, Why):
-        for one in reason.supporters:
-            shared = f"  {told_in.traits(one.shared)}" if one.shared else ""
-            typer.echo(f"  {one.share:>4.0%}  {told_in.title(one.item)}{shared}")
-        for told in (*reason.paths_told, *reason.facts):
-            typer.echo(f"        {told}")
+    if not isinstance(explanation, Why):
+        typer.echo(visible(explanation.text))
+        return
+    typer.echo(f"{explanation.rank}  {locale.quoted(explanation.item)}")
+    typer.echo(visible(explanation.text))
+    for one in explanation.supporters:
+        shared = f"  {locale.traits(one.shared)}" if one.shared else ""
+        typer.echo(f"  {one.share:>4.0%}  {locale.quoted(one.item)}{shared}")
+    for told in (*explanation.paths_told, *explanation.facts):
+        typer.echo(f"        {told}")

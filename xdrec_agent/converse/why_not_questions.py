@@ -18,7 +18,7 @@ def why_not(item: Item, dialogue: Dialogue, retriever: Retriever, exclusions: Se
     Raises:
         SetupError, BackendError: from the retriever.
     """
-    from xdrec_agent import posthoc as reasons
+    from xdrec_agent import posthoc
 
     language = dialogue.state.language
     if dialogue.query is None or dialogue.answer is None:
@@ -34,4 +34,4 @@ def why_not(item: Item, dialogue: Dialogue, retriever: Retriever, exclusions: Se
         query=dialogue.query,
         answer=dialogue.answer,
     )
-    return reasons.why_not(retriever, kept, item.id, reasons.teller(language), exclusions).text
+    return posthoc.why_not(retriever, kept, item.id, posthoc.load_posthoc_locale(language), exclusions).text

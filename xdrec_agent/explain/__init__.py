@@ -1,7 +1,26 @@
-"""Explanations. Reads evidence, produces a checked reason for each recommended item."""
+"""Explanations. Reads evidence, produces a checked reason for each recommended item, and sentences in its language."""
 
-from xdrec_agent.explain.explainer import ExplainContext, explain_one, unasked
-from xdrec_agent.explain.fallback import plain_text
-from xdrec_agent.explain.realisation import SHORT, Voice, load_voice
+from xdrec_agent.explain.explainer import ExplainContext, explain_candidate, explain_without_model, plain_explanation
+from xdrec_agent.explain.realisation import (
+    SHORT,
+    Locale,
+    OwnSentences,
+    Sentences,
+    load_locale,
+    load_own_sentences,
+    load_sentences,
+)
 
-__all__ = ["SHORT", "ExplainContext", "Voice", "explain_one", "load_voice", "plain_text", "unasked"]
+__all__ = [
+    "SHORT",
+    "ExplainContext",
+    "Locale",
+    "OwnSentences",
+    "Sentences",
+    "explain_candidate",
+    "explain_without_model",
+    "load_locale",
+    "load_own_sentences",
+    "load_sentences",
+    "plain_explanation",
+]

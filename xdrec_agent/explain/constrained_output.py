@@ -1,7 +1,7 @@
-"""Closed choices. Reads evidence and a voice, produces the schema that a model's reason must fit.
+"""Constrained output. Reads evidence and a locale, produces the schema that a model's reason must fit.
 
-The facts are a closed list of real ids. Where the model is small its sentence is closed, too: a pattern admits only
-sentences made of the facts, so that a name, number or trait that is not true cannot be written at all.
+The facts are a closed list of real ids. Where the model is small its sentence is constrained, too: a pattern admits
+only sentences made of the facts, so that a name, number or trait that is not true cannot be written at all.
 """
 
 from __future__ import annotations
@@ -14,82 +14,78 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, create_model
 
-from retrieval.templates import plain
-from xdrec_agent.explain.realisation import SHORT, Voice
-from xdrec_agent.grounding import Evidence, FactKind, Known
+from xdrec_agent.explain.realisation import SHORT, Locale
+from xdrec_agent.grounding import Evidence, Known
 
 _TRAITS: Final = 5
 _FACTS: Final = 3
-_TOLD: Final[frozenset[FactKind]] = frozenset({"creator", "person", "series"})
 
 
-class Reason(BaseModel):
+class ReasonReply(BaseModel):
     """What the model answers, in the order in which it must: it chooses before it writes.
 
-    `reason_schema` narrows the fields to the evidence.
+    `reply_schema` narrows the fields to the evidence.
     """
 
     facts: tuple[str, ...] = ()
     text: str
 
 
-def reason_schema(evidence: Evidence, voice: Voice, *, free: bool = False) -> type[Reason]:
-    """`Reason` with the ids that this evidence admits.
+def reply_schema(evidence: Evidence, locale: Locale, *, free: bool = False) -> type[ReasonReply]:
+    """`ReasonReply` with the ids that this evidence admits.
 
     Args:
-        free: whether the text may be anything; else it is one of the closed sentences.
+        free: whether the text may be anything; else it is one of the constrained sentences.
     """
     fields: dict[str, Any] = {}
     if evidence.facts:
         ids = _choices(fact.id for fact in evidence.facts)
         fields["facts"] = (ids, Field(min_length=1, max_length=min(_FACTS, len(evidence.facts))))
     if not free:
-        fields["text"] = (str, Field(json_schema_extra={"pattern": _pattern(evidence, voice)}))
-    return create_model("Reason", __base__=Reason, **fields)
+        fields["text"] = (str, Field(json_schema_extra={"pattern": _pattern(evidence, locale)}))
+    return create_model("ReasonReply", __base__=ReasonReply, **fields)
 
 
-def _pattern(evidence: Evidence, voice: Voice) -> str:
-    """The closed sentences as one regular expression.
+def _pattern(evidence: Evidence, locale: Locale) -> str:
+    """The constrained sentences as one regular expression.
 
     Counted repetitions are avoided: xgrammar 0.2 fails on them.
     """
-    first = "|".join(_sentences(evidence, voice))
-    if voice.style == SHORT or not evidence.facts:
+    first = "|".join(_sentences(evidence, locale))
+    if locale.style == SHORT or not evidence.facts:
         return f"({first})"
-    more = "|".join(_literal(voice.fact(fact, evidence)) for fact in evidence.facts)
-    space = " " if voice.rules.spaces else ""
-    return f"({first})({space}({more}))?"
+    more = "|".join(_literal(locale.fact(fact, evidence)) for fact in evidence.facts)
+    return f"({first})({locale.text(['', f'({more})'])})?"
 
 
-def _sentences(evidence: Evidence, voice: Voice) -> Iterator[str]:
-    closed, item = voice.sentences.closed, _literal(voice.quoted(evidence.item, plain))
+def _sentences(evidence: Evidence, locale: Locale) -> Iterator[str]:
+    """The sentences that the evidence bears out; those that say least only where there is nothing else to say."""
+    say, item = locale.sentences.constrained, _literal(locale.quoted(evidence.item))
     by_label = {known.label: known for known in evidence.known}
     told = False
     for fact in evidence.facts:
         if fact.path and fact.label:
-            relation = voice.chain(fact.path, evidence)
-        elif fact.kind in _TOLD:
-            relation = voice.fact(fact, evidence).rstrip(".。")
+            relation = locale.chain(fact.path, evidence)
+        elif fact.kind in {"creator", "person", "series"}:
+            relation = locale.fact(fact, evidence).rstrip(".。")
         else:
             continue
         told = True
-        liked = _named([by_label[fact.label or ""]], voice)
-        yield _filled(closed.relation, liked=liked, item=item, relation=_literal(relation))
+        liked = _liked([by_label[fact.label or ""]], locale)
+        yield _filled(say["relation"], liked=liked, item=item, relation=_literal(relation))
     for size in (1, 2):
         for group in permutations(evidence.known, size):
             if values := _shared(evidence, group)[:_TRAITS]:
                 told = True
-                yield _filled(closed.traits, liked=_named(group, voice), item=item, values=_values(values, voice))
+                yield _filled(say["traits"], liked=_liked(group, locale), item=item, values=_traits(values, locale))
     if told:
         return
     if evidence.closest:
-        yield _filled(closed.nearest, liked=_named([evidence.closest], voice), item=item)
+        yield _filled(say["nearest"], liked=_liked([evidence.closest], locale), item=item)
     if not evidence.known:
-        asked = [value for fact in evidence.facts if fact.kind == "asked" for value in fact.values]
-        if asked:
-            yield _filled(closed.asked, item=item, values=_values(asked[:_TRAITS], voice))
-        else:
-            yield _filled(closed.text, item=item)
+        asked = [value for fact in evidence.facts if fact.kind == "asked" for value in fact.values][:_TRAITS]
+        filled = {"values": _traits(asked, locale)} if asked else {}
+        yield _filled(say["asked" if asked else "text"], item=item, **filled)
 
 
 def _shared(evidence: Evidence, group: Sequence[Known]) -> list[str]:
@@ -103,13 +99,13 @@ def _filled(sentence: str, **parts: str) -> str:
     return "".join(_literal(text) + (parts[name] if name else "") for text, name, _, _ in Formatter().parse(sentence))
 
 
-def _named(group: Sequence[Known], voice: Voice) -> str:
-    return _literal(voice.joined([voice.quoted(known.item, plain) for known in group]))
+def _liked(group: Sequence[Known], locale: Locale) -> str:
+    return _literal(locale.joined([locale.quoted(known.item) for known in group]))
 
 
-def _values(values: Sequence[str], voice: Voice) -> str:
-    chosen = [p for n in (1, 2) for p in permutations(values, n)]
-    return "(" + "|".join(_literal(voice.joined([voice.trait(v, plain) for v in p])) for p in chosen) + ")"
+def _traits(traits: Sequence[str], locale: Locale) -> str:
+    """One or two of the traits, in either order."""
+    return "(" + "|".join(_literal(locale.traits(p)) for n in (1, 2) for p in permutations(traits, n)) + ")"
 
 
 def _literal(text: str) -> str:

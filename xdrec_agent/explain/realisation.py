@@ -1,98 +1,96 @@
-"""What the program says by itself, in a language. Reads evidence and prompts/LANGUAGE, produces sentences and facts.
+"""Surface realisation. Reads evidence and prompts/LANGUAGE, produces sentences in that language without a model.
 
-Everything that comes from a catalogue goes through `plain` or `visible` on its way into a sentence.
+Everything that comes from a catalogue goes through `Locale.show` on its way into a sentence.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path as FilePath
-from typing import Final, TypeVar
+from string import Formatter
+from typing import Final, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from retrieval.errors import TemplateError, UsageError
-from retrieval.templates import PromptTemplate, languages, load_template, load_yaml, plain, read_yaml, shipped_templates
+from retrieval.templates import PromptTemplate, load_template, load_yaml, plain, read_yaml, shipped_templates, visible
 from retrieval.types import Entity, Frozen, Item, Path
 from xdrec_agent.grounding import Evidence, Fact, FactKind, LanguageRules, load_rules
 
+B = TypeVar("B", bound=BaseModel)
+EntityKey = tuple[str | None, str]
+"""Domain (None: no item) and id."""
+
 SHORT: Final = "short"
+_REFERENCE: Final = "en"
 _TITLE: Final = 80
 _VALUE: Final = 60
-_MOST: Final = 3
-
-Shown = Callable[[object, int], str]
-"""How untrusted text is made harmless: `plain` for prompts and grammars, a variant of `visible` for people."""
-
-
-class Closed(Frozen):
-    """Sentences of which a model only chooses the parts."""
-
-    traits: str
-    relation: str
-    nearest: str
-    asked: str
-    text: str
-
-
-class Fallback(Frozen):
-    """Sentences from the catalogue's facts alone."""
-
-    related: str
-    shares: str
-    with_: str
-    also: str
-    nearest: str
-    text: str
+_VALUES_TOLD: Final = 3
+_ITEMS_TOLD: Final = 2
 
 
 class OwnSentences(Frozen):
-    """A file of sentences for a field in which people do not "like" what they have; others stay the language's."""
+    """Some of a language's sentences in other words, for a field in which people do not "like" what they have."""
 
-    closed: dict[str, str] = Field(default_factory=dict)
-    fallback: dict[str, str] = Field(default_factory=dict)
-
-
-_Said = TypeVar("_Said", Closed, Fallback)
+    constrained: dict[Literal["traits", "relation", "nearest", "asked", "text"], str] = Field(default_factory=dict)
+    fallback: dict[Literal["related", "shares", "with", "also", "nearest", "text"], str] = Field(default_factory=dict)
 
 
-class Sentences(Frozen):
-    """prompts/LANGUAGE/sentences.yaml: each value is a format with the names in braces that the English one has."""
+class Sentences(OwnSentences):
+    """prompts/LANGUAGE/sentences.yaml: each value is a format with the names in braces that the English one has.
+
+    Attributes:
+        language: how the language is called in it.
+        constrained: sentences of which a model only chooses the parts.
+        fallback: sentences from the catalogue's facts alone.
+        named: a title with what it is the title of ("the film …").
+        comma, and_, then: what joins the parts of a list, its last two, and clauses.
+        relations: by predicate; `other_relation` is for all others.
+    """
 
     language: str
     title: str
     named: str
     decade: str
     comma: str
-    and_: str
+    and_: str = Field(alias="and")
     then: str
     facts: dict[FactKind, str]
     relations: dict[str, str]
     other_relation: str
-    closed: Closed
-    fallback: Fallback
 
 
 @dataclass(frozen=True)
-class Phrased:
+class FactLine:
     """A fact as the model reads it."""
 
     id: str
     text: str
 
 
-@dataclass(frozen=True)
-class Voice:
-    """A language and a style: how reasons are asked for and what is said without a model."""
+@dataclass(frozen=True, kw_only=True)
+class Locale:
+    """A language and a style: how reasons are asked for and what is said without a model.
+
+    Attributes:
+        show: how untrusted text is made harmless, given a limit of characters: `plain` for prompts and grammars.
+    """
 
     language: str
     style: str
     template: PromptTemplate
     sentences: Sentences
     rules: LanguageRules
+    show: Callable[[object, int], str] = plain
+
+    @property
+    def for_people(self) -> Self:
+        """The same for texts that people read, who see all of a title."""
+        return replace(self, show=lambda text, limit: visible(text))
 
     def title(self, item: Item) -> str:
         """What the item is called in this language: an alias in its script if there is one, else its title."""
@@ -101,114 +99,175 @@ class Voice:
         own = [alias for alias in item.aliases if _in_script(alias, self.rules.script)]
         return own[-1] if own else item.title
 
-    def quoted(self, item: Item, show: Shown) -> str:
+    def quoted(self, item: Item) -> str:
         """The title as it stands in a sentence."""
-        return self.sentences.title.format(title=show(self.title(item), _TITLE))
+        return self.sentences.title.format(title=self.show(self.title(item), _TITLE))
 
-    def value(self, fact: Fact, value: str, show: Shown) -> str:
-        """One of a fact's values in this language."""
-        if fact.kind == "period":
-            return self.sentences.decade.format(year=value)
-        return self.trait(value, show) if fact.kind in {"theme", "category", "asked"} else show(value, _VALUE)
-
-    def trait(self, trait: str, show: Shown) -> str:
+    def trait(self, trait: str) -> str:
         """A category or theme in this language."""
-        return next(iter(self.rules.terms.get(trait.casefold(), ())), None) or show(trait, _VALUE)
+        return next(iter(self.rules.terms.get(trait.casefold(), ())), None) or self.show(trait, _VALUE)
+
+    def traits(self, traits: Iterable[str]) -> str:
+        """Categories and themes as one part of a sentence."""
+        return self.joined([self.trait(trait) for trait in traits])
 
     def joined(self, parts: Sequence[str]) -> str:
         """ "a", "a and b", "a, b and c"."""
-        parts = list(dict.fromkeys(parts))
-        if len(parts) < 2:
-            return "".join(parts)
-        return self.sentences.comma.join(parts[:-1]) + self.sentences.and_ + parts[-1]
+        *first, last = dict.fromkeys(parts) or [""]
+        return self.sentences.comma.join(first) + self.sentences.and_ + last if first else last
 
-    def fact(self, fact: Fact, evidence: Evidence, show: Shown = plain) -> str:
+    def text(self, sentences: Iterable[str]) -> str:
+        """Sentences as one text."""
+        return (" " if self.rules.spaces else "").join(sentences)
+
+    def distinct(self, names: Mapping[EntityKey, str]) -> dict[EntityKey, str]:
+        """The names; where a film and a book have the same one, with what each is."""
+        count = Counter(names.values())
+        nouns = {key: self.rules.noun(key[0] or "") for key in names}
+        return {
+            key: self.sentences.named.format(noun=nouns[key], title=name) if count[name] > 1 and nouns[key] else name
+            for key, name in names.items()
+        }
+
+    def fact(self, fact: Fact, evidence: Evidence) -> str:
         """A fact as a sentence."""
-        known = next((k for k in evidence.known if k.label == fact.label), None)
+        known = next((k.item for k in evidence.known if k.label == fact.label), None)
         if fact.path and known:
-            text = self.chain(fact.path, evidence, show)
-            return self.sentences.fallback.related.format(liked=self.quoted(known.item, show), relation=text)
-        values = self.joined([self.value(fact, v, show) for v in fact.values[:_MOST]])
-        item, liked = self.quoted(evidence.item, show), self.quoted(known.item, show) if known else ""
-        if known and item == liked:
-            item, liked = self._kind(evidence.item.domain, item), self._kind(known.item.domain, liked)
-        return self.sentences.facts[fact.kind].format(item=item, liked=liked, values=values)
+            relation = self.chain(fact.path, evidence)
+            return self.sentences.fallback["related"].format(liked=self.quoted(known), relation=relation)
+        values = self.joined([self._value(fact.kind, value) for value in fact.values[:_VALUES_TOLD]])
+        item = evidence.item
+        names = self.distinct({(one.domain, one.id): self.quoted(one) for one in (item, known) if one})
+        liked = names[known.domain, known.id] if known else ""
+        return self.sentences.facts[fact.kind].format(item=names[item.domain, item.id], liked=liked, values=values)
 
-    def facts(self, evidence: Evidence) -> tuple[Phrased, ...]:
+    def _value(self, kind: FactKind, value: str) -> str:
+        if kind == "period":
+            return self.sentences.decade.format(year=value)
+        return self.trait(value) if kind in {"theme", "category", "asked"} else self.show(value, _VALUE)
+
+    def facts(self, evidence: Evidence) -> tuple[FactLine, ...]:
         """All facts as the model reads them."""
-        return tuple(Phrased(fact.id, self.fact(fact, evidence)) for fact in evidence.facts)
+        return tuple(FactLine(fact.id, self.fact(fact, evidence)) for fact in evidence.facts)
 
-    def chain(self, path: Path, evidence: Evidence, show: Shown = plain) -> str:
+    def chain(self, path: Path, evidence: Evidence) -> str:
         """A path as clauses, each relation in its own direction."""
         entities = [e for r in path.relations for e in (r.subject, r.object)]
-        called = {(e.domain, e.id): self._entity(e, evidence, show) for e in entities}
+        names = self.distinct({(e.domain, e.id): self._entity(e, evidence) for e in entities})
         clauses = [
             self.sentences.relations.get(r.predicate, self.sentences.other_relation).format(
-                subject=self._told_apart(r.subject, called),
-                object=self._told_apart(r.object, called),
-                predicate=show(r.predicate.replace("_", " "), _VALUE),
+                subject=names[r.subject.domain, r.subject.id],
+                object=names[r.object.domain, r.object.id],
+                predicate=self.show(r.predicate.replace("_", " "), _VALUE),
             )
             for r in path.relations
         ]
         return self.sentences.then.join(clauses)
 
-    def _entity(self, entity: Entity, evidence: Evidence, show: Shown) -> str:
-        for item in evidence.items:
-            if (item.domain, item.id) == (entity.domain, entity.id):
-                return self.quoted(item, show)
-        name = show(entity.name, _TITLE)
+    def _entity(self, entity: Entity, evidence: Evidence) -> str:
+        """An item by its title in this language, also where only a namesake of it is known; else the name."""
+        same = [item for item in evidence.items if (item.domain, item.id) == (entity.domain, entity.id)]
         if entity.is_item:
-            namesake = next((i for i in evidence.items if i.title == entity.name), None)
-            return self.quoted(namesake, show) if namesake else self.sentences.title.format(title=name)
-        return name
+            same += [item for item in evidence.items if item.title == entity.name]
+        if same:
+            return self.quoted(same[0])
+        name = self.show(entity.name, _TITLE)
+        return self.sentences.title.format(title=name) if entity.is_item else name
 
-    def _told_apart(self, entity: Entity, called: dict[tuple[str | None, str], str]) -> str:
-        """With what it is ("the film …") where two things have one name."""
-        name = called[entity.domain, entity.id]
-        if sum(other == name for other in called.values()) < 2 or entity.domain is None:
-            return name
-        return self._kind(entity.domain, name)
+    def fallback(self, evidence: Evidence) -> tuple[str, frozenset[str], tuple[str, ...]]:
+        """A reason from the facts alone: its text, the labels of the items it names, the shared traits it tells."""
+        say = self.sentences.fallback
+        parts: list[str] = []
+        labels: list[str] = []
+        told = next((fact for fact in evidence.facts if fact.path or fact.kind in {"creator", "person"}), None)
+        if told and told.label:
+            parts.append(self.fact(told, evidence))
+            labels.append(told.label)
+        shared = {k.label: evidence.shared(k.label, "theme", "category")[:_VALUES_TOLD] for k in evidence.known}
+        sharing = sorted((k for k in evidence.known if shared[k.label]), key=lambda k: k.label in labels)
+        sharing = sharing[: _ITEMS_TOLD - len(parts)]
+        if sharing:
+            with_each = (
+                say["with"].format(values=self.traits(shared[k.label]), liked=self.quoted(k.item)) for k in sharing
+            )
+            parts.append(say["shares"].format(shared=say["also"].join(with_each)))
+            labels += [known.label for known in sharing]
+        if not parts and evidence.closest:
+            parts.append(say["nearest"].format(liked=self.quoted(evidence.closest.item)))
+            labels.append(evidence.closest.label)
+        if not parts:
+            parts.append(say["text"].format(text=visible(evidence.text or "")))
+        traits = dict.fromkeys(trait for known in sharing for trait in shared[known.label])
+        return self.text(parts), frozenset(labels), tuple(traits)
 
-    def _kind(self, domain: str, title: str) -> str:
-        """A title with what it is the title of: "the film “Solaris”"."""
-        noun = self.rules.noun(domain)
-        return self.sentences.named.format(noun=noun, title=title) if noun else title
+    def reworded(self, own: OwnSentences) -> Self:
+        """The locale with these sentences in the places of the language's own."""
+        said = self.sentences
+        changes = {"constrained": said.constrained | own.constrained, "fallback": said.fallback | own.fallback}
+        return replace(self, sentences=said.model_copy(update=changes))
 
 
 @cache
-def load_voice(language: str, style: str) -> Voice:
-    """The voice of prompts/LANGUAGE/explain.jinja ("short") or explain-STYLE.jinja.
+def load_locale(language: str, style: str) -> Locale:
+    """The locale of prompts/LANGUAGE/explain.jinja ("short") or explain-STYLE.jinja.
 
     Raises:
         UsageError: there is no folder for the language, or no template for the style.
         TemplateError: a file of the folder is not what it should be.
     """
-    if language not in languages():
-        raise UsageError(f"no templates for language {language!r}", hint=f"one of: {', '.join(languages())}")
+    sentences = load_sentences(language, "sentences", Sentences)
     name = f"{language}/explain" if style == SHORT else f"{language}/explain-{style}"
     if name not in shipped_templates():
         raise UsageError(f"no style {style!r} in {language!r}", hint=f"one of: {', '.join(styles(language))}")
-    sentences = load_yaml(language, "sentences", Sentences)
-    return Voice(language, style, load_template(name), sentences, load_rules(language))
+    rules, template = load_rules(language), load_template(name)
+    return Locale(language=language, style=style, template=template, sentences=sentences, rules=rules)
 
 
 @cache
-def own_sentences(path: FilePath) -> OwnSentences:
+def load_own_sentences(path: FilePath) -> OwnSentences:
     """A file that the setting `explain.sentences` names. Raises TemplateError."""
-    return read_yaml(path, OwnSentences)
+    own = read_yaml(path, OwnSentences)
+    _check_formats(str(path), own, load_yaml(_REFERENCE, "sentences", Sentences))
+    return own
 
 
-def reworded(voice: Voice, own: OwnSentences) -> Voice:
-    """The voice with these sentences in the places of the language's own. Raises TemplateError: there are no such."""
-    said = voice.sentences
-    changes = {"closed": _reworded(said.closed, own.closed), "fallback": _reworded(said.fallback, own.fallback)}
-    return replace(voice, sentences=said.model_copy(update=changes))
+def load_sentences(language: str, name: str, kind: type[B]) -> B:
+    """Sentences of a language: prompts/LANGUAGE/NAME.yaml, with all that the English file has.
+
+    Raises:
+        UsageError: there is no folder for the language.
+        TemplateError: the file is not what `kind` says, lacks a sentence, or one has a name in braces that the English
+            one does not have; the message lists every one.
+    """
+    sentences, reference = load_yaml(language, name, kind), load_yaml(_REFERENCE, name, kind)
+    _check_formats(f"prompts/{language}/{name}.yaml", sentences, reference, complete=True)
+    return sentences
 
 
-def _reworded(shipped: _Said, own: dict[str, str]) -> _Said:
-    if unknown := sorted(own.keys() - type(shipped).model_fields.keys()):
-        raise TemplateError(f"no sentences {', '.join(unknown)}", hint="compare it with prompts/en/sentences.yaml")
-    return shipped.model_copy(update=own)
+def _check_formats(where: str, sentences: BaseModel, reference: BaseModel, *, complete: bool = False) -> None:
+    formats, known = _flat(sentences), _flat(reference)
+    problems = [f"{key} is missing" for key in known if complete and key not in formats]
+    for key, text in formats.items():
+        # What only this language says is a further relation, and may name what any relation does.
+        allowed = _names(known.get(key) or known.get("other_relation", ""))
+        try:
+            problems += [f"{key} has no {{{name}}}" for name in sorted(_names(text) - allowed)]
+        except ValueError as exc:
+            problems.append(f"{key} is no format: {exc}")
+    if problems:
+        raise TemplateError(f"{where}: " + "; ".join(problems), hint="compare it with the same file under prompts/en")
+
+
+def _flat(sentences: BaseModel) -> dict[str, str]:
+    """All formats by "key" or "group.key"."""
+    flat: dict[str, str] = {}
+    for key, value in sentences.model_dump(by_alias=True).items():
+        flat |= {f"{key}.{name}": text for name, text in value.items()} if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _names(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
 
 
 def styles(language: str) -> tuple[str, ...]:

@@ -1,35 +1,28 @@
-"""Kinds of reasons, all computed. Reads kept answers, produces why, why over another, why not, and what if."""
+"""Explanations of an answer, all computed. Reads kept answers, produces why, why over another, why not, and what if."""
 
-from xdrec_agent.posthoc.contrastive import Contrast, Lean, contrast
-from xdrec_agent.posthoc.counterfactual import Moved, WhatIf, what_if
-from xdrec_agent.posthoc.markdown import Reason, markdown
-from xdrec_agent.posthoc.picture import mermaid
-from xdrec_agent.posthoc.picture_svg import svg
-from xdrec_agent.posthoc.realisation import Teller, teller
-from xdrec_agent.posthoc.why import SUPPORTERS, Supporter, Why, evidence_of, ranked, why
-from xdrec_agent.posthoc.why_not import Condition, Lift, WhyNot, why_not
+from xdrec_agent.posthoc.contrastive import Contrastive, contrastive
+from xdrec_agent.posthoc.counterfactual import Counterfactual, counterfactual
+from xdrec_agent.posthoc.picture import draw, mermaid, svg
+from xdrec_agent.posthoc.realisation import PosthocExplanation, PosthocLocale, load_posthoc_locale, markdown
+from xdrec_agent.posthoc.why import Why, evidence_for, item_at, why
+from xdrec_agent.posthoc.why_not import WhyNot, why_not
 
 __all__ = [
-    "SUPPORTERS",
-    "Condition",
-    "Contrast",
-    "Lean",
-    "Lift",
-    "Moved",
-    "Reason",
-    "Supporter",
-    "Teller",
-    "WhatIf",
+    "Contrastive",
+    "Counterfactual",
+    "PosthocExplanation",
+    "PosthocLocale",
     "Why",
     "WhyNot",
-    "contrast",
-    "evidence_of",
+    "contrastive",
+    "counterfactual",
+    "draw",
+    "evidence_for",
+    "item_at",
+    "load_posthoc_locale",
     "markdown",
     "mermaid",
-    "ranked",
     "svg",
-    "teller",
-    "what_if",
     "why",
     "why_not",
 ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from retrieval.errors import UsageError
 from retrieval.types import Frozen, Item, Path
 from xdrec_agent.grounding import Evidence, PathFinder
-from xdrec_agent.posthoc.realisation import Teller, percent
-from xdrec_agent.posthoc.why import evidence_of, ranked
+from xdrec_agent.posthoc.realisation import PosthocExplanation, PosthocLocale, Sections
+from xdrec_agent.posthoc.why import evidence_for, item_at
 from xdrec_agent.recommend import LoggedAnswer
 from xdrec_agent.types import Recommendation
 
@@ -27,7 +27,7 @@ class Lean(Frozen):
         return (self.first or 0) - (self.second or 0)
 
 
-class Contrast(Frozen):
+class Contrastive(PosthocExplanation):
     """What tells two items of an answer apart; `first` is the one that stands above.
 
     Attributes:
@@ -37,7 +37,6 @@ class Contrast(Frozen):
         first_paths, second_paths: how each hangs together with what was liked.
     """
 
-    answer: str
     first: Item
     second: Item
     ranks: tuple[int, int]
@@ -50,11 +49,20 @@ class Contrast(Frozen):
     both: tuple[str, ...]
     first_paths: tuple[Path, ...]
     second_paths: tuple[Path, ...]
-    language: str
-    text: str
+
+    def sections(self, locale: PosthocLocale) -> Sections:
+        """Ranks and scores of both, and who speaks for which."""
+        both = zip((self.first, self.second), self.ranks, self.retrieval_ranks, self.scores, strict=True)
+        lines = [f"{locale.quoted(item)}: {rank} ({before}), {score:.4f}" for item, rank, before, score in both]
+        for lean in self.leans:
+            first, second = ("–" if share is None else f"{share:.0%}" for share in (lean.first, lean.second))
+            lines.append(f"{locale.quoted(lean.item)}: {first} / {second}")
+        yield "numbers", lines
 
 
-def contrast(kept: LoggedAnswer, rank: int, over: int, teller: Teller, paths: PathFinder | None = None) -> Contrast:
+def contrastive(
+    kept: LoggedAnswer, rank: int, over: int, locale: PosthocLocale, paths: PathFinder | None = None
+) -> Contrastive:
     """Why the item at one rank of the answer stands above the one at another, whichever is named first.
 
     Raises:
@@ -62,66 +70,64 @@ def contrast(kept: LoggedAnswer, rank: int, over: int, teller: Teller, paths: Pa
     """
     if rank == over:
         raise UsageError("an item cannot be compared with itself", hint="name two ranks, as in: 1 --over 2")
-    a, b = (ranked(kept, one) for one in sorted((rank, over)))
-    for_a, for_b = (evidence_of(kept, one, paths) for one in (a, b))
-    mine, theirs = ({t.casefold(): t for t in evidence.traits} for evidence in (for_a, for_b))
-    told = Contrast(
+    first, second = (item_at(kept, one) for one in sorted((rank, over)))
+    evidence = tuple(evidence_for(kept, one, paths) for one in (first, second))
+    mine, theirs = ({trait.casefold(): trait for trait in one.traits} for one in evidence)
+    contrast = Contrastive(
         answer=kept.id,
-        first=a.item,
-        second=b.item,
-        ranks=(a.rank, b.rank),
-        retrieval_ranks=(a.retrieval_rank, b.retrieval_rank),
-        scores=(a.score, b.score),
-        difference=a.score - b.score,
-        leans=_leans(kept, a, b),
-        only_first=tuple(t for key, t in mine.items() if key not in theirs),
-        only_second=tuple(t for key, t in theirs.items() if key not in mine),
-        both=tuple(t for key, t in mine.items() if key in theirs),
-        first_paths=for_a.paths,
-        second_paths=for_b.paths,
-        language=teller.voice.language,
+        language=locale.language,
         text="",
+        first=first.item,
+        second=second.item,
+        ranks=(first.rank, second.rank),
+        retrieval_ranks=(first.retrieval_rank, second.retrieval_rank),
+        scores=(first.score, second.score),
+        difference=first.score - second.score,
+        leans=_leans(kept, first, second),
+        only_first=tuple(trait for key, trait in mine.items() if key not in theirs),
+        only_second=tuple(trait for key, trait in theirs.items() if key not in mine),
+        both=tuple(trait for key, trait in mine.items() if key in theirs),
+        first_paths=evidence[0].paths,
+        second_paths=evidence[1].paths,
     )
-    return told.model_copy(update={"text": _text(kept, told, teller, (for_a, for_b))})
+    return contrast.model_copy(update={"text": _text(contrast, kept.answer.source, locale, evidence)})
 
 
-def _leans(kept: LoggedAnswer, a: Recommendation, b: Recommendation) -> tuple[Lean, ...]:
+def _leans(kept: LoggedAnswer, first: Recommendation, second: Recommendation) -> tuple[Lean, ...]:
     items = {(e.item.domain, e.item.id): e.item for e in kept.query.history.entries}
-    first, second = ({(m.domain, m.item): m.share for m in one.matches} for one in (a, b))
+    of_first, of_second = ({(m.domain, m.item): m.share for m in one.matches} for one in (first, second))
     leans = (
-        Lean(item=items[key], first=first.get(key), second=second.get(key))
-        for key in dict.fromkeys((*first, *second))
+        Lean(item=items[key], first=of_first.get(key), second=of_second.get(key))
+        for key in dict.fromkeys((*of_first, *of_second))
         if key in items
     )
     return tuple(sorted(leans, key=lambda lean: -lean.difference))
 
 
-def _text(kept: LoggedAnswer, told: Contrast, teller: Teller, evidence: tuple[Evidence, Evidence]) -> str:
-    say = teller.say.contrast
-    called = teller.names(told.first, told.second, *(lean.item for lean in told.leans[:1]))
-
-    def name(item: Item) -> str:
-        return called[item.domain, item.id]
-
-    names = {"first": name(told.first), "second": name(told.second)}
-    places = {"rank_a": teller.place(told.ranks[0]), "rank_b": teller.place(told.ranks[1])}
-    parts = [say.places.format(**names, **places)]
-    if told.retrieval_ranks[0] > told.retrieval_ranks[1]:
-        parts.append(say.turned.format(**names, source=kept.answer.source))
-    else:
-        scores = {"score_a": f"{told.scores[0]:.3f}", "score_b": f"{told.scores[1]:.3f}"}
-        parts.append(say.scores.format(**names, **scores))
+def _text(contrast: Contrastive, source: str, locale: PosthocLocale, evidence: tuple[Evidence, ...]) -> str:
+    """Places and scores, then what speaks for the first; that nothing does, where nothing is found."""
+    say = locale.posthoc.contrastive
+    items = (contrast.first, contrast.second, *(lean.item for lean in contrast.leans[:1]))
+    names = locale.names(items)
+    first, second, *liked = (names[f"{item.domain}/{item.id}"] for item in items)
+    rank_a, rank_b = map(locale.place, contrast.ranks)
+    score_a, score_b = (f"{score:.3f}" for score in contrast.scores)
+    turned = contrast.retrieval_ranks[0] > contrast.retrieval_ranks[1]
+    parts = [
+        say["places"].format(first=first, second=second, rank_a=rank_a, rank_b=rank_b),
+        say["turned"].format(first=first, second=second, source=source)
+        if turned
+        else say["scores"].format(first=first, second=second, score_a=score_a, score_b=score_b),
+    ]
     plain = len(parts)
-    if told.leans and told.leans[0].difference >= _LEAST_LEAN:
-        lean = told.leans[0]
-        shares = {"share_a": percent(lean.first or 0), "share_b": percent(lean.second or 0)}
-        parts.append(say.leans.format(**names, liked=name(lean.item), **shares))
+    if contrast.leans and contrast.leans[0].difference >= _LEAST_LEAN:
+        share_a, share_b = (f"{share or 0:.0%}" for share in (contrast.leans[0].first, contrast.leans[0].second))
+        parts.append(say["leans"].format(first=first, second=second, liked=liked[0], share_a=share_a, share_b=share_b))
     for one in evidence:
-        fact = next((fact for fact in one.facts if fact.kind == "relation"), None)
-        parts += [teller.fact(fact, one)] if fact else []
-    for item, values in ((told.first, told.only_first), (told.second, told.only_second)):
+        parts += [locale.fact(fact, one) for fact in one.facts if fact.kind == "relation"][:1]
+    for item, values in ((first, contrast.only_first), (second, contrast.only_second)):
         if values:
-            parts.append(say.only.format(item=name(item), values=teller.traits(values[:_TRAITS])))
-    if told.both:
-        parts.append(say.both.format(values=teller.traits(told.both[:_TRAITS])))
-    return teller.text(parts if len(parts) > plain else [*parts, say.alike])
+            parts.append(say["only"].format(item=item, values=locale.traits(values[:_TRAITS])))
+    if contrast.both:
+        parts.append(say["both"].format(values=locale.traits(contrast.both[:_TRAITS])))
+    return locale.paragraph(parts if len(parts) > plain else [*parts, say["alike"]])

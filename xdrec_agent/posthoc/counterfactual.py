@@ -1,4 +1,4 @@
-"""What if. Reads a kept answer and an item of its history, produces the list that would be without it.
+"""What would be without. Reads a kept answer and an item of its history, produces the list that would be without it.
 
 Nothing is asserted: the retriever is asked twice, with the item and without.
 """
@@ -11,7 +11,7 @@ from retrieval.errors import UnknownTitle, UsageError
 from retrieval.ranking import Retriever
 from retrieval.titles import label, normalise, title_keys
 from retrieval.types import Candidate, Frozen, History, HistoryEntry, Item
-from xdrec_agent.posthoc.realisation import Teller
+from xdrec_agent.posthoc.realisation import PosthocExplanation, PosthocLocale, Sections
 from xdrec_agent.recommend import LoggedAnswer, apply_exclusions
 from xdrec_agent.settings import ExclusionSettings
 
@@ -19,7 +19,7 @@ _DEPTH = 5  # times k: how deep is looked for where an item comes from or goes
 _TOLD = 3
 
 
-class Moved(Frozen):
+class RankChange(Frozen):
     """An item and its ranks in the retriever's list with and without; None: below five times the list's length."""
 
     item: Item
@@ -27,7 +27,7 @@ class Moved(Frozen):
     after: int | None
 
 
-class WhatIf(Frozen):
+class Counterfactual(PosthocExplanation):
     """What the retriever's first `k` would be without one item of the history.
 
     Attributes:
@@ -36,29 +36,34 @@ class WhatIf(Frozen):
         moves: items that both have, at another rank.
     """
 
-    answer: str
     without: Item
     k: int
     share: float
-    leaves: tuple[Moved, ...]
-    enters: tuple[Moved, ...]
-    moves: tuple[Moved, ...]
-    language: str
-    text: str
+    leaves: tuple[RankChange, ...]
+    enters: tuple[RankChange, ...]
+    moves: tuple[RankChange, ...]
 
     @property
-    def changes(self) -> bool:
-        """Whether anything would be different."""
-        return bool(self.leaves or self.enters or self.moves)
+    def changed(self) -> tuple[RankChange, ...]:
+        """All that would be different."""
+        return (*self.leaves, *self.enters, *self.moves)
+
+    def sections(self, locale: PosthocLocale) -> Sections:
+        """The item's share, and each rank with and without it."""
+        lines = [f"{locale.quoted(self.without)}: {self.share:.0%}"]
+        for change in self.changed:
+            before, after = (str(rank or f"> {_DEPTH * self.k}") for rank in (change.before, change.after))
+            lines.append(f"{locale.quoted(change.item)}: {before} → {after}")
+        yield "numbers", lines
 
 
-def what_if(
+def counterfactual(
     retriever: Retriever,
     kept: LoggedAnswer,
     title: str,
-    teller: Teller,
+    locale: PosthocLocale,
     exclusions: Sequence[ExclusionSettings] = (),
-) -> WhatIf:
+) -> Counterfactual:
     """What would change without the history item that has this title or id.
 
     Raises:
@@ -67,7 +72,7 @@ def what_if(
         SetupError, BackendError: from the retriever.
     """
     query = apply_exclusions(kept.query, exclusions, retriever.store)
-    entry = entry_of(query.history, title)
+    entry = _entry_of(query.history, title)
     rest = tuple(e for e in query.history.entries if e is not entry)
     if not query.text and not any(e.liked and e.item.domain != query.target for e in rest):
         msg = f"{entry.item.title!r} is all there is to go by"
@@ -75,49 +80,41 @@ def what_if(
     deep = query.model_copy(update={"k": query.k * _DEPTH})
     less = deep.model_copy(update={"history": query.history.model_copy(update={"entries": rest})})
     before, after = (retriever.rank(one).candidates for one in (deep, less))
-    leaves, enters, moves = _changes(before, after, query.k)
-    told = WhatIf(
+    result = Counterfactual(
         answer=kept.id,
+        language=locale.language,
+        text="",
         without=entry.item,
         k=query.k,
         share=_share(before[: query.k], entry.item),
-        leaves=leaves,
-        enters=enters,
-        moves=moves,
-        language=teller.voice.language,
-        text="",
+        **_changes(before, after, query.k),
     )
-    return told.model_copy(update={"text": _text(told, teller)})
+    return result.model_copy(update={"text": _text(result, locale)})
 
 
-def entry_of(history: History, title: str) -> HistoryEntry:
-    """The entry whose item has this id, or this title as people write it. Raises UnknownTitle."""
+def _entry_of(history: History, title: str) -> HistoryEntry:
+    """The latest entry whose item has this id, else this title as people write it. Raises UnknownTitle."""
     key = normalise(title)
-    for fits in (lambda item: item.id == title, lambda item: key in title_keys(item)):
-        found = [e for e in history.entries if fits(e.item)]
-        if found:
-            return found[-1]
+    by_id = [e for e in history.entries if e.item.id == title]
+    if entries := by_id or [e for e in history.entries if key in title_keys(e.item)]:
+        return entries[-1]
     near = tuple(label(e.item) for e in history.entries[:_TOLD])
     hint = "name an item of the history by its title or id"
     raise UnknownTitle(f"the history has no {title!r}", nearest=near, hint=hint)
 
 
-def _changes(
-    before: Sequence[Candidate], after: Sequence[Candidate], k: int
-) -> tuple[tuple[Moved, ...], tuple[Moved, ...], tuple[Moved, ...]]:
+def _changes(before: Sequence[Candidate], after: Sequence[Candidate], k: int) -> dict[str, tuple[RankChange, ...]]:
+    """What leaves, enters and moves within the first k."""
     old, new = ({c.item.id: rank for rank, c in enumerate(ranking, 1)} for ranking in (before, after))
     items = {c.item.id: c.item for c in (*after[:k], *before[:k])}
-    moved = [Moved(item=item, before=old.get(id_), after=new.get(id_)) for id_, item in items.items()]
-    moved.sort(key=lambda m: (m.before or len(before) + 1, m.after or 0))
-
-    def within(rank: int | None) -> bool:
-        return rank is not None and rank <= k
-
-    return (
-        tuple(m for m in moved if within(m.before) and not within(m.after)),
-        tuple(m for m in moved if not within(m.before) and within(m.after)),
-        tuple(m for m in moved if within(m.before) and within(m.after) and m.before != m.after),
-    )
+    changes = [RankChange(item=item, before=old.get(id_), after=new.get(id_)) for id_, item in items.items()]
+    changes.sort(key=lambda c: (c.before or len(before) + 1, c.after or 0))
+    was, stays = ({id_ for id_, rank in ranks.items() if rank <= k} for ranks in (old, new))
+    return {
+        "leaves": tuple(c for c in changes if c.item.id not in stays),
+        "enters": tuple(c for c in changes if c.item.id not in was),
+        "moves": tuple(c for c in changes if c.item.id in was & stays and c.before != c.after),
+    }
 
 
 def _share(candidates: Sequence[Candidate], item: Item) -> float:
@@ -125,23 +122,21 @@ def _share(candidates: Sequence[Candidate], item: Item) -> float:
     return sum(shares) / max(1, len(candidates))
 
 
-def _text(told: WhatIf, teller: Teller) -> str:
-    say = teller.say.what_if
-    called = teller.names(told.without, *(m.item for m in (*told.leaves, *told.enters, *told.moves)))
+def _text(result: Counterfactual, locale: PosthocLocale) -> str:
+    say, k = locale.posthoc.counterfactual, result.k
+    names = locale.names((result.without, *(change.item for change in result.changed)))
 
-    def name(item: Item) -> str:
-        return called[item.domain, item.id]
+    def named(*items: Item) -> str:
+        return locale.joined([names[f"{item.domain}/{item.id}"] for item in items])
 
-    liked = name(told.without)
-    if not told.changes:
-        return teller.text([say.same.format(liked=liked, k=told.k)])
-    first = say.leaves if told.leaves else say.moves_only
-    parts = [first.format(liked=liked, items=teller.voice.joined([name(m.item) for m in told.leaves]), k=told.k)]
-    if told.enters:
-        parts.append(say.enters.format(items=teller.voice.joined([name(m.item) for m in told.enters])))
-    parts += [
-        say.moved.format(item=name(m.item), before=teller.place(m.before), after=teller.place(m.after))
-        for m in told.moves[:_TOLD]
-        if m.before is not None and m.after is not None
-    ]
-    return teller.text(parts)
+    liked = named(result.without)
+    if not result.changed:
+        return locale.paragraph([say["same"].format(liked=liked, k=k)])
+    leaves, enters = (named(*(change.item for change in changes)) for changes in (result.leaves, result.enters))
+    parts = [say["leaves" if leaves else "moves_only"].format(liked=liked, items=leaves, k=k)]
+    if enters:
+        parts.append(say["enters"].format(items=enters))
+    for change in result.moves[:_TOLD]:
+        before, after = (locale.place(rank) for rank in (change.before, change.after) if rank)
+        parts.append(say["moved"].format(item=named(change.item), before=before, after=after))
+    return locale.paragraph(parts)

@@ -1,148 +1,99 @@
-"""How kinds of reasons are told. Reads prompts/LANGUAGE/kinds.yaml and a voice, produces sentences."""
+"""How explanations after the fact are told. Reads prompts/LANGUAGE/posthoc.yaml and results, produces text."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Final, Literal
 
-from retrieval.templates import load_yaml, visible
 from retrieval.types import Frozen, Item
-from xdrec_agent.explain import SHORT, Voice, load_voice
-from xdrec_agent.grounding import Evidence, Fact
+from xdrec_agent.explain import SHORT, Locale, load_locale, load_sentences
+
+Heading = Literal["why", "speaks", "facts", "path", "claims", "numbers"]
+Sections = Iterator[tuple[Heading, list[str]]]
+
+_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>#|~&!$^])")
 
 
-class ContrastSentences(Frozen):
-    """Why one item stands above another."""
+class PosthocSentences(Frozen):
+    """prompts/LANGUAGE/posthoc.yaml: each value is a format with the names in braces that the English one has.
 
-    places: str
-    scores: str
-    turned: str
-    leans: str
-    only: str
-    both: str
-    alike: str
-
-
-class WhyNotSentences(Frozen):
-    """Why an item is not in the list, and what would lift it."""
-
-    listed: str
-    known: str
-    same_work: str
-    other_edition: str
-    earlier_volume: str
-    withdrawn: str
-    filtered: str
-    excluded: str
-    not_indexed: str
-    ranked: str
-    reranked: str
-    lift_item: str
-    lift_trait: str
-    lift_dislikes: str
-    no_lift: str
-
-
-class FilterSentences(Frozen):
-    """The fields of a `Filter` as conditions."""
-
-    year_from: str
-    year_to: str
-    categories: str
-    not_categories: str
-    creators: str
-    languages: str
-    attributes: str
-    not_attributes: str
-    within_attributes: str
-
-
-class WhatIfSentences(Frozen):
-    """What a list would be without one item of the history."""
-
-    same: str
-    leaves: str
-    moves_only: str
-    enters: str
-    moved: str
-
-
-class Headings(Frozen):
-    """Of the Markdown form."""
-
-    why: str
-    speaks: str
-    facts: str
-    path: str
-    claims: str
-    numbers: str
-
-
-class KindSentences(Frozen):
-    """prompts/LANGUAGE/kinds.yaml: each value is a format with the names in braces that the English one has."""
+    Attributes:
+        place: a rank.
+        contrastive: why one item stands above another.
+        why_not: why an item is not in the list, by verdict, and what would lift it.
+        conditions: by field of a `Filter`.
+        counterfactual: what a list would be without one item of the history.
+        headings: of the Markdown form.
+    """
 
     place: str
-    contrast: ContrastSentences
-    why_not: WhyNotSentences
-    fields: FilterSentences
-    what_if: WhatIfSentences
-    headings: Headings
+    contrastive: dict[Literal["places", "scores", "turned", "leans", "only", "both", "alike"], str]
+    why_not: dict[str, str]
+    conditions: dict[str, str]
+    counterfactual: dict[Literal["same", "leaves", "moves_only", "enters", "moved"], str]
+    headings: dict[Heading, str]
 
 
-@dataclass(frozen=True)
-class Teller:
-    """A language in which kinds of reasons are told. Everything untrusted goes through `visible` on its way in."""
+@dataclass(frozen=True, kw_only=True)
+class PosthocLocale(Locale):
+    """A language in which explanations after the fact are told to people."""
 
-    voice: Voice
-    say: KindSentences
+    posthoc: PosthocSentences
 
-    def title(self, item: Item) -> str:
-        """The item's title in quotation marks."""
-        return self.voice.quoted(item, shown)
-
-    def names(self, *items: Item) -> dict[tuple[str, str], str]:
-        """Titles by domain and id; where a film and a book have one title, with what each is."""
-        titles = {(item.domain, item.id): self.title(item) for item in items}
-        alike = {title for title, count in Counter(titles.values()).items() if count > 1}
-        nouns = {domain: self.voice.rules.noun(domain) for domain, _ in titles}
-        return {
-            key: self.voice.sentences.named.format(noun=nouns[key[0]], title=title)
-            if title in alike and nouns[key[0]]
-            else title
-            for key, title in titles.items()
-        }
-
-    def traits(self, traits: Iterable[str]) -> str:
-        """Categories and themes as one part of a sentence."""
-        return self.voice.joined([self.voice.trait(trait, shown) for trait in traits])
+    def names(self, items: Iterable[Item | None]) -> dict[str, str]:
+        """Titles by "domain/id"; where a film and a book have one title, with what each is."""
+        names = self.distinct({(item.domain, item.id): self.quoted(item) for item in items if item})
+        return {f"{domain}/{id_}": name for (domain, id_), name in names.items()}
 
     def place(self, rank: int) -> str:
         """A rank, counted from 1."""
-        return self.say.place.format(rank=rank)
+        return self.posthoc.place.format(rank=rank)
 
-    def fact(self, fact: Fact, evidence: Evidence) -> str:
-        """A fact of the evidence as a sentence."""
-        return self.voice.fact(fact, evidence, shown)
-
-    def text(self, sentences: Iterable[str]) -> str:
+    def paragraph(self, sentences: Iterable[str]) -> str:
         """Sentences as one text, each with a capital where the script has them."""
-        return (" " if self.voice.rules.spaces else "").join(one[:1].upper() + one[1:] for one in sentences)
+        return self.text(one[:1].upper() + one[1:] for one in sentences)
+
+
+class PosthocExplanation(Frozen):
+    """What every explanation of an answer has: the answer's id, the language, and what is said in it."""
+
+    answer: str
+    language: str
+    text: str
+
+    def title(self, locale: PosthocLocale) -> str | None:
+        """Heading of the whole; None: it has none."""
+        return None
+
+    @abstractmethod
+    def sections(self, locale: PosthocLocale) -> Sections:
+        """The numbers behind the text, each heading with its lines."""
 
 
 @cache
-def teller(language: str) -> Teller:
-    """The teller of a language. Raises UsageError, TemplateError: there are no (good) templates for it."""
-    return Teller(load_voice(language, SHORT), load_yaml(language, "kinds", KindSentences))
+def load_posthoc_locale(language: str) -> PosthocLocale:
+    """The locale of a language. Raises UsageError, TemplateError: there are no (good) sentences for it."""
+    parts = vars(load_locale(language, SHORT).for_people)
+    return PosthocLocale(**parts, posthoc=load_sentences(language, "posthoc", PosthocSentences))
 
 
-def shown(text: object, limit: int) -> str:
-    """What a person may see; `limit` is that of prompts, people see all of it."""
-    del limit
-    return visible(text)
+def markdown(explanation: PosthocExplanation, locale: PosthocLocale, mermaid: str = "") -> str:
+    """The explanation with the numbers behind it, titles being text and nothing else; `mermaid` is its picture."""
+    title = explanation.title(locale)
+    parts = [f"# {_literal(title)}"] if title else []
+    parts.append(_literal(explanation.text))
+    for heading, lines in explanation.sections(locale):
+        if lines:
+            parts += [f"## {_literal(locale.posthoc.headings[heading])}", "\n".join(f"- {_literal(x)}" for x in lines)]
+    if mermaid:
+        parts.append(f"```mermaid\n{mermaid}```")
+    return "\n\n".join(parts) + "\n"
 
 
-def percent(share: float) -> str:
-    """A share in [0, 1] as whole percent."""
-    return f"{share:.0%}"
+def _literal(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return _MARKDOWN.sub(r"\\\1", text)

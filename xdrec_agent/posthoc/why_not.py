@@ -13,9 +13,10 @@ import numpy as np
 
 from retrieval.index import Positions, Snapshot
 from retrieval.ranking import Retriever, eligible
+from retrieval.templates import visible
 from retrieval.titles import resolve
 from retrieval.types import Filter, Frozen, HistoryEntry, Item, Query
-from xdrec_agent.posthoc.realisation import Teller, shown
+from xdrec_agent.posthoc.realisation import PosthocExplanation, PosthocLocale, Sections
 from xdrec_agent.recommend import LoggedAnswer, apply_exclusions
 from xdrec_agent.settings import ExclusionSettings
 
@@ -51,7 +52,7 @@ class Lift(Frozen):
     rank: int
 
 
-class WhyNot(Frozen):
+class WhyNot(PosthocExplanation):
     """Why a title is not in a list.
 
     Attributes:
@@ -62,7 +63,6 @@ class WhyNot(Frozen):
         lifts: what would lift it, best first.
     """
 
-    answer: str
     item: Item
     verdict: Verdict
     conditions: tuple[Condition, ...] = ()
@@ -70,15 +70,19 @@ class WhyNot(Frozen):
     rank: int | None = None
     total: int | None = None
     lifts: tuple[Lift, ...] = ()
-    language: str
-    text: str
+
+    def sections(self, locale: PosthocLocale) -> Sections:
+        """The verdict with rank and total, and the rank that each lift would give."""
+        rank, total = f": {self.rank}" if self.rank else "", f" / {self.total}" if self.total else ""
+        lifts = (f"{one.kind} {one.item.title if one.item else one.trait}: {one.rank}" for one in self.lifts)
+        yield "numbers", [f"{self.verdict}{rank}{total}", *lifts]
 
 
 def why_not(
     retriever: Retriever,
     kept: LoggedAnswer,
     title: str,
-    teller: Teller,
+    locale: PosthocLocale,
     exclusions: Sequence[ExclusionSettings] = (),
 ) -> WhyNot:
     """Why the answer does not have the item of its target domain with this title or id.
@@ -90,27 +94,18 @@ def why_not(
     target = kept.query.target
     item = retriever.store.items(target, [title]).get(title) or resolve(retriever.store, target, title)
     query = apply_exclusions(kept.query, exclusions, retriever.store)
-    found = _by_facts(kept, query, item) or _by_index(retriever, kept, query, item)
+    finding = _by_facts(kept, query, item) or _by_index(retriever, kept, query, item)
     lifts: list[Lift] = []
-    if found.total is not None and found.rank is not None:
+    if finding.total is not None and finding.rank is not None:
         tried = sorted(_lifts(retriever, query, item), key=lambda lift: lift.rank)
-        lifts = [lift for lift in tried if lift.rank < found.rank][:_LIFTS]
-    told = WhyNot(
-        answer=kept.id,
-        item=item,
-        verdict=found.verdict,
-        conditions=found.conditions,
-        other=found.other,
-        rank=found.rank,
-        total=found.total,
-        lifts=tuple(lifts),
-        language=teller.voice.language,
-        text="",
+        lifts = [lift for lift in tried if lift.rank < finding.rank][:_LIFTS]
+    result = WhyNot(
+        answer=kept.id, language=locale.language, text="", item=item, lifts=tuple(lifts), **finding._asdict()
     )
-    return told.model_copy(update={"text": _text(kept, told, teller)})
+    return result.model_copy(update={"text": _text(kept, result, locale)})
 
 
-class _Found(NamedTuple):
+class _Finding(NamedTuple):
     """A verdict and what belongs to it."""
 
     verdict: Verdict
@@ -120,48 +115,48 @@ class _Found(NamedTuple):
     conditions: tuple[Condition, ...] = ()
 
 
-def _by_facts(kept: LoggedAnswer, query: Query, item: Item) -> _Found | None:
+def _by_facts(kept: LoggedAnswer, query: Query, item: Item) -> _Finding | None:
     """What answer, history and catalogue say."""
     listed = next((one for one in kept.answer.items if one.item.id == item.id), None)
     if listed is not None:
-        return _Found("listed", rank=listed.rank)
+        return _Finding("listed", rank=listed.rank)
     known = [e.item for e in query.history.entries if e.item.domain == query.target]
     same = sorted((one for one in known if _work(one) == _work(item)), key=lambda one: one.id != item.id)
     if same:
-        return _Found("known" if same[0].id == item.id else "same_work", same[0])
-    return None if item.available else _Found("withdrawn")
+        return _Finding("known" if same[0].id == item.id else "same_work", same[0])
+    return None if item.available else _Finding("withdrawn")
 
 
-def _by_index(retriever: Retriever, kept: LoggedAnswer, query: Query, item: Item) -> _Found:
+def _by_index(retriever: Retriever, kept: LoggedAnswer, query: Query, item: Item) -> _Finding:
     """What the index says of an item that may be recommended."""
     snapshot = retriever.index.snapshot(query.target)
     rows = snapshot.rows([item.id]).tolist()
     if not rows:
-        return _Found("not_indexed")
+        return _Finding("not_indexed")
     if conditions := _unfulfilled(snapshot, rows[0], kept.query.filter):
-        return _Found("filtered", conditions=conditions)
+        return _Finding("filtered", conditions=conditions)
     if conditions := _unfulfilled(snapshot, rows[0], query.filter):
-        return _Found("excluded", conditions=conditions)
+        return _Finding("excluded", conditions=conditions)
     edition = next((one.item for one in kept.answer.items if _work(one.item) == _work(item)), None)
     first = edition or _first_unread(retriever, snapshot, rows[0], query)
     if first is not None and first.id != item.id:
-        return _Found("other_edition" if edition else "earlier_volume", first)
+        return _Finding("other_edition" if edition else "earlier_volume", first)
     rank, total = _place(retriever, query, rows[0])
-    return _Found("reranked" if rank <= len(kept.answer.items) else "ranked", rank=rank, total=total)
+    return _Finding("reranked" if rank <= len(kept.answer.items) else "ranked", rank=rank, total=total)
 
 
 def _work(item: Item) -> str:
     return item.edition_of or item.id
 
 
-def _unfulfilled(snapshot: Snapshot, row: int, wanted: Filter) -> tuple[Condition, ...]:
+def _unfulfilled(snapshot: Snapshot, row: int, filters: Filter) -> tuple[Condition, ...]:
     """The conditions that a row does not fulfil, each tested by itself as the retriever tests them."""
-    return tuple(c for c, alone in _conditions(wanted) if not eligible(snapshot, alone)[row])
+    return tuple(c for c, alone in _conditions(filters) if not eligible(snapshot, alone)[row])
 
 
-def _conditions(wanted: Filter) -> Iterator[tuple[Condition, Filter]]:
+def _conditions(filters: Filter) -> Iterator[tuple[Condition, Filter]]:
     for field in Filter.model_fields:
-        value = getattr(wanted, field)
+        value = getattr(filters, field)
         if isinstance(value, dict):
             for name, values in value.items():
                 yield Condition(field=field, name=name, values=values), Filter(**{field: {name: values}})
@@ -222,38 +217,34 @@ def _with(query: Query, entries: Sequence[HistoryEntry]) -> Query:
     return query.model_copy(update={"history": query.history.model_copy(update={"entries": tuple(entries)})})
 
 
-def _text(kept: LoggedAnswer, found: WhyNot, teller: Teller) -> str:
-    say = teller.say.why_not
-    others = [one for one in (found.other, *(lift.item for lift in found.lifts)) if one is not None]
-    called = teller.names(found.item, *others)
+def _text(kept: LoggedAnswer, result: WhyNot, locale: PosthocLocale) -> str:
+    say = locale.posthoc.why_not
+    names = locale.names((result.item, result.other, *(lift.item for lift in result.lifts)))
 
     def name(item: Item | None) -> str:
-        return called[item.domain, item.id] if item else ""
+        return names[f"{item.domain}/{item.id}"] if item else ""
 
-    words = {
-        "item": name(found.item),
-        "other": name(found.other),
-        "place": teller.place(found.rank) if found.rank else "",
-        "total": str(found.total),
-        "k": str(len(kept.answer.items)),
-        "source": kept.answer.source,
-        "fields": teller.voice.joined([_condition(c, teller) for c in found.conditions]),
-    }
-    parts = [str(getattr(say, found.verdict)).format(**words)]
-    for lift in found.lifts:
-        told = str(getattr(say, f"lift_{lift.kind}"))
-        parts.append(
-            told.format(liked=name(lift.item), value=teller.traits([lift.trait]), place=teller.place(lift.rank))
-        )
-    if found.verdict in {"ranked", "reranked"} and not found.lifts:
-        parts.append(say.no_lift)
-    return teller.text(parts)
-
-
-def _condition(condition: Condition, teller: Teller) -> str:
-    values = (
-        teller.traits(condition.values)
-        if "categories" in condition.field
-        else teller.voice.joined([shown(value, 0) for value in condition.values])
+    verdict = say[result.verdict].format(
+        item=name(result.item),
+        other=name(result.other),
+        place=locale.place(result.rank) if result.rank else "",
+        total=result.total,
+        k=len(kept.answer.items),
+        source=kept.answer.source,
+        fields=locale.joined([_condition(condition, locale) for condition in result.conditions]),
     )
-    return str(getattr(teller.say.fields, condition.field)).format(name=shown(condition.name, 0), value=values)
+    lifts = [
+        say[f"lift_{lift.kind}"].format(
+            liked=name(lift.item), value=locale.trait(lift.trait), place=locale.place(lift.rank)
+        )
+        for lift in result.lifts
+    ]
+    if result.verdict in {"ranked", "reranked"} and not lifts:
+        lifts = [say["no_lift"]]
+    return locale.paragraph([verdict, *lifts])
+
+
+def _condition(condition: Condition, locale: PosthocLocale) -> str:
+    show = locale.trait if "categories" in condition.field else visible
+    value = locale.joined([show(value) for value in condition.values])
+    return locale.posthoc.conditions[condition.field].format(name=visible(condition.name), value=value)

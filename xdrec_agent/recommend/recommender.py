@@ -18,7 +18,7 @@ from retrieval.ranking import Retriever
 from retrieval.templates import PromptTemplate
 from retrieval.types import Query, Ranking
 from xdrec_agent.errors import LLMError
-from xdrec_agent.explain import ExplainContext, explain_one, unasked
+from xdrec_agent.explain import ExplainContext, explain_candidate, explain_without_model
 from xdrec_agent.grounding import PathFinder
 from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.recommend.query import apply_exclusions
@@ -241,19 +241,19 @@ class Recommender:
         Raises:
             UsageError: there are no templates for the language or the style.
         """
-        voice = self.explain_context.voice(language, style)
+        locale = self.explain_context.locale(language, style)
         context = replace(self.explain_context, paths=_paths(self.retriever))
         if context.client is None:
             # In one thread: some milliseconds each of searching and checking, in which a service goes on listening.
             reasons = await asyncio.to_thread(
-                lambda: [unasked(context, query, item.candidate, voice) for item in answer.items]
+                lambda: [explain_without_model(context, query, item.candidate, locale) for item in answer.items]
             )
             for item, reason in zip(answer.items, reasons, strict=True):
                 yield item.model_copy(update={"explanation": reason})
             return
 
         async def explained(item: Recommendation) -> Recommendation:
-            reason = await explain_one(context, query, item.candidate, voice)
+            reason = await explain_candidate(context, query, item.candidate, locale)
             return item.model_copy(update={"explanation": reason})
 
         tasks = [asyncio.create_task(explained(item)) for item in answer.items]

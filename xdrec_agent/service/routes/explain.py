@@ -7,22 +7,21 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from retrieval.errors import UsageError
-from xdrec_agent.grounding import gather
 from xdrec_agent.posthoc import (
-    SUPPORTERS,
-    Contrast,
-    WhatIf,
+    Contrastive,
+    Counterfactual,
     Why,
     WhyNot,
-    contrast,
-    ranked,
+    contrastive,
+    counterfactual,
+    draw,
+    evidence_for,
+    item_at,
+    load_posthoc_locale,
     svg,
-    teller,
-    what_if,
     why,
     why_not,
 )
-from xdrec_agent.posthoc.picture import picture
 from xdrec_agent.recommend import LoggedAnswer, Recommender
 from xdrec_agent.service.access import Called, Caller
 from xdrec_agent.service.app_state import Engine, engine_of
@@ -51,7 +50,7 @@ def answer(id_: AnswerId, caller: Called, engine: Annotated[Engine, Depends(engi
     return Response(kept_answer(engine, caller, id_).answer.model_dump_json(), media_type="application/json")
 
 
-@router.post("/explain", response_model=Why | Contrast | WhyNot | WhatIf, responses=documented(404, 409))
+@router.post("/explain", response_model=Why | Contrastive | WhyNot | Counterfactual, responses=documented(404, 409))
 def explain(ask: ExplainRequest, caller: Called, engine: Annotated[Engine, Depends(engine_of)]) -> Response:
     """Why an item was recommended, why over another, why one was not, or what the list would be without a liked item.
 
@@ -76,24 +75,22 @@ def evidence_picture(
 ) -> Response:
     """The way from what was liked to a recommended item, as a picture."""
     kept = kept_answer(engine, caller, id_)
-    one = ranked(kept, rank)
-    paths = engine.recommender(kept.arm).explain_context.paths
-    evidence = gather(one.candidate, kept.query.history, kept.query.text, SUPPORTERS, paths)
-    voice = teller(language or engine.settings.explain.language).voice
+    evidence = evidence_for(kept, item_at(kept, rank), engine.recommender(kept.arm).explain_context.paths)
+    locale = load_posthoc_locale(language or engine.settings.explain.language)
     # An SVG opened on its own is a document; the style inside it is ours, and nothing else may load or run.
     policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
-    return Response(svg(picture(evidence, voice)), media_type="image/svg+xml", headers=policy)
+    return Response(svg(draw(evidence, locale)), media_type="image/svg+xml", headers=policy)
 
 
 def _reason(
     recommender: Recommender, kept: LoggedAnswer, ask: ExplainRequest, language: str
-) -> Why | Contrast | WhyNot | WhatIf:
-    told_in, paths, rank = teller(language), recommender.explain_context.paths, ask.rank or 1
+) -> Why | Contrastive | WhyNot | Counterfactual:
+    locale, paths, rank = load_posthoc_locale(language), recommender.explain_context.paths, ask.rank or 1
     named = ask.item.id if isinstance(ask.item, ItemRef) else ask.item or ""
     if ask.kind == "over":
-        return contrast(kept, rank, ask.other or 1, told_in, paths)
+        return contrastive(kept, rank, ask.other or 1, locale, paths)
     if ask.kind == "why-not":
-        return why_not(recommender.retriever, kept, named, told_in, recommender.exclusions)
+        return why_not(recommender.retriever, kept, named, locale, recommender.exclusions)
     if ask.kind == "without":
-        return what_if(recommender.retriever, kept, named, told_in, recommender.exclusions)
-    return why(kept, rank, told_in, paths)
+        return counterfactual(recommender.retriever, kept, named, locale, recommender.exclusions)
+    return why(kept, rank, locale, paths)
