@@ -41,7 +41,7 @@ def recommend(
     candidates: Annotated[int | None, typer.Option(min=1, help="How many are reranked; any number.")] = None,
     shuffles: Annotated[int | None, typer.Option(min=1, help="At most so many orders are tried.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the shuffles.")] = None,
-    lang: Annotated[str | None, typer.Option(metavar="CODE", help="Language of the reasons: en or zh.")] = None,
+    lang: Annotated[str | None, typer.Option(metavar="CODE", help="Code of the language of the reasons.")] = None,
     style: Annotated[str | None, typer.Option(help="Of the reasons: short, detailed or playful.")] = None,
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Write reasons.")] = True,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
