@@ -19,15 +19,22 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import binomtest
 
-from eval.studies.dialogues import Accuracy, Scripted, TurnResult, Understand, accuracies, load_dialogues, run_dialogue
+from eval.studies.dialogues import (
+    Accuracy,
+    ScriptedDialogue,
+    TurnResult,
+    Understand,
+    accuracies,
+    load_dialogues,
+    run_dialogue,
+)
 from eval.systems import for_all
 from retrieval.errors import DataError
 from retrieval.ingest.ingest import ingest
 from retrieval.store import Store
 from retrieval.types import Frozen
 from xdrec_agent.app import load_pack
-from xdrec_agent.converse import DialogueState, Lexicon, Understanding, ask_model, completed
-from xdrec_agent.converse.rules import Reader
+from xdrec_agent.converse import DialogueState, Lexicon, RuleNLU, Understanding, ask_for_slots, complete_understanding
 from xdrec_agent.errors import LLMReplyInvalid, LLMTimeout
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.settings import Settings
@@ -66,7 +73,7 @@ class ReaderResult(Frozen):
         """Of all turns, of the tuned and the held-out ones, by language, then by kind."""
         whole, *kinds = accuracies(self.turns)
         parts = [("tuned", self.tuned[0]), ("held out", self.held_out[0])]
-        for language in ("en", "zh"):
+        for language in sorted({turn.language for turn in self.turns}):
             parts.append((language, accuracies([turn for turn in self.turns if turn.language == language])[0]))
         named = [accuracy.model_copy(update={"kind": kind}) for kind, accuracy in parts]
         return (whole, *named, *kinds)
@@ -122,10 +129,10 @@ async def measured(pack: Path, settings: Settings | None, say: Say | None = None
         for domain, file in load_pack(pack).catalogues.items():
             ingest(store, domain, pack / file)
         lexicon = Lexicon(store)
-        reader = Reader(lexicon, this_year=THIS_YEAR)
+        nlu = RuleNLU(lexicon, this_year=THIS_YEAR)
 
         async def rules(text: str, state: DialogueState) -> Understanding:
-            return reader.read(text, state)
+            return nlu.understand(text, state)
 
         out = [await _run(RULES, lexicon, rules)]
         if settings is not None:
@@ -133,7 +140,7 @@ async def measured(pack: Path, settings: Settings | None, say: Say | None = None
 
             chosen = settings.patient()
             client = await stack.enter_async_context(open_client(chosen))
-            both = _WithModel(reader, lexicon, client, chosen)
+            both = _WithModel(nlu, lexicon, client, chosen)
             at_once = chosen.llm.concurrency * len(client.endpoint.base_urls)
             result = await _run(f"{RULES}+{client.endpoint.model}", lexicon, both, say, at_once)
             out.append(result.model_copy(update={"failed": both.failed}))
@@ -143,25 +150,25 @@ async def measured(pack: Path, settings: Settings | None, say: Say | None = None
 class _WithModel:
     """The rules completed by a model in every turn, as `[chat] model = "always"` does."""
 
-    def __init__(self, reader: Reader, lexicon: Lexicon, client: LLMClient, settings: Settings) -> None:
-        self.reader, self.lexicon, self.client = reader, lexicon, client
+    def __init__(self, nlu: RuleNLU, lexicon: Lexicon, client: LLMClient, settings: Settings) -> None:
+        self.nlu, self.lexicon, self.client = nlu, lexicon, client
         self.deadline_s = max(settings.chat.deadline_s, settings.llm.timeout_s)
         self.failed = 0
 
     async def __call__(self, text: str, state: DialogueState) -> Understanding:
-        said, domains = self.reader.read(text, state), self.lexicon.names()
+        understanding, domains = self.nlu.understand(text, state), self.lexicon.names()
         try:
-            intent = await ask_model(self.client, text, state, domains, user=None, deadline_s=self.deadline_s)
+            slots = await ask_for_slots(self.client, text, state, domains, user=None, deadline_s=self.deadline_s)
         except (LLMReplyInvalid, LLMTimeout, TimeoutError):
             self.failed += 1
-            return said
-        return completed(said, intent, text, state, self.lexicon, domains)
+            return understanding
+        return complete_understanding(understanding, slots, text, state, self.lexicon)
 
 
 async def _run(
     name: str, lexicon: Lexicon, understand: Understand, say: Say | None = None, at_once: int = 1
 ) -> ReaderResult:
-    async def play(script: Scripted) -> list[TurnResult]:
+    async def play(script: ScriptedDialogue) -> list[TurnResult]:
         return await run_dialogue(script, lexicon, understand)
 
     found = await for_all(load_dialogues(), play, name, say or _silent, at_once, unit="dialogues")

@@ -16,13 +16,22 @@ from pydantic import Field, ValidationError
 
 from retrieval.errors import DataError
 from retrieval.types import Filter, Frozen
-from xdrec_agent.converse import DialogueState, ItemRef, Language, Lexicon, Opinion, Step, Understanding, merged
+from xdrec_agent.converse import (
+    DialogueDecision,
+    DialogueState,
+    ItemRef,
+    Language,
+    Lexicon,
+    Opinion,
+    Understanding,
+    update_state,
+)
 
 FILE: Final = Path(__file__).parent / "dialogues.yaml"
 Understand = Callable[[str, DialogueState], Awaitable[Understanding]]
 
 
-class Turn(Frozen):
+class ScriptedTurn(Frozen):
     """One turn and what it must change; see the head of dialogues.yaml."""
 
     say: str
@@ -46,7 +55,7 @@ class Turn(Frozen):
     shows: tuple[str, ...] = ()
 
 
-class Scripted(Frozen):
+class ScriptedDialogue(Frozen):
     """One dialogue."""
 
     id: str
@@ -54,7 +63,7 @@ class Scripted(Frozen):
     source: str | None = Field(default=None, alias="from")
     to: str | None = None
     held_out: bool = False
-    turns: tuple[Turn, ...]
+    turns: tuple[ScriptedTurn, ...]
 
 
 class TurnResult(Frozen):
@@ -70,22 +79,22 @@ class TurnResult(Frozen):
     wrong: tuple[str, ...] = ()
 
 
-def load_dialogues(path: Path = FILE) -> tuple[Scripted, ...]:
+def load_dialogues(path: Path = FILE) -> tuple[ScriptedDialogue, ...]:
     """The dialogues of a file. Raises DataError."""
     try:
-        return tuple(Scripted.model_validate(one) for one in yaml.safe_load(path.read_text(encoding="utf-8")))
+        return tuple(ScriptedDialogue.model_validate(one) for one in yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValidationError, TypeError) as exc:
         raise DataError(f"{path}: {exc}", hint="see eval/studies/dialogues.yaml") from exc
 
 
-async def run_dialogue(script: Scripted, lexicon: Lexicon, understand: Understand) -> list[TurnResult]:
+async def run_dialogue(script: ScriptedDialogue, lexicon: Lexicon, understand: Understand) -> list[TurnResult]:
     """Play one dialogue. Raises StoreError, and UsageError for an id that the catalogues do not have."""
     state = DialogueState(language=script.language, sources=(script.source,) if script.source else (), target=script.to)
     out = []
     for number, turn in enumerate(script.turns, 1):
-        step = merged(state, await understand(turn.say, state), lexicon.names())
+        decision = update_state(state, await understand(turn.say, state), lexicon.names())
         expected = _expected(state, turn, lexicon)
-        wrong = tuple(_differences(step, expected, turn, state))
+        wrong = tuple(_differences(decision, expected, turn, state))
         out.append(
             TurnResult(
                 dialogue=script.id,
@@ -98,11 +107,11 @@ async def run_dialogue(script: Scripted, lexicon: Lexicon, understand: Understan
                 wrong=wrong,
             )
         )
-        question = step.state.question if turn.ask and not wrong else None
+        question = decision.state.question if turn.ask and not wrong else None
         shown = _refs(turn.shows, lexicon) or (expected.shown if turn.to in {None, state.target} else ())
         focus = _refs(turn.about, lexicon) or expected.focus
-        wish = step.state.wish if turn.wish and not wrong else expected.wish
-        fixed = step.state.language_fixed
+        wish = decision.state.wish if turn.wish and not wrong else expected.wish
+        fixed = decision.state.language_fixed
         state = expected.model_copy(
             update={"question": question, "shown": shown, "focus": focus, "wish": wish, "language_fixed": fixed}
         )
@@ -119,7 +128,7 @@ def _refs(ids: Iterable[str], lexicon: Lexicon) -> tuple[ItemRef, ...]:
     return tuple(out)
 
 
-def _expected(state: DialogueState, turn: Turn, lexicon: Lexicon) -> DialogueState:
+def _expected(state: DialogueState, turn: ScriptedTurn, lexicon: Lexicon) -> DialogueState:
     if turn.reset:
         state = DialogueState(language=state.language, sources=state.sources, target=state.target)
     likes, dislikes, rejected = _refs(turn.like, lexicon), _refs(turn.dislike, lexicon), _refs(turn.reject, lexicon)
@@ -140,8 +149,10 @@ def _expected(state: DialogueState, turn: Turn, lexicon: Lexicon) -> DialogueSta
     return state.model_copy(update=changes)
 
 
-def _differences(step: Step, expected: DialogueState, turn: Turn, before: DialogueState) -> Iterable[str]:
-    got = step.state
+def _differences(
+    decision: DialogueDecision, expected: DialogueState, turn: ScriptedTurn, before: DialogueState
+) -> Iterable[str]:
+    got = decision.state
     for name in ("likes", "dislikes"):
         have, want = ({o.item.id for o in getattr(s, name)} for s in (got, expected))
         yield from _differ(name, have, want)
@@ -155,15 +166,15 @@ def _differences(step: Step, expected: DialogueState, turn: Turn, before: Dialog
         yield from _differ("wish lacks", missing, [])
     else:
         yield from _differ("wish", got.wish, None if turn.reset else before.wish)
-    yield from _differ("act", step.act, turn.act)
+    yield from _differ("act", decision.act, turn.act)
     if turn.act in {"why", "why_not", "tell"}:
-        yield from _differ("about", [r.id for r in step.about], list(turn.about))
+        yield from _differ("about", [r.id for r in decision.about], list(turn.about))
     if turn.ask:
         yield from _differ("asks", got.question.kind if got.question else None, turn.ask)
         offered = {o.item.id for o in got.question.options if o.item} if got.question else set()
         yield from _differ("options lack", set(turn.options) - offered, set())
     if turn.note:
-        yield from _differ("notes lack", {turn.note} - {r.note for r in step.remarks}, set())
+        yield from _differ("notes lack", {turn.note} - {r.note for r in decision.remarks}, set())
 
 
 def _plain(value: object) -> object:

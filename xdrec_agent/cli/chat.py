@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retrieval.errors import UsageError
 from xdrec_agent.cli.context import settings
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from xdrec_agent.types import Recommendation
 
 Texts = list[str]
-_LANGUAGES = ("en", "zh")
 
 
 def chat(
@@ -37,12 +35,12 @@ def chat(
     say: Annotated[
         Texts | None, typer.Option(metavar="TEXT", help="Say this instead of asking; again for more.")
     ] = None,
-    lang: Annotated[str, typer.Option(help="Of the first reply: en or zh; then it follows yours.")] = "en",
+    lang: Annotated[str, typer.Option(help="Of the first reply: en, zh …; then it follows yours.")] = "en",
     list_: Annotated[bool, typer.Option("--list", help="List kept dialogues.")] = False,
     delete: Annotated[str | None, typer.Option(metavar="ID", help="Delete a kept dialogue.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print events as JSON, one a line.")] = False,
 ) -> None:
-    """Talk about what you liked, and get what suits you, in English or Chinese.
+    """Talk about what you liked, and get what suits you, in English, Spanish or Chinese.
 
     \b
     Examples:
@@ -52,15 +50,15 @@ def chat(
       xdrec chat --list --user ada
       xdrec chat --resume 5hX0Xq3x0Yk2mJmAqTnC4g
     """
-    if lang not in _LANGUAGES:
-        raise UsageError(f"no language {lang!r}", hint=f"one of: {', '.join(_LANGUAGES)}")
-    configured = settings()
+    from xdrec_agent.converse import known_language
+
+    configured, language = settings(), known_language(lang)
     if list_:
         _list(configured, user, json_=json_)
     elif delete is not None:
         _delete(configured, delete, user)
     else:
-        begin = {"sources": tuple(source or ()), "target": target, "user": user, "language": lang}
+        begin = {"sources": tuple(source or ()), "target": target, "user": user, "language": language}
         asyncio.run(_talk(configured, begin, resume, say, json_=json_))
 
 
@@ -128,9 +126,9 @@ def _turns(say: Texts | None) -> Iterator[str]:
 
 
 def _welcome(out: Console, dialogue: Dialogue) -> None:
-    from xdrec_agent.converse import Remark, noted
+    from xdrec_agent.converse import Remark, remark_sentences
 
-    greeting = noted([Remark(note="greeting"), Remark(note="help")], dialogue.state.language)
+    greeting = remark_sentences([Remark(note="greeting"), Remark(note="help")], dialogue.state.language)
     out.print("\n".join(greeting), markup=False)
     out.print(f"xdrec chat --resume {dialogue.id}  ·  /quit", style="dim", markup=False)
 

@@ -1,19 +1,24 @@
-"""Conversation. Reads what a person says, produces a state, a ranking and its reasons, turn by turn."""
+"""Conversation. Reads what the user says, produces a state, a ranking and its reasons, turn by turn."""
 
 from xdrec_agent.converse.conversation import Conversation
-from xdrec_agent.converse.dialogues import Dialogue, Dialogues, DialogueSummary
+from xdrec_agent.converse.dialogues import Dialogue, Dialogues, DialogueSummary, Turn
 from xdrec_agent.converse.events import Asked, Done, Event, Explained, Ranked, Said, Understood
+from xdrec_agent.converse.language import DEFAULT_LANGUAGE, Language, known_language, languages
 from xdrec_agent.converse.lexicon import Lexicon
-from xdrec_agent.converse.model_nlu import ask_model, completed
-from xdrec_agent.converse.replies import noted
-from xdrec_agent.converse.state import DialogueState, ItemRef, Language, Opinion
-from xdrec_agent.converse.state_update import Step, merged
-from xdrec_agent.converse.understanding import Remark, Understanding
+from xdrec_agent.converse.model_nlu import ask_for_slots, complete_understanding
+from xdrec_agent.converse.replies import remark_sentences
+from xdrec_agent.converse.rules import RuleNLU
+from xdrec_agent.converse.state import DialogueState, ItemRef, Opinion
+from xdrec_agent.converse.state_update import DialogueDecision, update_state
+from xdrec_agent.converse.understanding import NLU, Remark, Understanding
 
 __all__ = [
+    "DEFAULT_LANGUAGE",
+    "NLU",
     "Asked",
     "Conversation",
     "Dialogue",
+    "DialogueDecision",
     "DialogueState",
     "DialogueSummary",
     "Dialogues",
@@ -26,12 +31,15 @@ __all__ = [
     "Opinion",
     "Ranked",
     "Remark",
+    "RuleNLU",
     "Said",
-    "Step",
+    "Turn",
     "Understanding",
     "Understood",
-    "ask_model",
-    "completed",
-    "merged",
-    "noted",
+    "ask_for_slots",
+    "complete_understanding",
+    "known_language",
+    "languages",
+    "remark_sentences",
+    "update_state",
 ]

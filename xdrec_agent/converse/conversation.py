@@ -1,4 +1,4 @@
-"""The conversation. Reads a dialogue and what is said, produces the events of the reply.
+"""The conversation. Reads a dialogue and what the user says, produces the events of the reply.
 
     async with open_recommender(settings) as recommender:
         conversation = Conversation(recommender, dialogues, settings.chat)
@@ -18,19 +18,27 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from retrieval.errors import UsageError
-from retrieval.types import History, Query
+from retrieval.types import History, Item, Query
 from xdrec_agent.converse.dialogues import MOST_TEXT, Dialogue, Dialogues, Turn, new_dialogue, save_likes
 from xdrec_agent.converse.events import Asked, Done, Event, Explained, Ranked, Said, Understood
+from xdrec_agent.converse.language import DEFAULT_LANGUAGE
 from xdrec_agent.converse.lexicon import Lexicon
-from xdrec_agent.converse.model_nlu import ask_model, completed
-from xdrec_agent.converse.replies import asked, facts, noted, option_text, sentences, summary, titled
-from xdrec_agent.converse.rules.reader import Reader
-from xdrec_agent.converse.state import DialogueState, ItemRef, Language, Question
-from xdrec_agent.converse.state_update import Step, merged, query_of
-from xdrec_agent.converse.understanding import Remark, Understanding
-from xdrec_agent.converse.why_not_questions import why_not
+from xdrec_agent.converse.model_nlu import ask_for_slots, complete_understanding
+from xdrec_agent.converse.replies import (
+    chat_sentences,
+    item_facts,
+    option_text,
+    question_sentence,
+    quoted_title,
+    remark_sentences,
+    summary,
+)
+from xdrec_agent.converse.rules import RuleNLU
+from xdrec_agent.converse.state import ClarifyingQuestion, DialogueState, ItemRef
+from xdrec_agent.converse.state_update import DialogueDecision, query_of, update_state
+from xdrec_agent.converse.understanding import NLU, Remark, Understanding
 from xdrec_agent.errors import LLMError
-from xdrec_agent.recommend import Recommender
+from xdrec_agent.recommend import LoggedAnswer, Recommender
 from xdrec_agent.settings import ChatSettings
 from xdrec_agent.types import Recommendation, Recommendations
 
@@ -41,6 +49,7 @@ class Conversation:
     Args:
         dialogues: where dialogues are kept; None: nowhere.
         lexicon: the catalogues' words; None: read from the recommender's store.
+        nlu: reads every turn; None: the rules.
     """
 
     def __init__(
@@ -50,12 +59,13 @@ class Conversation:
         settings: ChatSettings,
         *,
         lexicon: Lexicon | None = None,
+        nlu: NLU | None = None,
     ) -> None:
         self.recommender = recommender
         self.dialogues = dialogues
         self.settings = settings
         self.lexicon = lexicon or Lexicon(recommender.store)
-        self.reader = Reader(self.lexicon)
+        self.nlu = nlu or RuleNLU(self.lexicon)
 
     def start(
         self,
@@ -63,12 +73,12 @@ class Conversation:
         sources: Sequence[str] = (),
         target: str | None = None,
         user: str | None = None,
-        language: Language = "en",
+        language: str = DEFAULT_LANGUAGE,
     ) -> Dialogue:
         """A new dialogue, kept if there is a place for it.
 
         Raises:
-            UsageError: a domain without items, or a source that is the target.
+            UsageError: a domain without items, a source that is the target, or a language without a folder.
             StoreError: it cannot be kept.
         """
         known = self.lexicon.refresh()
@@ -88,75 +98,74 @@ class Conversation:
             UsageError, SetupError, BackendError: from the recommender; never an LLMError.
             DialogueBusy: another turn has changed the dialogue meanwhile, in this process or another.
         """
-        said, reason, reader = await self._understood(dialogue, text)
+        understanding, failure, has_model = await self._understood(dialogue, text)
         domains = self.lexicon.names()
-        step = merged(dialogue.state, said, domains)
-        if step.state.target and step.state.target not in domains:  # its catalogue has gone
-            step = Step(step.state.model_copy(update={"target": None, "question": Question(kind="target")}), "ask")
-        turn = Turn(said=text[:MOST_TEXT], replied=self._replied(step)[:MOST_TEXT], at=int(time.time()))
-        changes = {"state": step.state, "turns": (*dialogue.turns, turn)}
+        decision = update_state(dialogue.state, understanding, domains)
+        if decision.state.target and decision.state.target not in domains:  # its catalogue has gone
+            no_target = {"target": None, "question": ClarifyingQuestion(kind="target")}
+            decision = DialogueDecision(decision.state.model_copy(update=no_target), "ask")
+        turn = Turn(said=text[:MOST_TEXT], replied=self._at_once(decision)[:MOST_TEXT], at=int(time.time()))
+        changes = {"state": decision.state, "turns": (*dialogue.turns, turn)}
         dialogue = await self._kept(dialogue.model_copy(update=changes), dialogue.turns)
         yield Understood(
             dialogue=dialogue.id if self.dialogues else None,
-            state=step.state,
-            act=step.act,
-            remarks=step.remarks,
-            text=summary(step.state),
-            reader="rules+model" if reader else "rules",
-            degraded=reason is not None,
-            reason=reason,
+            state=decision.state,
+            act=decision.act,
+            remarks=decision.remarks,
+            text=summary(decision.state),
+            reader="rules+model" if has_model else "rules",
+            degraded=failure is not None,
+            reason=failure,
         )
-        async with aclosing(self._acted(dialogue, step)) as events:
+        async with aclosing(self._acted(dialogue, decision)) as events:
             async for event in events:
                 yield event
         yield Done(dialogue=dialogue.id if self.dialogues else None)
 
     async def _understood(self, dialogue: Dialogue, text: str) -> tuple[Understanding, str | None, bool]:
         """What the turn says; why the model did not take part though it should have; whether it did."""
-        said = await asyncio.to_thread(self.reader.read, text, dialogue.state)
-        client, settings = self.recommender.rerank_context.client, self.settings
-        if settings.model == "off" or (settings.model == "auto" and not _unclear(said)):
-            return said, None, False
+        state, settings, client = dialogue.state, self.settings, self.recommender.rerank_context.client
+        read = await asyncio.to_thread(self.nlu.understand, text, state)
+        if settings.model == "off" or (settings.model == "auto" and (client is None or not _is_unclear(read))):
+            return read, None, False
         if client is None:
-            if settings.model == "auto":
-                return said, None, False
-            return _marked(said), self.recommender.no_client, False
-        domains = self.lexicon.names()
+            return _without_model(read), self.recommender.no_client, False
+        domains, deadline_s = self.lexicon.names(), settings.deadline_s
         try:
-            intent = await ask_model(
-                client, text, dialogue.state, domains, user=dialogue.user, deadline_s=settings.deadline_s
-            )
+            slots = await ask_for_slots(client, text, state, domains, user=dialogue.user, deadline_s=deadline_s)
         except LLMError as exc:
-            return _marked(said), str(exc), False
+            return _without_model(read), str(exc), False
         except TimeoutError:
-            return _marked(said), f"{client.endpoint.model} gave no answer within {settings.deadline_s:g} s", False
-        full = await asyncio.to_thread(completed, said, intent, text, dialogue.state, self.lexicon, domains)
-        return full, None, True
+            return _without_model(read), f"{client.endpoint.model} gave no answer within {deadline_s:g} s", False
+        return await asyncio.to_thread(complete_understanding, read, slots, text, state, self.lexicon), None, True
 
-    async def _acted(self, dialogue: Dialogue, step: Step) -> AsyncGenerator[Event, None]:
-        state = step.state
-        for sentence in noted(step.remarks, state.language):
+    async def _acted(self, dialogue: Dialogue, decision: DialogueDecision) -> AsyncGenerator[Event, None]:
+        state = decision.state
+        for sentence in remark_sentences(decision.remarks, state.language):
             yield Said(text=sentence)
-        if step.act == "ask" and state.question is not None:
-            options = tuple(option_text(option, state.language) for option in state.question.options)
-            domains = self.lexicon.names()
-            yield Asked(question=state.question, text=asked(state.question, state.language, domains), options=options)
-        elif step.act == "rank":
+        if decision.act == "ask" and state.question is not None:
+            yield self._asked(state.question, state.language)
+        elif decision.act == "rank":
             async with aclosing(self._ranked(dialogue)) as events:
                 async for event in events:
                     yield event
-        elif step.act in {"why", "why_not", "tell"}:
-            async with aclosing(self._told(dialogue, step)) as events:
+        elif decision.act in {"why", "why_not", "tell"}:
+            async with aclosing(self._answered(dialogue, decision)) as events:
                 async for event in events:
                     yield event
-        elif step.act == "save":
+        elif decision.act == "save":
             yield Said(text=await asyncio.to_thread(self._saved, dialogue))
+
+    def _asked(self, question: ClarifyingQuestion, language: str) -> Asked:
+        options = tuple(option_text(option, language) for option in question.options)
+        return Asked(
+            question=question, text=question_sentence(question, language, self.lexicon.names()), options=options
+        )
 
     async def _ranked(self, dialogue: Dialogue) -> AsyncGenerator[Event, None]:
         query = await asyncio.to_thread(self._query, dialogue)
         if not (query.text or any(e.item.domain != query.target and e.liked for e in query.history.entries)):
-            question = Question(kind="likes")
-            yield Asked(question=question, text=asked(question, dialogue.state.language))
+            yield self._asked(ClarifyingQuestion(kind="likes"), dialogue.state.language)
             return
         answer = await self.recommender.rank(query)
         shown = tuple(ItemRef.of(item.item) for item in answer.items)
@@ -165,57 +174,78 @@ class Conversation:
         dialogue = await self._kept(dialogue.model_copy(update=changes), dialogue.turns)
         yield Ranked(answer=answer)
         if not answer.items:
-            yield Said(text=sentences(state.language).notes["nothing_left"])
+            yield Said(text=chat_sentences(state.language).notes["nothing_left"])
             return
         async with aclosing(self.recommender.explain(query, answer, language=state.language)) as ready:
             async for item in ready:
                 yield Explained(item=item)
 
-    async def _told(self, dialogue: Dialogue, step: Step) -> AsyncGenerator[Event, None]:
+    async def _answered(self, dialogue: Dialogue, decision: DialogueDecision) -> AsyncGenerator[Event, None]:
         """What is known of the items that the turn asks about."""
-        state, words = step.state, sentences(step.state.language)
+        language = decision.state.language
         query = dialogue.query
         if query is None:
             query = await asyncio.to_thread(self._query, dialogue)
-        for ref in step.about:
+        for ref in decision.about:
             item = self.lexicon.items(ref.domain, [ref.id]).get(ref.id)
             if item is None:
                 continue
-            if step.act == "tell":
-                yield Said(text=facts(item, state.language))
-            elif step.act == "why" and (found := _recommended(dialogue.answer, ref)):
-                one = found[0].model_copy(update={"items": (found[1],)})
-                async with aclosing(self.recommender.explain(query, one, language=state.language)) as ready:
+            if decision.act == "tell":
+                yield Said(text=item_facts(item, language))
+            elif decision.act == "why_not":
+                yield Said(text=await asyncio.to_thread(self._why_not, item, dialogue))
+            elif recommended := _recommended(dialogue.answer, ref):
+                answer, recommendation = recommended
+                one = answer.model_copy(update={"items": (recommendation,)})
+                async with aclosing(self.recommender.explain(query, one, language=language)) as ready:
                     async for explained in ready:
                         yield Explained(item=explained)
-            elif step.act == "why_not":
-                retriever, rules = self.recommender.retriever, self.recommender.exclusions
-                yield Said(text=await asyncio.to_thread(why_not, item, dialogue, retriever, rules))
             else:
-                yield Said(text=words.why_none.format(title=titled(ref, state.language)))
+                title = quoted_title(ref, language)
+                yield Said(text=chat_sentences(language).why_none.format(title=title))
+
+    def _why_not(self, item: Item, dialogue: Dialogue) -> str:
+        """Why the last answer does not have an item. Raises SetupError, BackendError."""
+        from xdrec_agent import posthoc
+
+        language, sentences = dialogue.state.language, chat_sentences(dialogue.state.language)
+        if dialogue.query is None or dialogue.answer is None:
+            return sentences.notes["nothing_shown"]
+        if item.domain != dialogue.query.target:
+            return sentences.why_not_other.format(title=quoted_title(item, language), target=dialogue.query.target)
+        kept = LoggedAnswer(
+            id=dialogue.answer.id or dialogue.id,
+            user=dialogue.user,
+            created_at=dialogue.updated_at,
+            arm="",
+            query=dialogue.query,
+            answer=dialogue.answer,
+        )
+        retriever, exclusions = self.recommender.retriever, self.recommender.exclusions
+        return posthoc.why_not(retriever, kept, item.id, posthoc.load_posthoc_locale(language), exclusions).text
 
     def _query(self, dialogue: Dialogue) -> Query:
         past = None
         if dialogue.user is not None and dialogue.state.target is not None:
             try:
                 past = self.recommender.store.history(dialogue.user, [*dialogue.state.sources, dialogue.state.target])
-            except UsageError:  # somebody new: what is said here is all there is
+            except UsageError:  # a new user: what they say here is all there is
                 past = History(user=dialogue.user)
         return query_of(dialogue.state, self.lexicon, dialogue.user, past)
 
     def _saved(self, dialogue: Dialogue) -> str:
-        words = sentences(dialogue.state.language)
+        sentences = chat_sentences(dialogue.state.language)
         if dialogue.user is None:
-            return words.not_saved
+            return sentences.not_saved
         count = save_likes(dialogue, self.recommender.store)
-        return words.saved.format(count=count) if count else words.nothing_to_save
+        return sentences.saved.format(count=count) if count else sentences.nothing_to_save
 
-    def _replied(self, step: Step) -> str:
-        """What is said at once, for those who take the dialogue up again."""
-        state = step.state
-        said = [summary(state), *noted(step.remarks, state.language)]
-        if step.act == "ask" and state.question is not None:
-            said.append(asked(state.question, state.language, self.lexicon.names()))
+    def _at_once(self, decision: DialogueDecision) -> str:
+        """What is said before anything is ranked, for those who take the dialogue up again."""
+        state = decision.state
+        said = [summary(state), *remark_sentences(decision.remarks, state.language)]
+        if decision.act == "ask" and state.question is not None:
+            said.append(question_sentence(state.question, state.language, self.lexicon.names()))
         return "\n".join(filter(None, said))
 
     async def _kept(self, dialogue: Dialogue, before: Sequence[Turn]) -> Dialogue:
@@ -231,10 +261,11 @@ def _recommended(answer: Recommendations | None, ref: ItemRef) -> tuple[Recommen
     return (answer, found) if answer and found else None
 
 
-def _unclear(said: Understanding) -> bool:
+def _is_unclear(understanding: Understanding) -> bool:
     """Whether the rules did not make sense of a turn, so that a model is worth the wait."""
-    return bool(said.questions) or "off_topic" in said.notes() or said.empty
+    return bool(understanding.questions) or "off_topic" in understanding.notes() or understanding.empty
 
 
-def _marked(said: Understanding) -> Understanding:
-    return said.model_copy(update={"remarks": (*said.remarks, Remark(note="model_failed"))})
+def _without_model(understanding: Understanding) -> Understanding:
+    """The understanding with the remark that the model did not take part."""
+    return understanding.model_copy(update={"remarks": (*understanding.remarks, Remark(note="model_failed"))})

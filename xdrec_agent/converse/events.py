@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from retrieval.types import Frozen
-from xdrec_agent.converse.state import DialogueState, Question
+from xdrec_agent.converse.state import ClarifyingQuestion, DialogueState
 from xdrec_agent.converse.understanding import Act, Remark
 from xdrec_agent.types import Recommendation, Recommendations
 
@@ -31,10 +31,10 @@ class Understood(Frozen):
 
 
 class Asked(Frozen):
-    """A question to the person; `options` are the answers as they are shown, in the order of `question.options`."""
+    """A question to the user; `options` are the answers as they are shown, in the order of `question.options`."""
 
     type: Literal["asked"] = "asked"
-    question: Question
+    question: ClarifyingQuestion
     text: str
     options: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""What the catalogues call things. Reads the store, produces look-ups of titles, series, creators, categories.
+"""The catalogues' words. Reads the store, produces look-ups of titles, series, creators and categories.
 
 Everything is read once a generation and kept; titles are found by dictionary look-ups, whatever the catalogue's size.
 """
@@ -6,51 +6,50 @@ Everything is read once a generation and kept; titles are found by dictionary lo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import takewhile
 from threading import Lock
 from typing import Final
 
 from retrieval.store import Store
-from retrieval.titles import normalise
+from retrieval.titles import TitleSource, normalise
 from retrieval.types import Item
-from xdrec_agent.converse.numerals import with_digits
+from xdrec_agent.converse.grammar import longest_first
+from xdrec_agent.converse.language import all_languages, is_unspaced, spaced_numbers
 
-HAN: Final = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
-LENGTHS: Final = ("pages", "page_count", "minutes", "runtime", "duration", "length", "words")
-"""Attributes that tell how long an item takes, the first that a catalogue has."""
-_TAIL: Final = re.compile(r"[0-9与和之的第]+$")
-_SHORT: Final = 5  # letters that a title's part before the colon must have to stand for it
-_NUMBERS: Final = 5_000  # different values of an attribute that a filter may list
+_SHORTEST_HEAD: Final = 5  # letters that a title's part before the colon must have to stand for it
+_MOST_NUMBERS: Final = 5_000  # different values of an attribute that a filter may list
 
 
 @dataclass
-class DomainWords:
-    """The words of one domain's catalogue at one generation."""
+class DomainLexicon:
+    """The words of one domain's catalogue at one generation; "unspaced" is what a script without spaces writes."""
 
     generation: int
     keys: list[tuple[str, str]] = field(default_factory=list)
-    han_keys: list[tuple[str, str]] = field(default_factory=list)
-    latin_keys: list[tuple[str, str]] = field(default_factory=list)
+    """(title key, item id)."""
+    keys_by_script: dict[bool, list[tuple[str, str]]] = field(default_factory=dict)
+    """The same, of unspaced titles (True) and the others."""
     titles: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    spelled: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    with_digits: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Titles that hold a number, with digits."""
-    short: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    heads: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What stands before a title's colon, where that names one item alone."""
-    han: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Titles with Chinese characters, without spaces."""
-    han_series: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """What the Chinese titles of a series begin with → its items, by volume."""
-    longest_han: int = 0
-    firsts: set[str] = field(default_factory=set)
+    unspaced: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Unspaced titles, whatever spaces their keys have."""
+    unspaced_series: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the unspaced titles of a series begin with, as 指环王 and 哈利波特 → its items, by volume."""
+    longest_unspaced: int = 0
+    first_words: set[str] = field(default_factory=set)
     """First words of titles and series."""
     articled: set[str] = field(default_factory=set)
     """Keys of titles that begin with an article, which the key leaves out."""
     series: dict[str, tuple[tuple[float, str], ...]] = field(default_factory=dict)
     """Series key → (volume, item id), by volume."""
     creators: dict[str, set[str]] = field(default_factory=dict)
-    """Key of a full name or its last word → full names."""
+    """Key of a full name or of what it ends with → full names."""
     name_parts: dict[str, set[str]] = field(default_factory=dict)
     """A word of a name → full names that have it."""
     works: dict[str, list[str]] = field(default_factory=dict)
@@ -63,10 +62,10 @@ class DomainWords:
     @property
     def length(self) -> str | None:
         """The attribute that tells how long an item takes."""
-        return next((name for name in LENGTHS if name in self.numbers), None)
+        return next((name for name in all_languages().length.attributes if name in self.numbers), None)
 
 
-_NOTHING: Final = DomainWords(0)
+EMPTY: Final = DomainLexicon(0)
 
 
 class Lexicon:
@@ -74,7 +73,7 @@ class Lexicon:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._domains: dict[str, DomainWords] = {}
+        self._domains: dict[str, DomainLexicon] = {}
         self._changing = Lock()
         self.refresh()
 
@@ -94,9 +93,9 @@ class Lexicon:
             self._domains = {domain: fresh[domain] for domain in there}
         return tuple(there)
 
-    def of(self, domain: str) -> DomainWords:
+    def of(self, domain: str | None) -> DomainLexicon:
         """The words of a domain as they were at the last `refresh`; none of an unknown one."""
-        return self._domains.get(domain, _NOTHING)
+        return self._domains.get(domain or "", EMPTY)
 
     def title_keys(self, domain: str) -> list[tuple[str, str]]:
         """All (key, item id) pairs of the domain."""
@@ -105,109 +104,131 @@ class Lexicon:
     def item_ids_by_title(self, domain: str, key: str) -> tuple[str, ...]:
         """Ids of the items that have this key, its numbers in words or digits, or its part before the colon."""
         words = self.of(domain)
-        return words.titles.get(key) or words.spelled.get(with_digits(key) or "") or words.short.get(key, ())
+        return words.titles.get(key) or words.with_digits.get(with_digits(key) or "") or words.heads.get(key, ())
 
     def items(self, domain: str, ids: Iterable[str]) -> dict[str, Item]:
         """The items with these ids."""
         return self.store.items(domain, ids)
 
+    def of_script(self, *, unspaced: bool) -> TitleSource:
+        """The titles of scripts without spaces, or the others: nothing else can be like a text."""
+        return _OneScript(self, unspaced)
 
-class OneScript:
-    """A lexicon whose titles are those with Chinese characters, or those without: nothing else can be like a text."""
 
-    def __init__(self, lexicon: Lexicon, *, han: bool) -> None:
-        self._lexicon = lexicon
-        self._han = han
+@dataclass(frozen=True)
+class _OneScript:
+    lexicon: Lexicon
+    unspaced: bool
 
     def title_keys(self, domain: str) -> list[tuple[str, str]]:
-        """The (key, item id) pairs of the script."""
-        words = self._lexicon.of(domain)
-        return words.han_keys if self._han else words.latin_keys
+        return self.lexicon.of(domain).keys_by_script.get(self.unspaced, [])
 
     def item_ids_by_title(self, domain: str, key: str) -> tuple[str, ...]:
-        """Ids of the items that have this key."""
-        return self._lexicon.item_ids_by_title(domain, key)
+        return self.lexicon.item_ids_by_title(domain, key)
 
     def items(self, domain: str, ids: Iterable[str]) -> dict[str, Item]:
-        """The items with these ids."""
-        return self._lexicon.items(domain, ids)
+        return self.lexicon.items(domain, ids)
 
 
-def squeezed(key: str) -> str:
-    """A key without spaces, as Chinese titles are looked up."""
-    return key.replace(" ", "")
+def with_digits(key: str) -> str | None:
+    """The key with its number words as digits ("nineteen eighty four" is 1984); None: it has no number in it."""
+    numbers = spaced_numbers()
+    if not _number_in_key().search(key):
+        return None
+    out: list[str] = []
+    for word in key.split():
+        if word in numbers.scales and out and out[-1].isdigit():
+            out[-1] = str(int(out[-1]) * numbers.scales[word])
+        elif word in numbers.cardinals:
+            _append_number(out, numbers.cardinals[word])
+        else:
+            out.append(word.replace(",", ""))
+    return " ".join(out)
 
 
-def _read(store: Store, domain: str, generation: int) -> DomainWords:
-    words = DomainWords(generation, keys=store.title_keys(domain))
+@cache
+def _number_in_key() -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(longest_first(spaced_numbers().cardinals))})\b|[0-9]")
+
+
+def _append_number(out: list[str], value: int) -> None:
+    """Add a number word: "eighty four" is one number, and so is a year said in two halves."""
+    before = int(out[-1]) if out and out[-1].isdigit() else None
+    if before is not None and 20 <= before < 100 and before % 10 == 0 and value < 10:
+        out[-1] = str(before + value)
+    elif before is not None and 10 < before < 100 and 10 <= value < 100:
+        out[-1] = f"{before}{value}"
+    elif before is not None and before > 999 and before % 10 == 0 and 0 < value < 10:
+        out[-1] = str(before + value)
+    else:
+        out.append(str(value))
+
+
+def _read(store: Store, domain: str, generation: int) -> DomainLexicon:
+    words = DomainLexicon(generation, keys=store.title_keys(domain))
     titles: dict[str, list[str]] = {}
     for key, item_id in words.keys:
         titles.setdefault(key, []).append(item_id)
+        words.keys_by_script.setdefault(is_unspaced(key), []).append((key, item_id))
     words.titles = {key: tuple(sorted(ids)) for key, ids in titles.items()}
-    words.han_keys = [pair for pair in words.keys if HAN.search(pair[0])]
-    words.latin_keys = [pair for pair in words.keys if not HAN.search(pair[0])]
-    words.spelled = {digits: ids for key, ids in words.titles.items() if (digits := with_digits(key))}
-    words.han = {squeezed(key): ids for key, ids in words.titles.items() if HAN.search(key)}
-    series: dict[str, list[tuple[float, str]]] = {}
-    numbers: dict[str, set[float]] = {}
-    short: dict[str, list[str]] = {}
-    for item in store.iter_items(domain):
-        _note(words, series, numbers, item)
-        if ":" in item.title and len(key := normalise(item.title.partition(":")[0])) >= _SHORT:
-            short.setdefault(key, []).append(item.id)
-    words.short = {k: tuple(i) for k, i in short.items() if len(i) == 1 and k not in words.titles and k not in series}
-    words.series = {key: tuple(sorted(members)) for key, members in series.items()}
-    words.han_series = _han_series(words)
-    words.longest_han = max(map(len, (*words.han, *words.han_series)), default=0)
-    words.firsts = {key.partition(" ")[0] for key in (*words.titles, *words.spelled, *series)}
-    words.numbers = {name: sorted(values) for name, values in numbers.items() if len(values) <= _NUMBERS}
+    words.with_digits = {digits: ids for key, ids in words.titles.items() if (digits := with_digits(key))}
+    words.unspaced = {key.replace(" ", ""): ids for key, ids in words.titles.items() if is_unspaced(key)}
+    _read_items(words, store.iter_items(domain))
+    words.unspaced_series = dict(_unspaced_series(words))
+    words.longest_unspaced = max(map(len, (*words.unspaced, *words.unspaced_series)), default=0)
+    words.first_words = {key.partition(" ")[0] for key in (*words.titles, *words.with_digits, *words.series)}
     return words
 
 
-def _han_series(words: DomainWords) -> dict[str, tuple[str, ...]]:
-    """For each series of several items the beginning that their Chinese titles share, as 指环王 and 哈利波特."""
+def _read_items(words: DomainLexicon, items: Iterable[Item]) -> None:
+    """Fill in all that is no title."""
+    articles = tuple(f"{article} " for article in all_languages().titles.articles)
+    series: dict[str, list[tuple[float, str]]] = {}
+    heads: dict[str, list[str]] = {}
+    numbers: dict[str, set[float]] = {}
+    for item in items:
+        if item.title.casefold().startswith(articles):
+            words.articled.add(normalise(item.title))
+        head, colon, _ = item.title.partition(":")
+        if colon and len(key := normalise(head)) >= _SHORTEST_HEAD:
+            heads.setdefault(key, []).append(item.id)
+        if item.series:
+            volume = item.volume if item.volume is not None else float("inf")
+            series.setdefault(normalise(item.series), []).append((volume, item.id))
+        for name in item.creators:
+            _add_creator(words, name, item.id)
+        words.categories |= {c.casefold(): c for c in item.categories if c.casefold() not in words.categories}
+        if item.language:
+            words.languages.setdefault(item.language.casefold(), item.language)
+        for name, value in item.attributes.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                numbers.setdefault(name, set()).add(float(value))
+    words.series = {key: tuple(sorted(members)) for key, members in series.items()}
+    taken = words.titles.keys() | words.series.keys()
+    words.heads = {key: tuple(ids) for key, ids in heads.items() if len(ids) == 1 and key not in taken}
+    words.numbers = {name: sorted(values) for name, values in numbers.items() if len(values) <= _MOST_NUMBERS}
+
+
+def _add_creator(words: DomainLexicon, name: str, item_id: str) -> None:
+    parts = normalise(name).split(" ")
+    for first in {0, 1, 2, len(parts) - 1}:  # "Ursula K. Le Guin" is "Le Guin", too
+        if first < len(parts):
+            words.creators.setdefault(" ".join(parts[first:]), set()).add(name)
+    for part in parts:
+        words.name_parts.setdefault(part, set()).add(name)
+    words.works.setdefault(name, []).append(item_id)
+
+
+def _unspaced_series(words: DomainLexicon) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """For each series of several items the beginning that their unspaced titles share."""
     titles: dict[str, list[str]] = {}
-    for key, ids in words.han.items():
+    for key, ids in words.unspaced.items():
         for item_id in ids:
             titles.setdefault(item_id, []).append(key)
-    out: dict[str, tuple[str, ...]] = {}
     for members in words.series.values():
         names = [name for _, item_id in members for name in titles.get(item_id, ())]
-        shared = _TAIL.sub("", _beginning(names)) if len(names) > 1 else ""
-        if len(shared) > 1 and HAN.search(shared) and shared not in words.han:
-            out[shared] = tuple(item_id for _, item_id in members)
-    return out
-
-
-def _beginning(names: Sequence[str]) -> str:
-    """What all the names begin with."""
-    shared = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    return "".join(letters[0] for letters in shared)
-
-
-def _note(
-    words: DomainWords, series: dict[str, list[tuple[float, str]]], numbers: dict[str, set[float]], item: Item
-) -> None:
-    if item.title[:4].casefold().startswith(("the ", "a ", "an ")):
-        words.articled.add(normalise(item.title))
-    if item.series:
-        members = series.setdefault(normalise(item.series), [])
-        members.append((item.volume if item.volume is not None else float("inf"), item.id))
-    for name in item.creators:
-        full = normalise(name)
-        for key in {
-            full,
-            full.split(" ")[-1],
-            *(" ".join(full.split(" ")[n:]) for n in (1, 2) if full.count(" ") >= n),
-        }:
-            words.creators.setdefault(key, set()).add(name)
-        for part in full.split(" "):
-            words.name_parts.setdefault(part, set()).add(name)
-        words.works.setdefault(name, []).append(item.id)
-    for category in item.categories:
-        words.categories.setdefault(category.casefold(), category)
-    if item.language:
-        words.languages.setdefault(item.language.casefold(), item.language)
-    for name, value in item.attributes.items():
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            numbers.setdefault(name, set()).add(float(value))
+        if len(names) > 1:
+            same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+            shared = all_languages().titles.series_tail.sub("", "".join(letters[0] for letters in same))
+            if len(shared) > 1 and is_unspaced(shared) and shared not in words.unspaced:
+                yield shared, tuple(item_id for _, item_id in members)

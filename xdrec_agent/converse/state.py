@@ -1,4 +1,4 @@
-"""What a dialogue knows. Reads nothing, produces the frozen state that every turn changes, and its parts."""
+"""Dialogue state. Reads nothing, produces the frozen slots that every turn changes."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from typing import Final, Literal
 from pydantic import Field
 
 from retrieval.types import Filter, Frozen, Item
+from xdrec_agent.converse.language import DEFAULT_LANGUAGE, Language
 
-Language = Literal["en", "zh"]
-"""Languages that the reader understands and that replies are written in."""
 QuestionKind = Literal["unknown", "ambiguous", "unknown_creator", "ambiguous_creator", "likes", "target"]
 
-SHOWN: Final = 5
-"""Items of one answer unless somebody asks for more."""
+DEFAULT_SHOWN: Final = 5
+"""Items of one answer unless the user asks for more."""
 MOST_SHOWN: Final = 20
 MOST_ITEMS: Final = 200
 """Most likes, dislikes or rejected items that a dialogue keeps; the oldest are forgotten."""
-WISH: Final = 300
+MOST_WISH: Final = 300
 """Most characters of the free wish."""
 
 
 class ItemRef(Frozen):
-    """An item of a catalogue, with the title that it had when it was spoken of."""
+    """An item of a catalogue, with the title that it had when the user spoke of it."""
 
     domain: str
     id: str
@@ -55,41 +54,41 @@ class Length(Frozen):
     most: float | None = None
 
 
-class Option(Frozen):
+class AnswerOption(Frozen):
     """One answer to a question: an item, or a creator's name."""
 
     item: ItemRef | None = None
     creator: str | None = None
 
 
-class Question(Frozen):
+class ClarifyingQuestion(Frozen):
     """What has to be asked, and what it was about.
 
-    `text` is what the person wrote; `preference` the opinion that waits for the answer (None: none was given).
+    `text` is what the user wrote; `preference` the opinion that waits for the answer (None: the user gave none).
     """
 
     kind: QuestionKind
     text: str = Field(default="", max_length=200)
-    options: tuple[Option, ...] = ()
+    options: tuple[AnswerOption, ...] = ()
     preference: float | None = None
 
 
 class DialogueState(Frozen):
-    """All that a dialogue has come to.
+    """The slots of a dialogue.
 
     Attributes:
-        sources, target: domains; empty and None until somebody says or implies them.
+        sources, target: domains; empty and None until the user says or implies them.
         likes, dislikes: the latest opinion on each item, oldest first, of any domain.
         rejected: items that must not be shown: known already, or refused.
         filter, length: what a recommended item must fulfil.
-        wish: what is wanted, in the person's words.
+        wish: what is wanted, in the user's words.
         shown: the last answer's items in order; `focus`: those spoken of last.
         k: how many to show.
         question: what was asked and not answered yet.
-        language_fixed: whether the reply's language was asked for, and so does not follow the person's.
+        language_fixed: whether the user asked for the reply's language, so that it does not follow theirs.
     """
 
-    language: Language = "en"
+    language: Language = DEFAULT_LANGUAGE
     language_fixed: bool = False
     sources: tuple[str, ...] = ()
     target: str | None = None
@@ -98,8 +97,8 @@ class DialogueState(Frozen):
     rejected: tuple[ItemRef, ...] = ()
     filter: Filter = Filter()
     length: Length | None = None
-    wish: str | None = Field(default=None, max_length=WISH)
+    wish: str | None = Field(default=None, max_length=MOST_WISH)
     shown: tuple[ItemRef, ...] = ()
     focus: tuple[ItemRef, ...] = ()
-    k: int = Field(default=SHOWN, ge=1, le=MOST_SHOWN)
-    question: Question | None = None
+    k: int = Field(default=DEFAULT_SHOWN, ge=1, le=MOST_SHOWN)
+    question: ClarifyingQuestion | None = None

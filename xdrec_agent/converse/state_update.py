@@ -11,7 +11,15 @@ from typing import Final
 
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 from xdrec_agent.converse.lexicon import Lexicon
-from xdrec_agent.converse.state import MOST_ITEMS, WISH, DialogueState, ItemRef, Length, Opinion, Question
+from xdrec_agent.converse.state import (
+    MOST_ITEMS,
+    MOST_WISH,
+    ClarifyingQuestion,
+    DialogueState,
+    ItemRef,
+    Length,
+    Opinion,
+)
 from xdrec_agent.converse.understanding import Act, FilterChange, Remark, Understanding
 
 _LISTS: Final = ("categories", "not_categories", "creators", "languages")
@@ -19,7 +27,7 @@ _SAID: Final = 600  # characters that liked items of the target may add to the q
 
 
 @dataclass(frozen=True)
-class Step:
+class DialogueDecision:
     """What a turn led to: the state after it and what is to be done."""
 
     state: DialogueState
@@ -28,7 +36,7 @@ class Step:
     remarks: tuple[Remark, ...] = ()
 
 
-def merged(state: DialogueState, said: Understanding, domains: Sequence[str]) -> Step:
+def update_state(state: DialogueState, said: Understanding, domains: Sequence[str]) -> DialogueDecision:
     """Apply what a turn says.
 
     Args:
@@ -82,7 +90,7 @@ def _opinions(state: DialogueState, said: Understanding) -> DialogueState:
     likes, dislikes, rejected = list(state.likes), list(state.dislikes), list(state.rejected)
     if said.forget_last and likes and not said.forget:
         likes.pop()
-    refused = [*said.known, *(state.shown if said.others else ())]
+    refused = [*said.known, *(state.shown if said.another_list else ())]
     gone = {ref.key for ref in said.forget}
     likes = _latest(likes, said.likes, gone | {o.item.key for o in said.dislikes})
     dislikes = _latest(dislikes, said.dislikes, gone | {o.item.key for o in said.likes})
@@ -142,21 +150,21 @@ def _wished(old: str | None, new: str | None) -> str | None:
     if new is None or (old and new in old):
         return old
     joined = f"{old}; {new}" if old else new
-    return joined if len(joined) <= WISH else joined[-WISH:].partition(" ")[2]
+    return joined if len(joined) <= MOST_WISH else joined[-MOST_WISH:].partition(" ")[2]
 
 
-def _step(state: DialogueState, said: Understanding) -> Step:
+def _step(state: DialogueState, said: Understanding) -> DialogueDecision:
     if said.questions:
-        return Step(state, "ask", said.about, said.remarks)
+        return DialogueDecision(state, "ask", said.about, said.remarks)
     if said.act is not None:
-        return Step(state, said.act, said.about, said.remarks)
+        return DialogueDecision(state, said.act, said.about, said.remarks)
     if state.target is None:
-        state = state.model_copy(update={"question": Question(kind="target")})
-        return Step(state, "ask", (), said.remarks)
+        state = state.model_copy(update={"question": ClarifyingQuestion(kind="target")})
+        return DialogueDecision(state, "ask", (), said.remarks)
     if not (state.wish or any(state.likes)):
-        state = state.model_copy(update={"question": Question(kind="likes")})
-        return Step(state, "ask", (), said.remarks)
-    return Step(state, "rank", (), said.remarks)
+        state = state.model_copy(update={"question": ClarifyingQuestion(kind="likes")})
+        return DialogueDecision(state, "ask", (), said.remarks)
+    return DialogueDecision(state, "rank", (), said.remarks)
 
 
 def query_of(state: DialogueState, lexicon: Lexicon, user: str | None = None, past: History | None = None) -> Query:

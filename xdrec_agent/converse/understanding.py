@@ -1,13 +1,14 @@
-"""What one turn says. Reads nothing, produces the frozen model that a reader fills and `merge` applies to the state."""
+"""What one turn says. Reads nothing, produces the frozen frame that an NLU fills and the state update applies."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import Field
 
 from retrieval.types import Frozen
-from xdrec_agent.converse.state import ItemRef, Language, Length, Opinion, Question
+from xdrec_agent.converse.language import Language
+from xdrec_agent.converse.state import ClarifyingQuestion, DialogueState, ItemRef, Length, Opinion
 
 Act = Literal["rank", "ask", "why", "why_not", "tell", "save", "say"]
 """What a turn wants done; "say": nothing but a word back."""
@@ -31,7 +32,7 @@ Note = Literal[
     "model_failed",
     "model_disagreed",
 ]
-"""Remarks, by the name of their sentence in the templates of the replies."""
+"""Remarks, by the name of their sentence in prompts/LANG/chat.yaml."""
 
 
 class Remark(Frozen):
@@ -73,9 +74,8 @@ class Understanding(Frozen):
         known: items that are known or refused, without an opinion.
         forget: items whose opinion is taken back; `forget_last`: the latest like is.
         about: the items that the act is about.
-        others: other items than the shown ones are wanted.
+        another_list: other items than the shown ones are wanted.
         no_length: drop the limit on length.
-        words: whether anything at all was understood.
     """
 
     act: Act | None = None
@@ -85,7 +85,7 @@ class Understanding(Frozen):
     forget: tuple[ItemRef, ...] = ()
     forget_last: bool = False
     about: tuple[ItemRef, ...] = ()
-    others: bool = False
+    another_list: bool = False
     restart: bool = False
     target: str | None = None
     filter: FilterChange = FilterChange()
@@ -95,7 +95,7 @@ class Understanding(Frozen):
     k: int | None = None
     language: Language | None = None
     language_fixed: bool = False
-    questions: tuple[Question, ...] = ()
+    questions: tuple[ClarifyingQuestion, ...] = ()
     remarks: tuple[Remark, ...] = ()
 
     @property
@@ -106,3 +106,11 @@ class Understanding(Frozen):
     def notes(self) -> frozenset[Note]:
         """The names of the remarks."""
         return frozenset(remark.note for remark in self.remarks)
+
+
+class NLU(Protocol):
+    """Natural language understanding."""
+
+    def understand(self, text: str, state: DialogueState) -> Understanding:
+        """What a turn changes, read in the state that it is said in. Raises StoreError."""
+        ...

@@ -1,4 +1,4 @@
-"""What the tests of the conversation share: the demo pack in a store, its index by words, and a reader of it."""
+"""What the tests of the conversation share: the demo pack in a store, its index by words, and the rule NLU."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from retrieval.ranking import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
-from xdrec_agent.converse import DialogueState, ItemRef, Lexicon
-from xdrec_agent.converse.rules import Reader
+from xdrec_agent.converse import DialogueState, ItemRef, Lexicon, RuleNLU
 
 PACK = Path(__file__).resolve().parents[3] / "examples" / "films-books"
 
@@ -40,8 +39,8 @@ def lexicon(store):
 
 
 @pytest.fixture(scope="session")
-def reader(lexicon):
-    return Reader(lexicon, this_year=2026)
+def nlu(lexicon):
+    return RuleNLU(lexicon, this_year=2026)
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from retrieval.errors import StoreError, UsageError
 from retrieval.store import Store
 from retrieval.types import Item
 from xdrec_agent.app import delete_user, export_user
-from xdrec_agent.converse import Dialogues, DialogueState, ItemRef, Opinion
-from xdrec_agent.converse.dialogues import MOST_BYTES, MOST_TEXT, MOST_TURNS, Turn, save_likes
+from xdrec_agent.converse import Dialogues, DialogueState, ItemRef, Opinion, Turn
+from xdrec_agent.converse.dialogues import MOST_BYTES, MOST_TEXT, MOST_TURNS, save_likes
 from xdrec_agent.errors import DialogueBusy
 from xdrec_agent.settings import Settings
 

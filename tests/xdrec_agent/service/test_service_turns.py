@@ -11,7 +11,7 @@ import pytest
 from fake_llm import FakeLLM
 from service_kit import events_of, fake_client, opener, settings_at
 
-from xdrec_agent.converse.dialogues import Turn
+from xdrec_agent.converse import Turn
 from xdrec_agent.errors import DialogueBusy
 from xdrec_agent.service.app import create_app
 from xdrec_agent.service.turn_locks import MOST_WAITING, DialogueTurns

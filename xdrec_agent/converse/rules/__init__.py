@@ -1,5 +1,5 @@
-"""The rule NLU. Reads one turn, produces what it changes; needs no model."""
+"""The rules of the conversation. Reads a turn and the grammar of its languages, produces its understanding."""
 
-from xdrec_agent.converse.rules.reader import Reader
+from xdrec_agent.converse.rules.nlu import RuleNLU
 
-__all__ = ["Reader"]
+__all__ = ["RuleNLU"]

@@ -7,107 +7,261 @@ asked about.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from xdrec_agent.converse.lexicon import DomainWords
-from xdrec_agent.converse.rules.categories import find_categories, find_languages
-from xdrec_agent.converse.rules.creators import find_creators
-from xdrec_agent.converse.rules.lengths import find_length
-from xdrec_agent.converse.rules.limits import Limits
+from retrieval.titles import normalise
+from xdrec_agent.converse.grammar import CreatorRule, Grammar, Slot
+from xdrec_agent.converse.language import is_unspaced
+from xdrec_agent.converse.lexicon import DomainLexicon
+from xdrec_agent.converse.rules.mention_masking import blanked
 from xdrec_agent.converse.rules.periods import find_period
-from xdrec_agent.converse.rules.vocabulary import NUMBERS
+from xdrec_agent.converse.state import AnswerOption, ClarifyingQuestion, Length
+from xdrec_agent.converse.understanding import FilterChange, Remark
 
-_ANY: Final = r"(?:any|whatever|every)"
-_FREE: Final = (
-    r"(?:is|are|'s|’s)?\s*(?:fine|ok(?:ay)?|good|all right|doesn['’]?t matter|does not matter"
-    r"|don['’]?t matter|do(?:es)? ?n[o']t matter|no longer matters?|welcome)"
-)
-_CLEAR: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = tuple(
-    (
-        re.compile(
-            rf"\b(?:don['’]?t|do not) (?:care|mind) (?:about )?(?:the )?(?:{nouns})\b"
-            rf"|\b{_ANY}\s+(?:{nouns})\b(?:\s+{_FREE})?|\b(?:forget|ignore|drop"
-            rf"|remove)\s+(?:about\s+)?the\s+(?:{nouns})(?:\s+(?:limit|filter))?\b"
-            rf"|\b(?:the\s+)?(?:{nouns})s?\s+(?:doesn['’]?t|does not|don['’]?t|do not)\s+matter|no matter (?:the"
-            rf"|which|what) (?:{nouns})"
-            rf"|(?:{han})\s*(?:也|都|就)?(?:不限|无所谓|随便|都行|都可以|不重要|没关系)|不限(?:{han})|(?:什么"
-            rf"|任何|哪个|哪种)(?:{han})都(?:行|可以|好)",
-            re.I,
-        ),
-        fields,
-    )
-    for nouns, han, fields in (
-        ("year|period|decade|age|date|era|time", "年代|年份|时间|时期", ("year_from", "year_to")),
-        ("genre|category|kind|type", "类型|题材|类别", ("categories", "not_categories")),
-        ("author|writer|director|creator|artist", "作者|导演|作家", ("creators",)),
-        ("language", "语言", ("languages",)),
-        ("length", "长度|篇幅|长短", ("length",)),
-        (
-            "filters?|limits?|restrictions?|constraints?",
-            "条件|限制",
-            ("year_from", "year_to", "categories", "not_categories", "creators", "languages", "attributes", "length"),
-        ),
-    )
-)
-_COUNT: Final = re.compile(
-    r"\b(?:give|show|recommend|suggest|find|want|need|get)\s+(?:me\s+)?(?:the\s+|just\s+|only\s+"
-    r"|about\s+)?([0-9]{1,2}|one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty"
-    r"|a dozen)\b(?!\s*(?:pages|minutes|hours|stars))"
-    r"|\bmake (?:it|that) ([0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten)\b"
-    r"|^\s*(?:just\s+|only\s+)?([0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten)\s+(?:more|books?"
-    r"|films?|movies?|of them|will do|please)\b"
-    r"|(?:给我|来|推荐|要|看)([0-9]{1,2}|[二两三四五六七八九十]{1,2})[本部个张首]",
-    re.I,
-)
+_FIELDS: Final[Mapping[Slot, tuple[str, ...]]] = {
+    "year": ("year_from", "year_to"),
+    "category": ("categories", "not_categories"),
+    "creator": ("creators",),
+    "language": ("languages",),
+    "length": (),
+    "all": ("year_from", "year_to", "categories", "not_categories", "creators", "languages", "attributes"),
+}
+"""Slot of the dialogue → fields of the filter."""
+_WORD: Final = re.compile(r"[^\W_]+(?:[-'’&][^\W_]+)*")
+_LONGEST_CATEGORY: Final = 4  # words
+_MOST_OPTIONS: Final = 5
+_NEAREST: Final = 3
+_CLOSE_NAME: Final = 70.0  # similarity of names, in [0, 100]
+_MINUTES: Final = 60
 
 
-def find_limits(
-    text: str,
-    words: DomainWords,
-    this_year: int,
-    shown_lengths: tuple[float, ...] = (),
-    known_elsewhere: Callable[[str], bool] = lambda name: False,
-) -> Limits:
-    """All limits in a text, for a target catalogue of these `words`.
+@dataclass
+class Constraints:
+    """What was found; `spans` are the characters that said it."""
 
-    Args:
-        text: masked: titles and references are one character each that is no letter.
+    change: FilterChange = field(default_factory=FilterChange)
+    length: Length | None = None
+    no_length: bool = False
+    refused_creators: tuple[str, ...] = ()
+    questions: list[ClarifyingQuestion] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+    def put(self, **changes: object) -> None:
+        """Add to the change of the filter."""
+        self.change = self.change.model_copy(update=changes)
+
+
+@dataclass(frozen=True)
+class ConstraintFinder:
+    """Finds limits on a catalogue of these `words`.
+
+    Attributes:
+        this_year: what "recent" counts from.
         shown_lengths: how long the shown items are, for "something shorter".
         known_elsewhere: whether somebody of this name made something in another domain.
     """
-    out = Limits()
-    _clear(text, out)
-    rest = _blanked(text, out.spans)
-    if period := find_period(rest, this_year):
-        out.put(year_from=period.first, year_to=period.last)
-        out.spans.append((period.start, period.end))
-    find_length(_blanked(text, out.spans), words, shown_lengths, out)
-    find_languages(_blanked(text, out.spans), words, out)
-    find_categories(_blanked(text, out.spans), words, out)
-    find_creators(_blanked(text, out.spans), words, out, known_elsewhere)
-    return out
+
+    grammar: Grammar
+    words: DomainLexicon
+    this_year: int
+    shown_lengths: tuple[float, ...] = ()
+    known_elsewhere: Callable[[str], bool] = lambda name: False
+
+    def find(self, text: str) -> Constraints:
+        """All limits in a masked text. What one kind of limit has taken no other one reads."""
+        out = Constraints()
+        self._dropped(text, out)
+        if period := find_period(blanked(text, out.spans), self.grammar, self.this_year):
+            out.put(year_from=period.first, year_to=period.last)
+            out.spans.append((period.start, period.end))
+        for find in (self._length, self._languages, self._categories, self._creators):
+            find(blanked(text, out.spans), out)
+        return out
+
+    def count(self, text: str) -> int | None:
+        """How many items are asked for: "give me 3", 给我三本; None: not said."""
+        match = self.grammar.constraints.count.search(text)
+        return self.grammar.numbers.value(match["number"]) if match else None
+
+    def _dropped(self, text: str, out: Constraints) -> None:
+        """The limits that no longer count."""
+        rules = self.grammar.dropping
+        for slot, words in rules.slots.items():
+            for match in rules.patterns.rule("|".join(words)).finditer(text):
+                out.spans.append(match.span())
+                out.no_length |= slot in {"length", "all"}
+                out.put(clear=out.change.clear | set(_FIELDS[slot]))
+
+    def _length(self, text: str, out: Constraints) -> None:
+        """How many pages or minutes there may be; "something short" with nothing to compare it to: the shorter half."""
+        rules, attribute = self.grammar.length, self.words.length
+        most = least = None
+        if found := rules.at_most.search(text):
+            most = _amount(found)
+        elif found := rules.at_least.search(text):
+            least = _amount(found)
+        elif found := rules.shorter.search(text) or rules.longer.search(text):
+            is_shorter = rules.shorter.search(text) is not None
+            values = self.words.numbers[attribute] if attribute else []
+            middle = values[len(values) // 2] if values else None
+            if is_shorter:
+                most = min(self.shown_lengths) - 1 if self.shown_lengths else middle
+            else:
+                least = max(self.shown_lengths) + 1 if self.shown_lengths else middle
+        if found is None:
+            return
+        out.spans.append(found.span())
+        if attribute is None:
+            out.remarks.append(Remark(note="no_length", text=found[0].strip()))
+        else:
+            out.length = Length(attribute=attribute, least=least, most=most)
+
+    def _languages(self, text: str, out: Constraints) -> None:
+        """The languages of works that the text names."""
+        found: list[str] = []
+        for code, names in self.grammar.languages.names.items():
+            for match in self.grammar.languages.works.rule("|".join(names)).finditer(text):
+                out.spans.append(match.span())
+                in_catalogue = [self.words.languages[n] for n in (code, *names) if n in self.words.languages]
+                if self._is_refused(text, match.start()):
+                    out.remarks.append(Remark(note="not_language", text=match[0].strip()))
+                elif not in_catalogue:
+                    out.remarks.append(Remark(note="no_category", text=match[0].strip()))
+                else:
+                    found.append(in_catalogue[0])
+        if found:
+            out.put(languages=tuple(dict.fromkeys(found)), add=out.change.add | self._added(text, "languages"))
+
+    def _is_refused(self, text: str, start: int) -> bool:
+        """Whether what begins at `start` is refused by the words before it."""
+        return self.grammar.constraints.refused_before.search(text[:start]) is not None
+
+    def _added(self, text: str, name: str) -> frozenset[str]:
+        """The field, if the words of the text add to it instead of replacing it."""
+        return frozenset({name} if self.grammar.constraints.adds.search(text) else ())
+
+    def _categories(self, text: str, out: Constraints) -> None:
+        """The categories that the text names; one that the catalogue lacks is remarked on."""
+        rules = self.grammar.categories
+        wanted: list[str] = []
+        refused: list[str] = []
+        allowed: list[str] = []
+        last_end, last_refused = 0, False
+        for start, end, category in self._category_places(text):
+            is_refused = self._is_refused(text, start) or rules.refused_after.match(text[end:]) is not None
+            is_refused = is_refused or (last_refused and rules.joined.match(text[last_end:start]) is not None)
+            if not is_refused and (rules.liked_before.search(text[:start]) or category in rules.tastes):
+                continue  # a taste is no limit
+            is_allowed = rules.allowed_after.match(text[end:]) is not None
+            (refused if is_refused else allowed if is_allowed else wanted).append(category)
+            last_end, last_refused = end, is_refused
+            out.spans.append((start, end))
+        missing = [category for category in wanted if category not in self.words.categories]
+        out.remarks += [Remark(note="no_category", text=category) for category in missing]
+        if wanted or refused or allowed:
+            out.put(
+                categories=self._in_catalogue(wanted),
+                not_categories=self._in_catalogue(refused),
+                allow=tuple(dict.fromkeys(allowed)),
+                add=out.change.add | {"not_categories"} | self._added(text, "categories"),
+            )
+
+    def _in_catalogue(self, names: list[str]) -> tuple[str, ...]:
+        known = self.words.categories
+        return tuple(dict.fromkeys(known[name] for name in names if name in known))
+
+    def _category_places(self, text: str) -> list[tuple[int, int, str]]:
+        """(start, end, category) of each category named, the longer names first where they overlap."""
+        found: list[tuple[int, int, str]] = []
+        for start, end, category in sorted(self._category_names(text), key=lambda place: place[0] - place[1]):
+            is_free = not any(start < other_end and other < end for other, other_end, _ in found)
+            if is_free and self._is_category(text, start, end, category):
+                found.append((start, end, category))
+        return sorted(found)
+
+    def _category_names(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Every run of words, singular or plural, that is a category's name."""
+        rules, known = self.grammar.categories, self.words.categories
+        words = [match.span() for match in _WORD.finditer(text)]
+        for first, (start, _) in enumerate(words):
+            for _, end in words[first : first + _LONGEST_CATEGORY]:
+                written = " ".join(text[start:end].casefold().split())
+                plurals = ((s, one) for s, one in rules.plurals.items() if written.endswith(s))
+                names = (written, *(written.removesuffix(suffix) + one for suffix, one in plurals))
+                categories = (rules.by_name.get(n) or known.get(n) for n in names if not is_unspaced(n))
+                if category := next(filter(None, categories), None):
+                    yield start, end, category.casefold()
+        if is_unspaced(text):
+            for name, category in (*rules.by_name.items(), *known.items()):
+                for match in re.finditer(re.escape(name), text) if is_unspaced(name) else ():
+                    yield *match.span(), category.casefold()
+
+    def _is_category(self, text: str, start: int, end: int, category: str) -> bool:
+        """Whether the word is asked for as a category: "a war story" is, "about the war" is what a story is about."""
+        rules, before, after = self.grammar.categories, text[:start], text[end:]
+        is_kind, is_refused = rules.kind_after.match(after) is not None, self._is_refused(text, start)
+        if rules.topic_before.search(before) and not is_kind and not is_refused:
+            return False
+        is_certain = (category in rules.certain or " " in category) and category not in rules.ambiguous
+        if is_certain and not is_unspaced(text[start:end]):
+            return True
+        is_asked = is_kind or is_refused or rules.asked_before.search(before) is not None
+        return is_asked and not rules.no_category_before.match(after)
+
+    def _creators(self, text: str, out: Constraints) -> None:
+        """The creators that the text names: those of the catalogue, or the questions about them."""
+        if match := self.grammar.creators.no_longer.search(text):
+            name = normalise(match["name"])
+            if any(name.endswith(key) and (len(key) > 3) for key in self.words.creators):
+                out.spans.append(match.span())
+                out.put(clear=out.change.clear | {"creators"})
+                return
+        for rule in self.grammar.creators.rules:
+            for match in rule.pattern.finditer(text):
+                is_taken = any(match.start() < end and start < match.end() for start, end in out.spans)
+                if not is_taken and self._creator(text, match, rule, out):
+                    out.spans.append(match.span())
+        if out.change.creators:
+            out.put(add=out.change.add | self._added(text, "creators"))
+
+    def _creator(self, text: str, match: re.Match[str], rule: CreatorRule, out: Constraints) -> bool:
+        """Add the creator of a match; whether it names one."""
+        name = match["name"].strip()
+        full_names = self._full_names(name)
+        if not full_names and self.known_elsewhere(name):
+            out.remarks.append(Remark(note="no_creator", text=name))
+            return True
+        if not full_names and (rule.no_name.search(name) or not (rule.asks or rule.asks_if.search(text))):
+            return False
+        if match.groupdict().get("no"):
+            out.refused_creators += full_names
+        elif len(full_names) == 1:
+            out.put(creators=(*out.change.creators, *full_names))
+        else:
+            options = [AnswerOption(creator=one) for one in full_names or self._nearest_creators(name)]
+            kind = "ambiguous_creator" if full_names else "unknown_creator"
+            question = ClarifyingQuestion(kind=kind, text=name, options=tuple(options[:_MOST_OPTIONS]))
+            out.questions.append(question)
+        return True
+
+    def _full_names(self, name: str) -> tuple[str, ...]:
+        key = normalise(name)
+        if found := self.words.creators.get(key):
+            return tuple(sorted(found))
+        parts = [self.words.name_parts.get(part, set()) for part in key.split()]
+        return tuple(sorted(set.intersection(*parts))) if len(parts) > 1 else ()
+
+    def _nearest_creators(self, name: str) -> list[str]:
+        from rapidfuzz import fuzz, process
+
+        creators = self.words.creators
+        found = process.extract(normalise(name), list(creators), scorer=fuzz.ratio, limit=5, score_cutoff=_CLOSE_NAME)
+        return list(dict.fromkeys(full for key, _, _ in found for full in sorted(creators[key])))[:_NEAREST]
 
 
-def _blanked(text: str, spans: list[tuple[int, int]]) -> str:
-    out = list(text)
-    for start, end in spans:
-        out[start:end] = " " * (end - start)
-    return "".join(out)
-
-
-def _clear(text: str, out: Limits) -> None:
-    for pattern, fields in _CLEAR:
-        for match in pattern.finditer(text):
-            out.spans.append(match.span())
-            out.no_length |= "length" in fields
-            out.put(clear=out.change.clear | (set(fields) - {"length"}))
-
-
-def count_of(text: str) -> int | None:
-    """How many items are asked for: "give me 3", 给我三本; None: not said."""
-    match = _COUNT.search(text)
-    if match is None:
-        return None
-    written = next(group for group in match.groups() if group).casefold()
-    return int(written) if written.isdigit() else NUMBERS.get(written)
+def _amount(found: re.Match[str]) -> float:
+    """Pages or minutes of a match."""
+    return float(found["number"]) * (_MINUTES if found.groupdict().get("hours") else 1)

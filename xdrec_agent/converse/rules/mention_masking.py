@@ -1,22 +1,45 @@
-"""A text with its mentions taken out. Reads a text and mentions, produces a text in which each is one character."""
+"""Mentions and their masking. Reads a text and what it mentions, produces a text in which each mention is one letter.
+
+A mention is a title, or a reference to a shown item by its place. What is said around it reads the same whatever it is.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-from xdrec_agent.converse.rules.mentions import Mention
+from xdrec_agent.converse.grammar import FIRST_MENTION, MOST_MENTIONS, Grammar, Rule
+from xdrec_agent.converse.state import ItemRef
 
-_FIRST: Final = 0xE000
-MOST: Final = 200
-MARK: Final = f"[{chr(_FIRST)}-{chr(_FIRST + MOST)}]"
-"""A pattern of one mention."""
-_BREAK: Final = re.compile(
-    r"[.;!?。！？；\n]+(?=\s|$|[^\x00-\x7f])|[。！？；\n]|\b(?:but|however|yet|although|though(?=\s+\w))\b|但是|但|不过|可是|然而|只是",
-    re.I,
-)
+Ids = tuple[tuple[str, str], ...]
+"""(domain, item id) of each item that may be meant."""
+
+# Punctuation parts clauses, but not within a number or "L.A.".
+_PUNCTUATION: Final = Rule.of(r"[.;!?。！？；\n]+(?=\s|$|[^\x00-\x7f])|[。！？；\n]")
+_PRIVATE: Final = re.compile(r"[\ue000-\uf8ff]")
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Characters `start` to `end` of the text, and what they may name.
+
+    Attributes:
+        kind: "title": one of `ids`; "series": all of them; "shown": all of them, spoken of by their place;
+            "unknown": none, and `ids` are the nearest.
+    """
+
+    start: int
+    end: int
+    text: str
+    ids: Ids
+    kind: Literal["title", "series", "shown", "unknown"] = "title"
+    quoted: bool = False
+
+    def overlaps(self, other: Mention) -> bool:
+        """Whether the two share a character."""
+        return self.start < other.end and other.start < self.end
 
 
 @dataclass(frozen=True)
@@ -29,7 +52,7 @@ class Clause:
 
 
 @dataclass(frozen=True)
-class Masked:
+class MaskedText:
     """A text whose mentions are private-use characters, the n-th mention being the n-th of these."""
 
     text: str
@@ -37,39 +60,90 @@ class Masked:
 
     def of(self, char: str) -> Mention:
         """The mention that a character stands for."""
-        return self.mentions[ord(char) - _FIRST]
+        return self.mentions[ord(char) - FIRST_MENTION]
 
-    def clauses(self) -> list[Clause]:
+    def clauses(self, grammar: Grammar) -> list[Clause]:
         """The clauses, in order."""
         out, start, sentence = [], 0, 0
-        for found in _BREAK.finditer(self.text):
+        for found in (_PUNCTUATION + grammar.clauses).finditer(self.text):
             out.append(Clause(self.text[start : found.start()], start, sentence))
             start = found.end()
             sentence += not found[0].strip().isalpha()
         out.append(Clause(self.text[start:], start, sentence))
         return [clause for clause in out if clause.text.strip()]
 
-    def with_more(self, places: Sequence[tuple[int, int, Mention]]) -> Masked:
+    def with_more(self, places: Sequence[tuple[int, int, Mention]]) -> MaskedText:
         """The same with further mentions at these places of the masked text."""
         text, mentions = self.text, list(self.mentions)
-        for start, end, mention in sorted(places, key=lambda p: -p[0]):
-            if len(mentions) >= MOST:
+        for start, end, mention in sorted(places, key=lambda place: -place[0]):
+            if len(mentions) >= MOST_MENTIONS:
                 break
-            text = text[:start] + chr(_FIRST + len(mentions)) + text[end:]
+            text = text[:start] + chr(FIRST_MENTION + len(mentions)) + text[end:]
             mentions.append(mention)
-        return Masked(text, tuple(mentions))
+        return MaskedText(text, tuple(mentions))
 
 
-def cleaned(text: str) -> str:
+def without_masks(text: str) -> str:
     """The text without characters that stand for mentions."""
-    return re.sub(r"[\ue000-\uf8ff]", " ", text)
+    return _PRIVATE.sub(" ", text)
 
 
-def mask(text: str, mentions: Sequence[Mention]) -> Masked:
-    """Take the mentions (in order, none overlapping, at most `MOST`) out of a cleaned text."""
-    kept = tuple(mentions[:MOST])
+def mask(text: str, mentions: Sequence[Mention]) -> MaskedText:
+    """Take the mentions (in order, none overlapping, at most `MOST_MENTIONS`) out of a text without masks."""
+    kept = tuple(mentions[:MOST_MENTIONS])
     out, at = [], 0
     for number, mention in enumerate(kept):
-        out += [text[at : mention.start], chr(_FIRST + number)]
+        out += [text[at : mention.start], chr(FIRST_MENTION + number)]
         at = mention.end
-    return Masked("".join(out) + text[at:], kept)
+    return MaskedText("".join(out) + text[at:], kept)
+
+
+def blanked(text: str, spans: Iterable[tuple[int, int]], by: str = " ") -> str:
+    """The text with these characters replaced, each by one."""
+    out = list(text)
+    for start, end in spans:
+        out[start:end] = by * (end - start)
+    return "".join(out)
+
+
+def find_references(text: str, grammar: Grammar, shown: Sequence[ItemRef], focus: Sequence[ItemRef]) -> list[Mention]:
+    """The references to shown items in the text, in order; a place beyond the list names nothing.
+
+    "this one" and "it" name what was spoken of last (`focus`), and nothing if that is not one thing.
+    """
+    found: list[Mention] = []
+    for match, group, refs in _references(text, grammar, shown, focus):
+        start, end = match.span(group)
+        mention = Mention(start, end, text[start:end], tuple(ref.key for ref in refs), "shown")
+        if not any(mention.overlaps(other) for other in found):
+            found.append(mention)
+    return sorted(found, key=lambda mention: mention.start)
+
+
+def _references(
+    text: str, grammar: Grammar, shown: Sequence[ItemRef], focus: Sequence[ItemRef]
+) -> Iterator[tuple[re.Match[str], int | str, Sequence[ItemRef]]]:
+    """(match, its group, what it names), the surest first."""
+    rules = grammar.references
+    for rule in rules.places:
+        for match in rule.pattern.finditer(text):
+            numbers = grammar.numbers.values(match["number"]) if "number" in match.re.groupindex else []
+            count = max(1, *numbers[:1], 1)
+            places: dict[str, Iterable[int]] = {
+                "first": range(1, count + 1),
+                "last": range(len(shown) - count + 1, len(shown) + 1),
+                "each": dict.fromkeys(numbers),
+                "end": [len(shown)],
+                "all": range(1, len(shown) + 1),
+            }
+            yield match, 0, [shown[n - 1] for n in places[rule.which] if 1 <= n <= len(shown)]
+    if shown:
+        for match in rules.listed.finditer(text):
+            numbers = grammar.numbers.values(match["number"])
+            if all(n <= len(shown) for n in numbers):
+                yield match, "number", [shown[n - 1] for n in numbers]
+        for match in rules.these.finditer(text):
+            yield match, 0, shown
+    if len(focus) == 1:
+        for match in rules.this.finditer(text):
+            yield match, 0, focus

@@ -8,160 +8,126 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from retrieval.titles import normalise
-from xdrec_agent.converse.lexicon import HAN, Lexicon
-from xdrec_agent.converse.rules.mention_masking import MARK, Clause, Masked
-from xdrec_agent.converse.rules.mentions import Mention
+from xdrec_agent.converse.grammar import MENTION, Grammar
+from xdrec_agent.converse.language import is_unspaced
+from xdrec_agent.converse.rules.mention_masking import Clause, MaskedText, Mention
 from xdrec_agent.converse.rules.sentiment_cues import Cue, cues_of
-from xdrec_agent.converse.rules.titles_in_text import look_up, nearest_ids
-from xdrec_agent.converse.rules.vocabulary import CATEGORIES, COMMON, POINTING
+from xdrec_agent.converse.rules.titles import TitleFinder
 
 _OPENING: Final = frozenset({"like", "dislike", "known", "meant", "why_not"})
-_SPLIT: Final = re.compile(
-    rf"\s*(?:[,，、/;；\"“”]|\band\b|\bor\b|&|\bthen\b|\bplus\b|和|与|跟|以及|还有|{MARK})\s*", re.I
-)
-_LEAD: Final = re.compile(
-    r"^(?:(?:also|really|just|even|only|very|much|too|so|then|ok(?:ay)?|well|oh|yes|no|and|or|plus|maybe"
-    r"|perhaps|(?:how|what) about|thought|found|hey|hi|watching|reading|watched|seen|read"
-    r"|the (?:film|movie|book|novel)s?|films?|movies?|books?|novels?|of|all|both|a lot of|called|titled|is"
-    r"|are|was|were|to)\b[\s,:]*)+|^(?:也|还有|还|把|比如|例如|像|特别是|电影|书|小说|的|是|看|读|那部|那本|这部|这本|了|过)+",
-    re.I,
-)
-_TRAIL: Final = re.compile(
-    r"[\s,]*(?:\b(?:too|as well|also|a lot|very much|so much|the (?:film|movie|book|novel)|please|though"
-    r"|best|recently|yesterday|already|again|last (?:week|night|year)"
-    r"|(?:is|was|are|were)\b.*)|也|很|都|这部电影|这本书|的书|这部|这本|[了呢吧啊呀吗]|那样的?)*[\s!.…~！]*$",
-    re.I,
-)
-_GENERIC: Final = re.compile(
-    r"\b(?:books?|films?|movies?|stor(?:y|ies)|novels?|things?|stuff|any\w*|some\w*|every\w*|ones?|genres?"
-    r"|plots?|characters?|endings?|ideas?|kinds?|sorts?|way|lot|more|most|them|those|these"
-    r"|this|that|it|you|your|him|her|me|my|fiction|what|when|how|where|which|who|titles?|work|works|cinema"
-    r"|reading|read|watch|recommend\w*|suggest\w*|tonight|today|tomorrow|please|quiet|slow)\b"
-    r"|(?:书|电影|小说|故事|片|类|型|题材|结局|人物|氛围|感觉|风格|节奏|剧情|东西|作品|作者|导演|的"
-    r"|什么|一点|一些|推荐|给我|这|那|哪|吗|呢|怎么|都)$|^(?:看|读"
-    r"|听)?(?:书|电影|点|些|什么)|想|不",
-    re.I,
-)
-_CAPITAL: Final = re.compile(
-    r"^(?:[A-Z0-9][\w'’.:-]*|of|the|a|an|and|in|on|for|to|with|at|de|la|le"
-    r"|von)(?:\s+(?:[A-Z0-9][\w'’.:,-]*|of|the|a|an|and|in|on|for|to|with|at|de|la|le|von|&))*$"
-)
+_OPINIONS: Final = frozenset({"like", "dislike", "known"})
+_NO_SLOTS: Final = frozenset({"unseen", "tell", "why"})
+_MENTION: Final = re.compile(MENTION)
+_CAPITALISED: Final = re.compile(r"[A-Z0-9][\w'’.:,-]*")
 _MOST_WORDS: Final = 9
 _MOST_CHUNKS: Final = 16  # of one turn: each may be compared with every title
-_PRONOUNS: Final = frozenset({"i", "we", "you", "they", "he", "she"})
-_SURE: Final = re.compile(r"lov|ador|watched|seen|hat|enjoy|liked|dug|超爱|最爱|看过|读过|喜欢", re.I)
-_MOVES: Final = re.compile(r"觉得|推荐|换一?[批个]|给我|有没有|来几|很|真的|挺|请|帮|看看|谢谢|哈哈")
-_LIMITS: Final = re.compile(
-    r"(?:before|after|since|only|no|not|nothing|by|under|over|without|with|published|preferably|just|especially|mainly)\b"
-    r"|(?:from|in)\s+(?:the\b|[0-9])|[0-9]+\b(?!\s\w)|只|别|[0-9一二三四五六七八九十]+(?:年|世纪)"
-)
-_MASKED: Final = re.compile(MARK)
+_MOST_LETTERS: Final = 14  # of an unknown title in a script without spaces
 
 
-def find_leftovers(masked: Masked, lexicon: Lexicon, domains: Sequence[str]) -> Masked:
-    """The masked text with misspelled and unknown titles masked too. Raises StoreError."""
-    places: list[tuple[int, int, Mention]] = []
-    looked_at = 0
-    for clause in masked.clauses():
-        cues = cues_of(clause.text)
-        if any(cue.role in {"unseen", "tell", "why"} for cue in cues):
-            continue
-        for start, end, cue in _slots(clause, cues):
-            taken = 0
-            for first, last, is_whole in _chunks(clause.text, start, end):
-                looked_at += 1
-                if looked_at > _MOST_CHUNKS:
-                    return masked.with_more(places)
-                mention = _judged(clause.text[first:last], cue, clause, lexicon, domains)
-                if mention is not None and mention.kind == "unknown" and _MOVES.search(mention.text):
-                    continue
-                if mention is None or first < taken or (is_whole and mention.kind == "unknown"):
-                    continue
-                places.append((clause.start + first, clause.start + last, mention))
-                taken = last
-    return masked.with_more(places)
+@dataclass(frozen=True)
+class UnknownTitles:
+    """Finds what is written like a title and is none of the catalogues'."""
+
+    titles: TitleFinder
+    grammar: Grammar
+
+    def masked(self, masked: MaskedText) -> MaskedText:
+        """The masked text with misspelled and unknown titles masked too. Raises StoreError."""
+        places: list[tuple[int, int, Mention]] = []
+        looked_at = 0
+        for clause in masked.clauses(self.grammar):
+            cues = cues_of(clause.text, self.grammar)
+            if any(cue.role in _NO_SLOTS for cue in cues):
+                continue
+            for start, end, cue in _stretches(clause, cues):
+                taken = 0
+                for first, last, is_whole in self._chunks(clause.text, start, end):
+                    looked_at += 1
+                    if looked_at > _MOST_CHUNKS:
+                        return masked.with_more(places)
+                    mention = self._mention(clause.text[first:last], cue, clause)
+                    if mention is None or first < taken or (is_whole and mention.kind == "unknown"):
+                        continue
+                    places.append((clause.start + first, clause.start + last, mention))
+                    taken = last
+        return masked.with_more(places)
+
+    def _chunks(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+        """The whole stretch (True) if it is a list, then its parts; without what only introduces or follows a title."""
+        rules = self.grammar.unknown_titles
+        borders = [(m.start() + start, m.end() + start) for m in rules.separator.finditer(text[start:end])]
+        edges = [start, *(edge for border in borders for edge in border), end]
+        whole = [] if not borders or _MENTION.search(text[start:end]) else [(start, end)]
+        for first, last in [*whole, *zip(edges[::2], edges[1::2], strict=True)]:
+            if first > start and _MENTION.fullmatch(text[first - 1]):
+                continue  # right behind a title, with no comma between, stands no other
+            bare = text[first:last].lstrip()
+            lead = rules.lead.match(bare)
+            begin = last - len(bare) + (lead.end() if lead else 0)
+            trail = rules.trail.search(text[begin:last])
+            finish = begin + trail.start() if trail else last
+            if finish - begin >= 2:
+                yield begin, finish, bool(whole) and (first, last) == (start, end)
+
+    def _mention(self, chunk: str, cue: Cue | None, clause: Clause) -> Mention | None:
+        """The title that a chunk is, misspelled or unknown; None: it is meant as none."""
+        words, key = chunk.split(), normalise(chunk)
+        is_limit = self.grammar.unknown_titles.limit.match(chunk)  # "nothing after 1990", found elsewhere
+        if _MENTION.search(chunk) or len(words) > _MOST_WORDS or not key or is_limit:
+            return None
+        catalogues = [self.titles.lexicon.of(domain) for domain in self.titles.domains]
+        if key in self.grammar.categories.by_name or any(key in words.categories for words in catalogues):
+            return None
+        if self._is_long_enough(chunk, words) and (ids := self.titles.look_up(chunk)):
+            return Mention(0, 0, chunk, ids)
+        stands_alone = cue is None and len(clause.text.strip()) <= len(chunk) + 25
+        if not self._is_like_a_title(chunk, words, cue, stands_alone=stands_alone):
+            return None
+        if any(key in words.creators for words in catalogues) or self.grammar.unknown_titles.never.search(chunk):
+            return None
+        return Mention(0, 0, chunk, self.titles.nearest(chunk), "unknown")
+
+    def _is_long_enough(self, chunk: str, words: Sequence[str]) -> bool:
+        """Whether a chunk has enough letters to be looked up by likeness."""
+        letters = sum(char.isalnum() for char in chunk)
+        return letters >= 3 if is_unspaced(chunk) else letters >= 5 and not self._is_common(words)
+
+    def _is_common(self, words: Sequence[str]) -> bool:
+        return all(word.casefold() in self.grammar.titles.common for word in words)
+
+    def _is_like_a_title(self, chunk: str, words: Sequence[str], cue: Cue | None, *, stands_alone: bool) -> bool:
+        """Whether a chunk that is no catalogue's title is meant as one."""
+        rules, pointing = self.grammar.unknown_titles, self.grammar.titles.pointing
+        head = words[0].casefold()
+        if head in rules.pronouns or (head in pointing and len(head) > 1) or rules.no_title.search(chunk):
+            return False
+        if is_unspaced(chunk):
+            return cue is not None and 2 <= len(chunk) <= _MOST_LETTERS
+        if chunk[0].isupper() and self._is_capitalised(words):
+            capitals = sum(word[0].isupper() for word in words)
+            is_name = cue is not None and len(words) == 1 and len(chunk) > 3
+            return capitals >= 2 or is_name or (len(words) > 1 and words[-1].isdigit())
+        if cue is None or stands_alone or cue.role == "dislike" or cue.role not in _OPINIONS:
+            return False
+        described = not rules.described.isdisjoint(map(str.casefold, words))
+        return 1 < len(words) <= 5 and not described and not self._is_common(words)
+
+    def _is_capitalised(self, words: Sequence[str]) -> bool:
+        small = self.grammar.unknown_titles.small_words
+        return all(word in small or word == "&" or _CAPITALISED.fullmatch(word) for word in words)
 
 
-def _slots(clause: Clause, cues: list[Cue]) -> Iterator[tuple[int, int, Cue | None]]:
+def _stretches(clause: Clause, cues: list[Cue]) -> Iterator[tuple[int, int, Cue | None]]:
     """The stretches of a clause in which titles are expected, and the cue that says so (None: the whole clause)."""
     if not cues:
         yield 0, len(clause.text), None
         return
-    if cues[0].start > 0 and cues[0].role in {"like", "dislike", "known"}:
+    if cues[0].start > 0 and cues[0].role in _OPINIONS:
         yield 0, cues[0].start, None
     for cue, after in zip(cues, [*cues[1:], None], strict=True):
         if cue.role in _OPENING:
             yield cue.end, after.start if after else len(clause.text), cue
-
-
-def _chunks(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
-    """The whole stretch (True) if it is a list, then its parts; without what only introduces or follows a title."""
-    borders = [(m.start() + start, m.end() + start) for m in _SPLIT.finditer(text[start:end])]
-    parts = [start, *(edge for border in borders for edge in border), end]
-    whole = [] if not borders or _MASKED.search(text[start:end]) else [(start, end)]
-    for first, last in [*whole, *zip(parts[::2], parts[1::2], strict=True)]:
-        if first > start and _MASKED.fullmatch(text[first - 1]):
-            continue  # right behind a title, with no comma between, stands no other
-        lead = _LEAD.match(text[first:last].lstrip())
-        blank = len(text[first:last]) - len(text[first:last].lstrip())
-        begin = first + blank + (lead.end() if lead else 0)
-        trail = _TRAIL.search(text[begin:last])
-        finish = begin + trail.start() if trail else last
-        if finish - begin >= 2:
-            yield begin, finish, bool(whole) and (first, last) == (start, end)
-
-
-def _judged(chunk: str, cue: Cue | None, clause: Clause, lexicon: Lexicon, domains: Sequence[str]) -> Mention | None:
-    words = chunk.split()
-    if _MASKED.search(chunk) or len(words) > _MOST_WORDS or not normalise(chunk):
-        return None
-    if _LIMITS.match(chunk):  # "nothing after 1990" is a limit, found elsewhere
-        return None
-    if normalise(chunk) in CATEGORIES or any(normalise(chunk) in lexicon.of(d).categories for d in domains):
-        return None
-    if _is_close(chunk, words) and (ids := look_up(chunk, lexicon, domains)):
-        return Mention(0, 0, chunk, ids)
-    whole = cue is None and len(clause.text.strip()) <= len(chunk) + 25
-    if not _is_unknown(chunk, words, cue, whole=whole) or _is_creator(chunk, lexicon, domains):
-        return None
-    return Mention(0, 0, chunk, nearest_ids(chunk, lexicon, domains), "unknown")
-
-
-def _is_close(chunk: str, words: Sequence[str]) -> bool:
-    """Whether a chunk is long enough to be looked up by likeness."""
-    letters = sum(char.isalnum() for char in chunk)
-    if HAN.search(chunk):
-        return letters >= 3
-    return letters >= 5 and not all(word.casefold() in COMMON for word in words)
-
-
-def _is_creator(chunk: str, lexicon: Lexicon, domains: Sequence[str]) -> bool:
-    return any(normalise(chunk) in lexicon.of(domain).creators for domain in domains)
-
-
-def _is_unknown(chunk: str, words: Sequence[str], cue: Cue | None, *, whole: bool) -> bool:
-    """Whether a chunk that is no catalogue's title is meant as one."""
-    if words[0].casefold() in _PRONOUNS | POINTING - {"z", "m"} or _GENERIC.search(chunk):
-        return False
-    if HAN.search(chunk):
-        return cue is not None and 2 <= len(chunk) <= 14
-    if _CAPITAL.match(chunk) and chunk[0].isupper():
-        capitals = sum(word[0].isupper() for word in words)
-        return (
-            capitals >= 2
-            or (cue is not None and len(words) == 1 and len(chunk) > 3)
-            or (len(words) > 1 and words[-1].isdigit())
-        )
-    if cue is None or whole:
-        return False
-    lively = cue.role in {"like", "dislike", "known"} and len(words) <= 5
-    return (
-        lively
-        and not set(map(str.casefold, words)) & {"a", "an", "my", "some"}
-        and not all(w.casefold() in COMMON for w in words)
-        and cue.role != "dislike"
-        and len(words) > 1
-    )

@@ -1,4 +1,4 @@
-"""Promises of the deterministic reader, on the demo pack's catalogue."""
+"""Promises of the rule NLU, on the demo pack's catalogue."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from eval.studies.attacks import load_attacks
 from retrieval.store import Store
 from retrieval.types import Item
-from xdrec_agent.converse import DialogueState, ItemRef, Lexicon
-from xdrec_agent.converse.rules import Reader
+from xdrec_agent.converse import DialogueState, ItemRef, Lexicon, RuleNLU
 
 WORDS = [
     "I", "loved", "hated", "not", "as", "bleak", "Alien", "Dune", "the second", "why", "nothing after", "1990",
@@ -47,9 +46,9 @@ def disliked(said):
         ("我喜欢阿基尔上帝的愤怒", ["aguirre-the-wrath-of-god-1972"]),
     ],
 )
-def test_titles_in_any_spelling(reader, state, text, ids):
+def test_titles_in_any_spelling(nlu, state, text, ids):
     """Case, accents, numbers in words, quotes, width and script do not matter; the longest title is meant."""
-    assert liked(reader.read(text, state)) == ids
+    assert liked(nlu.understand(text, state)) == ids
 
 
 @pytest.mark.parametrize(
@@ -64,40 +63,40 @@ def test_titles_in_any_spelling(reader, state, text, ids):
         "nothing before 1984",
     ],
 )
-def test_everyday_words_are_no_titles(reader, state, text):
+def test_everyday_words_are_no_titles(nlu, state, text):
     """ "Her", "Ran", "It", "We", 活着 … are titles only where they are written as such."""
-    said = reader.read(text, state)
+    said = nlu.understand(text, state)
     assert (said.likes, said.dislikes, said.known, said.questions) == ((), (), (), ())
 
 
-def test_a_misspelled_title_is_that_title_and_an_unknown_one_is_asked_about(reader, state):
+def test_a_misspelled_title_is_that_title_and_an_unknown_one_is_asked_about(nlu, state):
     """Close enough and alone: taken; else a question with the nearest ones, and nothing is guessed."""
-    assert liked(reader.read("I loved Blede Runer 2049", state)) == ["blade-runner-2049-2017"]
-    said = reader.read("I loved Paddington 2", state)
+    assert liked(nlu.understand("I loved Blede Runer 2049", state)) == ["blade-runner-2049-2017"]
+    said = nlu.understand("I loved Paddington 2", state)
     assert not said.likes
     assert [q.kind for q in said.questions] == ["unknown"]
-    sequel = reader.read("I loved Terminator 2", state).questions[0]
+    sequel = nlu.understand("I loved Terminator 2", state).questions[0]
     assert [option.item.id for option in sequel.options] == ["the-terminator-1984"]
 
 
-def test_a_title_of_several_domains_is_the_sources_unless_said_otherwise(reader, state):
+def test_a_title_of_several_domains_is_the_sources_unless_said_otherwise(nlu, state):
     """ "Dune" with films as source is the film, "the book Dune" the book, and without any domain it is asked."""
-    assert liked(reader.read("I loved Dune", state)) == ["dune-2021"]
-    assert liked(reader.read("I loved the book Dune", state)) == ["dune"]
-    question = reader.read("I loved Dune", DialogueState()).questions[0]
+    assert liked(nlu.understand("I loved Dune", state)) == ["dune-2021"]
+    assert liked(nlu.understand("I loved the book Dune", state)) == ["dune"]
+    question = nlu.understand("I loved Dune", DialogueState()).questions[0]
     assert {option.item.id for option in question.options} == {"dune", "dune-2021"}
 
 
-def test_opinions_belong_to_the_titles_they_are_said_of(reader, state):
+def test_opinions_belong_to_the_titles_they_are_said_of(nlu, state):
     """Several opinions in one turn do not run into one another."""
-    said = reader.read("I loved The Matrix, hated Inception, and Memento was boring but Vertigo is great", state)
+    said = nlu.understand("I loved The Matrix, hated Inception, and Memento was boring but Vertigo is great", state)
     assert (liked(said), disliked(said)) == (
         ["the-matrix-1999", "vertigo-1958"],
         ["inception-2010", "memento-2000"],
     )
-    said = reader.read("喜欢教父，讨厌闪灵，驱魔人太无聊了", state)
+    said = nlu.understand("喜欢教父，讨厌闪灵，驱魔人太无聊了", state)
     assert (liked(said), disliked(said)) == (["the-godfather-1972"], ["the-shining-1980", "the-exorcist-1973"])
-    bleak = reader.read("something like Solaris but not as slow as Stalker", state)
+    bleak = nlu.understand("something like Solaris but not as slow as Stalker", state)
     assert bleak.dislikes[0].preference == -0.5
 
 
@@ -123,36 +122,36 @@ def test_opinions_belong_to_the_titles_they_are_said_of(reader, state):
         ("1990年到2000年之间", 1990, 2000),
     ],
 )
-def test_periods_become_years(reader, state, text, first, last):
+def test_periods_become_years(nlu, state, text, first, last):
     """Both ends are included; 以前 and "before" exclude the year named, 以后 and "since" include it."""
-    change = reader.read(text, state).filter
+    change = nlu.understand(text, state).filter
     assert (change.year_from, change.year_to) == (first, last)
 
 
-def test_a_limit_that_the_catalogue_does_not_know_is_no_limit(reader, state):
+def test_a_limit_that_the_catalogue_does_not_know_is_no_limit(nlu, state):
     """A creator of nothing here is asked about, a director of films only is said to have no book."""
-    assert reader.read("by Brandon Sanderson", state).questions[0].kind == "unknown_creator"
-    said = reader.read("something by Kubrick", state)
+    assert nlu.understand("by Brandon Sanderson", state).questions[0].kind == "unknown_creator"
+    said = nlu.understand("something by Kubrick", state)
     assert said.notes() == {"no_creator"}
     assert said.filter.empty
 
 
-def test_what_was_shown_is_spoken_of_by_its_place(reader, state, refs):
+def test_what_was_shown_is_spoken_of_by_its_place(nlu, state, refs):
     """Ordinals, numbers, lists and titles of what was shown; a place that is not there names nothing."""
     shown = state.model_copy(update={"shown": refs("dune", "kindred", "foundation", "solaris")})
-    assert liked(reader.read("more like the second", shown)) == ["kindred"]
-    assert [r.id for r in reader.read("I've read 1 and 3", shown).known] == ["dune", "foundation"]
-    assert [r.id for r in reader.read("I know all of these", shown).known] == [
+    assert liked(nlu.understand("more like the second", shown)) == ["kindred"]
+    assert [r.id for r in nlu.understand("I've read 1 and 3", shown).known] == ["dune", "foundation"]
+    assert [r.id for r in nlu.understand("I know all of these", shown).known] == [
         "dune",
         "kindred",
         "foundation",
         "solaris",
     ]
-    said = reader.read("why the third?", shown)
+    said = nlu.understand("why the third?", shown)
     assert (said.act, [r.id for r in said.about]) == ("why", ["foundation"])
-    assert [r.id for r in reader.read("why did you pick Solaris", shown).about] == ["solaris"]
-    assert reader.read("why the ninth?", shown).notes() == {"nothing_shown"}
-    assert [r.id for r in reader.read("最后一本讲的是什么", shown).about] == ["solaris"]
+    assert [r.id for r in nlu.understand("why did you pick Solaris", shown).about] == ["solaris"]
+    assert nlu.understand("why the ninth?", shown).notes() == {"nothing_shown"}
+    assert [r.id for r in nlu.understand("最后一本讲的是什么", shown).about] == ["solaris"]
 
 
 def test_length_is_a_limit_where_the_catalogue_tells_it(tmp_path):
@@ -161,47 +160,47 @@ def test_length_is_a_limit_where_the_catalogue_tells_it(tmp_path):
         pages = [120, 200, 450]
         books = [Item(domain="books", id=f"b{p}", title=f"Tome {p}", attributes={"pages": p}) for p in pages]
         store.upsert_items([*books, Item(domain="films", id="f", title="Alien")], "run")
-        reader = Reader(Lexicon(store))
+        nlu = RuleNLU(Lexicon(store))
         state = DialogueState(sources=("films",), target="books", shown=tuple(map(ItemRef.of, books[1:])))
-        assert reader.read("under 200 pages", state).length.most == 200
-        shorter = reader.read("something shorter", state).length
+        assert nlu.understand("under 200 pages", state).length.most == 200
+        shorter = nlu.understand("something shorter", state).length
         assert (shorter.attribute, shorter.most) == ("pages", 199)
         films = state.model_copy(update={"target": "films", "sources": ("books",)})
-        assert reader.read("something shorter", films).notes() == {"no_length"}
+        assert nlu.understand("something shorter", films).notes() == {"no_length"}
 
 
 def test_a_changed_catalogue_is_read_anew(tmp_path):
     """A title that was added a moment ago is known in the next turn, a deleted one no more."""
     with Store.open(f"sqlite:///{tmp_path}/store.sqlite") as store:
         store.upsert_items([Item(domain="books", id="b", title="Tome")], "run")
-        reader = Reader(Lexicon(store))
+        nlu = RuleNLU(Lexicon(store))
         store.upsert_items([Item(domain="films", id="f", title="Gattaca")], "run")
         state = DialogueState(sources=("films",), target="books")
-        assert liked(reader.read("I loved Gattaca", state)) == ["f"]
+        assert liked(nlu.understand("I loved Gattaca", state)) == ["f"]
         store.delete_items("films", ["f"])
-        assert not reader.read("I loved Gattaca", state).likes
+        assert not nlu.understand("I loved Gattaca", state).likes
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(text=st.one_of(st.text(max_size=200), st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join)))
-def test_no_text_is_too_much(reader, lexicon, text):
+def test_no_text_is_too_much(nlu, lexicon, text):
     """Whatever is said, reading it raises nothing and names only items of the catalogues."""
     shown = tuple(map(ItemRef.of, lexicon.items("books", ["dune", "kindred"]).values()))
     state = DialogueState(sources=("films",), target="books", shown=shown, focus=shown[:1])
-    said = reader.read(text, state)
+    said = nlu.understand(text, state)
     items = [*(o.item for o in (*said.likes, *said.dislikes)), *said.known, *said.forget, *said.about]
     assert all(lexicon.items(ref.domain, [ref.id]) for ref in items)
 
 
 @pytest.mark.parametrize("attack", load_attacks(), ids=lambda a: a.id)
-def test_hostile_words_change_nothing(reader, state, attack):
+def test_hostile_words_change_nothing(nlu, state, attack):
     """A text that orders, spoofs or hides does not become an opinion, a domain or another language's reply."""
-    said = reader.read(attack.payload, state)
+    said = nlu.understand(attack.payload, state)
     assert (said.likes, said.dislikes, said.known, said.restart) == ((), (), (), False)
     assert said.target in {None, "books"}
 
 
-def test_a_long_turn_is_read_in_part(reader, state):
+def test_a_long_turn_is_read_in_part(nlu, state):
     """A megabyte is no more work than its beginning."""
-    said = reader.read("I loved Alien. " + "x" * 1_000_000 + " I loved Dune", state)
+    said = nlu.understand("I loved Alien. " + "x" * 1_000_000 + " I loved Dune", state)
     assert liked(said) == ["alien-1979"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from retrieval.types import Filter, History, HistoryEntry, Item
-from xdrec_agent.converse import DialogueState, ItemRef, Lexicon, Opinion, Understanding, merged
-from xdrec_agent.converse.state import MOST_ITEMS, WISH, Length
+from xdrec_agent.converse import DialogueState, ItemRef, Lexicon, Opinion, Understanding, update_state
+from xdrec_agent.converse.state import MOST_ITEMS, MOST_WISH, Length
 from xdrec_agent.converse.state_update import query_of
 from xdrec_agent.converse.understanding import FilterChange
 
@@ -16,7 +16,7 @@ BASE = DialogueState(sources=("films",), target="books")
 
 def after(*turns, state=BASE):
     for said in turns:
-        state = merged(state, said, DOMAINS).state
+        state = update_state(state, said, DOMAINS).state
     return state
 
 
@@ -60,9 +60,9 @@ def test_of_two_domains_one_implies_the_other():
     """Who likes a film and has named no domain wants books; with nothing to go by one is asked."""
     state = after(like(ALIEN), state=DialogueState())
     assert (state.sources, state.target) == (("films",), "books")
-    step = merged(DialogueState(), Understanding(), DOMAINS)
-    assert (step.act, step.state.question.kind) == ("ask", "target")
-    assert merged(BASE, Understanding(), DOMAINS).state.question.kind == "likes"
+    decision = update_state(DialogueState(), Understanding(), DOMAINS)
+    assert (decision.act, decision.state.question.kind) == ("ask", "target")
+    assert update_state(BASE, Understanding(), DOMAINS).state.question.kind == "likes"
 
 
 def test_starting_over_keeps_directions_and_language_alone():
@@ -77,7 +77,7 @@ def test_the_state_is_bounded():
     refs = [ItemRef(domain="films", id=str(n), title="x") for n in range(MOST_ITEMS + 50)]
     state = after(*map(like, refs), *(Understanding(wish=f"wish number {n}") for n in range(100)))
     assert (len(state.likes), state.likes[-1].item.id) == (MOST_ITEMS, str(MOST_ITEMS + 49))
-    assert len(state.wish) <= WISH
+    assert len(state.wish) <= MOST_WISH
     assert state.wish.endswith("number 99")
 
 
