@@ -24,7 +24,7 @@ from demo_packs import (
 from word_encoder import WordEncoder
 
 from retrieval.index import Index
-from retrieval.ingest.ingest import ingest
+from retrieval.ingest import IngestRequest, ingest
 from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.store import Store
@@ -48,7 +48,8 @@ class Opened:
         template = load_template(self.settings.index.template)
         self.index = Index(folder / "index", WordEncoder(), template, self.settings.index)
         for domain, name in [*pack.demo.catalogues.items(), *pack.demo.interactions.items()]:
-            assert ingest(self.store, domain, pack.folder / name).rejected == 0
+            (report,) = ingest(self.store, IngestRequest(pack.folder / name, domain))
+            assert report.rejected == 0
         for domain in pack.domains:
             self.index.build(self.store, domain)
 

@@ -22,7 +22,7 @@ from eval.stats import Places, mean, places, recall, reciprocal_rank
 from retrieval.encoder import Encoder
 from retrieval.errors import DataError, TitleError
 from retrieval.index import Index
-from retrieval.ingest.ingest import ingest
+from retrieval.ingest import IngestRequest, ingest
 from retrieval.ranking import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
 from retrieval.store import Store
@@ -86,7 +86,7 @@ def measure_chinese(folder: Path, encoders: Sequence[Encoder], say: Say, seed: i
         ):
             pack = load_pack(folder)
             for domain, name in pack.catalogues.items():
-                ingest(store, domain, folder / name)
+                ingest(store, IngestRequest(folder / name, domain))
                 index.build(store, domain)
             kinds = _questions(folder, store, tuple(pack.catalogues))
             ways: dict[str, Callable[[Question], Places]] = {f"text by {encoder.name}": _by_text(store, index)}

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.figures import Figure, make_report, print_report, write_report
-from retrieval.ingest import ingest_relations
+from retrieval.ingest import IngestRequest, ingest
 from retrieval.relations import RelationGraph
 from retrieval.store import Key, RelationStore, Store
 from retrieval.types import Item
@@ -40,10 +40,10 @@ def measure_relations(triples: int, folder: Path) -> list[Figure]:
                 store.upsert_items([Item(domain=domain, id=name, title=name) for name in part], "bench")
     _write(file, triples, ids, rng)
     figures = [Figure(name="memory before", value=_memory(), unit="MiB", n=1)]
-    with RelationStore.open(url) as relations:
+    with Store.open(url) as store, RelationStore.open(store.database) as relations:
         for name in ("ingest", "the same file again"):
             began, worked = perf_counter(), process_time()
-            report = ingest_relations(relations, file)
+            (report,) = ingest(store, IngestRequest(file, kind="relations"))
             seconds, busy = perf_counter() - began, process_time() - worked
             note = f"{seconds:.0f} s of wall time; {report.added:,} new, {report.unchanged:,} as they were"
             figures.append(Figure(name=name, value=busy, unit="s (processor)", n=triples, note=note))

@@ -20,7 +20,7 @@ from benchmarks.retrieval.speed import K, peak_mib
 from benchmarks.scale.catalogue import FIRST_YEAR, SOURCE, TARGET, YEARS, Pool, PoolEncoder
 from eval.data import index_dir, store_url
 from retrieval.index import Index
-from retrieval.ingest.ingest import ingest
+from retrieval.ingest import IngestRequest, ingest
 from retrieval.ranking import Retriever, eligible, liked_and_disliked
 from retrieval.settings import IndexSettings, RetrieverSettings
 from retrieval.store import Store
@@ -95,7 +95,7 @@ def _ingest(home: Path, _pool: Pool, *files: str) -> Ingested:
         for file in map(Path, files):
             domain, kind = file.name.split("-")[:2]
             began = perf_counter()
-            report = ingest(store, domain, file)
+            (report,) = ingest(store, IngestRequest(file, domain))
             seconds[kind] += perf_counter() - began
             if kind == "items":
                 items += report.added

@@ -18,7 +18,7 @@ from eval.data.contamination import met_by
 from retrieval.encoder import Encoder
 from retrieval.errors import DataError
 from retrieval.index import Index
-from retrieval.ingest.ingest import ingest
+from retrieval.ingest import IngestRequest, ingest
 from retrieval.ranking import FusionFit
 from retrieval.settings import IndexSettings
 from retrieval.store import Store
@@ -137,7 +137,7 @@ def _ingest(store: Store, data: Path, done: Path, say: Say) -> None:
     for path in _files(data):
         domain = path.name.removesuffix(".csv.gz").split("_", 1)[1]
         say(f"ingesting {path.name}")
-        report = ingest(store, domain, path)
+        (report,) = ingest(store, IngestRequest(path, domain, format="csv"))
         if report.rejected:
             first = report.problems[0]
             raise DataError(

@@ -30,7 +30,7 @@ from eval.studies.dialogues import (
 )
 from eval.systems import for_all
 from retrieval.errors import DataError
-from retrieval.ingest.ingest import ingest
+from retrieval.ingest import IngestRequest, ingest
 from retrieval.store import Store
 from retrieval.types import Frozen
 from xdrec_agent.app import load_pack
@@ -127,7 +127,7 @@ async def measured(pack: Path, settings: Settings | None, say: Say | None = None
         folder = stack.enter_context(TemporaryDirectory())
         store = stack.enter_context(Store.open(f"sqlite:///{folder}/store.sqlite"))
         for domain, file in load_pack(pack).catalogues.items():
-            ingest(store, domain, pack / file)
+            ingest(store, IngestRequest(pack / file, domain))
         lexicon = Lexicon(store)
         nlu = RuleNLU(lexicon, this_year=THIS_YEAR)
 

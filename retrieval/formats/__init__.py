@@ -1,7 +1,20 @@
-"""Layouts of data sets and of people's exports. Reads their files, produces tables and mentions of works."""
+"""Layouts of data sets and of users' exports. Reads their files, produces tables of items and interactions."""
 
-from retrieval.formats.base import LeftOut, Mention, Reader, Record, Request, Table
+from retrieval.formats.base import LeftOut, Parse, Reader, ReadRequest, Record, Table, TitledInteraction, Triple
 from retrieval.formats.files import Files
-from retrieval.formats.registry import find_reader, guess_reader
+from retrieval.formats.registry import READERS, find_reader, guess_reader
 
-__all__ = ["Files", "LeftOut", "Mention", "Reader", "Record", "Request", "Table", "find_reader", "guess_reader"]
+__all__ = [
+    "READERS",
+    "Files",
+    "LeftOut",
+    "Parse",
+    "ReadRequest",
+    "Reader",
+    "Record",
+    "Table",
+    "TitledInteraction",
+    "Triple",
+    "find_reader",
+    "guess_reader",
+]

@@ -6,39 +6,39 @@ its rows are read, and the import reads them when their turn comes, as often as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from functools import partial
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from retrieval.errors import DataError
-from retrieval.formats.files import Files
-from retrieval.tabular import Row, Source
-from retrieval.tabular.lines import RowProblem
+from retrieval.formats.files import Files, columns
+from retrieval.tabular import Rows, Source, read_csv, read_jsonl
 from retrieval.types import Interaction, Item
 
-Kind = Literal["items", "interactions", "details"]
+TableKind = Literal["items", "interactions", "details", "relations"]
 """What the rows of a table are; details (authors' names, genres) complete items and are not stored for themselves."""
 
 
 class LeftOut(Exception):
-    """A good row that is not wanted; the reason is one of a few constants."""
+    """A good row that is not wanted; the message is one of a few constants."""
 
 
 @dataclass(frozen=True)
-class Mention:
-    """A work as a person's own export knows it, and what the person did with it.
+class TitledInteraction:
+    """An interaction with a work that is only known by its title, as in one user's export.
 
-    `item` has a title and perhaps creators and a year; which item of the catalogue it is has to be found out.
+    `work` has a title and perhaps creators and a year; the import finds the item of the catalogue that it is.
     """
 
-    item: Item
+    work: Item
     user: str
     kind: str
     value: float
     timestamp: int | None = None
 
-    def of(self, item: Item) -> Interaction:
+    def with_item(self, item: Item) -> Interaction:
         """The interaction with that item of the catalogue."""
         return Interaction(
             user=self.user,
@@ -50,7 +50,16 @@ class Mention:
         )
 
 
-Record = Item | Interaction | Mention
+class Triple(NamedTuple):
+    """A relation as a file has it: two names and a predicate. `language` is that of a label, empty if unknown."""
+
+    subject: str
+    predicate: str
+    object: str
+    language: str = ""
+
+
+Record = Item | Interaction | TitledInteraction | Triple
 Parse = Callable[[Mapping[str, object]], Record | None]
 """A row's meaning; None for a detail, which is kept where the items' rows find it.
 
@@ -66,25 +75,27 @@ class Table:
 
     Attributes:
         file: its name, for reports.
-        rows: reads it from the beginning; called more than once if users are chosen by a first pass.
-        user: column of the person, so that a refused row can be told to be theirs.
-        person: whose export it is; None: the rows name their users.
+        rows: reads it from the beginning; called more than once if users are sampled by a first pass.
+        user_column: names the user, so that a refused row can be told to be theirs.
+        owner: whose export it is; None: the rows name their users.
+        attributes: names of the columns that became attributes of items, filled while rows are parsed.
     """
 
     file: str
-    kind: Kind
-    rows: Callable[[], Iterator[Row | RowProblem]]
+    kind: TableKind
+    rows: Callable[[], Rows]
     parse: Parse
-    user: str = "user"
-    person: str | None = None
+    user_column: str = "user"
+    owner: str | None = None
+    attributes: Collection[str] = ()
 
 
 @dataclass(frozen=True)
-class Request:
+class ReadRequest:
     """What an import asks of a reader.
 
     Attributes:
-        domain: whose items and interactions they shall be.
+        domain: of the items and interactions.
         user: whose export it is; empty where rows name their users.
         stack: closes what the reader opens (tables of details on disk) when the import ends.
     """
@@ -102,13 +113,13 @@ class Reader(Protocol):
     """What `--format` calls it."""
     about: str
     """One line: what it is and which files it accepts."""
-    own: bool
-    """Whether it is one person's export, whose titles are looked up in a catalogue."""
+    personal: bool
+    """Whether it is one user's export, whose titles are looked up in a catalogue."""
 
     def recognises(self, files: Files) -> bool:
         """Whether the files are unmistakably of this format."""
 
-    def tables(self, files: Files, request: Request) -> list[Table]:
+    def tables(self, files: Files, request: ReadRequest) -> list[Table]:
         """The tables, in the order in which they have to be read: details, items, interactions.
 
         Raises:
@@ -116,24 +127,34 @@ class Reader(Protocol):
         """
 
 
-def no_files(reader: Reader, files: Files) -> DataError:
+def no_files_error(reader: Reader, files: Files) -> DataError:
     """The error when nothing that was given belongs to the format."""
-    found = ", ".join(list(files.sources)[:10]) or "nothing"
-    return DataError(
-        f"{files.path} holds no file of {reader.name}; found: {found}", hint=f"{reader.name} reads {reader.about}"
-    )
+    names = ", ".join(list(files.sources)[:10]) or "nothing"
+    msg = f"{files.path} holds no file of {reader.name}; found: {names}"
+    return DataError(msg, hint=f"{reader.name} reads {reader.about}")
 
 
-def needs(source: Source, present: Mapping[str, object] | tuple[str, ...], wanted: tuple[str, ...]) -> None:
+def require_columns(source: Source, present: Collection[str], required: Collection[str]) -> None:
     """Check that a file has the columns that the format needs.
 
     Raises:
         DataError: it lacks some, and which it has instead.
     """
-    missing = [name for name in wanted if name not in present]
-    if missing:
+    if missing := [name for name in required if name not in present]:
         msg = f"{source} has no column {', '.join(missing)}: its layout is another one or has changed"
-        hint = (
-            f"the columns are: {', '.join(list(present)[:20])}; name them yourself: --format csv --column FIELD=COLUMN"
-        )
-        raise DataError(msg, hint=hint)
+        shown = ", ".join(list(present)[:20])
+        raise DataError(msg, hint=f"the columns are: {shown}; name them yourself: --format csv --column FIELD=COLUMN")
+
+
+def detail_tables(files: Files, *wanted: tuple[str, tuple[str, ...], Parse]) -> list[Table]:
+    """Tables of details: file name, columns that a CSV file must have, what keeps a row. None unless all are there."""
+    tables = []
+    for name, required, keep in wanted:
+        source = files.beside(name)
+        if source is None:
+            return []
+        if required:
+            require_columns(source, columns(source), required)
+        rows = partial(read_csv if name.endswith(".csv") else read_jsonl, source)
+        tables.append(Table(source.name, "details", rows, keep))
+    return tables

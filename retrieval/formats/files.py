@@ -1,4 +1,4 @@
-"""What a format is given to read. Reads a file's, folder's or ZIP's name, produces the sources in it.
+"""Files of a data set or export. Reads the name of a file, folder or ZIP, produces the sources in it.
 
 A ZIP is never unpacked: members are read where they are, found by name, so that no name in it can lead elsewhere.
 """
@@ -6,17 +6,14 @@ A ZIP is never unpacked: members are read where they are, found by name, so that
 from __future__ import annotations
 
 import csv
-import json
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from retrieval.errors import UnreadableFile
-from retrieval.tabular import Source, missing, opened
-from retrieval.tabular.lines import RowProblem
+from retrieval.tabular import RefusedRow, RowProblem, Source, missing_file, open_lines, parse_json
 
 MAX_FILES = 2_000
 """Most files and folders in a folder, or members of a ZIP, that are looked at."""
@@ -44,8 +41,11 @@ class Files:
     @cached_property
     def sources(self) -> dict[str, Source]:
         """By name, with the folder where there is one: "likes/films.csv"."""
-        found = {_plain_name(name): source for name, source in self._found()}
-        return dict(sorted(found.items()))
+        return dict(sorted((name.removesuffix(".gz"), source) for name, source in self._all()))
+
+    def ending(self, *suffixes: str) -> list[Source]:
+        """The sources whose name ends so, ".gz" aside."""
+        return [source for name, source in self.sources.items() if name.endswith(suffixes)]
 
     def get(self, name: str) -> Source | None:
         """The source of this name (".gz" aside), None if there is none."""
@@ -65,7 +65,7 @@ class Files:
         with zipfile.ZipFile(source.path) as packed:
             return packed.getinfo(source.member).file_size
 
-    def _found(self) -> Iterator[tuple[str, Source]]:
+    def _all(self) -> list[tuple[str, Source]]:
         if self.path.is_dir():
             paths = list(islice(self.path.rglob("*"), MAX_FILES + 1))
             held = len(paths)
@@ -76,12 +76,11 @@ class Files:
         elif self.path.is_file():
             names, held = [(self.path.name, Source(self.path))], 1
         else:
-            raise missing(Source(self.path))
+            raise missing_file(Source(self.path))
         if held > MAX_FILES:
-            raise UnreadableFile(
-                f"{self.path} holds more than {MAX_FILES} files", hint="give the folder of the data set"
-            )
-        yield from _without_common_folder(names)
+            msg = f"{self.path} holds more than {MAX_FILES} files"
+            raise UnreadableFile(msg, hint="give the folder of the data set")
+        return _without_common_folder(names)
 
     def _members(self) -> list[str]:
         try:
@@ -89,10 +88,6 @@ class Files:
                 return [info.filename for info in packed.infolist() if not info.is_dir()]
         except (zipfile.BadZipFile, OSError) as exc:
             raise UnreadableFile(f"{self.path} is not a whole ZIP: {exc}", hint="download it again") from exc
-
-
-def _plain_name(name: str) -> str:
-    return name.removesuffix(".gz")
 
 
 def _without_common_folder(names: list[tuple[str, Source]]) -> list[tuple[str, Source]]:
@@ -104,19 +99,21 @@ def _without_common_folder(names: list[tuple[str, Source]]) -> list[tuple[str, S
     return names
 
 
-def first_line(source: Source) -> str:
-    """A source's first line that is readable, empty if none of the first ten is."""
+def first_line(source: Source) -> bytes:
+    """A source's first readable line, empty if none of the first ten is."""
     try:
-        with opened(source) as lines:
+        with open_lines(source) as lines:
             line = next((line for line in islice(lines, 10) if not isinstance(line, RowProblem)), None)
     except UnreadableFile:
-        return ""
-    return line[1].decode(errors="replace").rstrip("\r\n") if line is not None else ""
+        return b""
+    return line[1].rstrip(b"\r\n") if line is not None else b""
 
 
-def columns(source: Source) -> tuple[str, ...]:
+def columns(source: Source, encodings: tuple[str, ...] = ("utf-8",)) -> tuple[str, ...]:
     """The column names of a CSV file; whatever stands in the first line if it is none."""
-    return columns_of(first_line(source))
+    raw = first_line(source)
+    encoding = next((encoding for encoding in encodings if decodes(raw, encoding)), encodings[0])
+    return columns_of(raw.decode(encoding, errors="replace"))
 
 
 def columns_of(line: str) -> tuple[str, ...]:
@@ -127,10 +124,18 @@ def columns_of(line: str) -> tuple[str, ...]:
         return ()
 
 
-def fields(source: Source) -> frozenset[str]:
+def decodes(raw: bytes, encoding: str) -> bool:
+    """Whether the bytes are text in this encoding."""
+    try:
+        raw.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def json_fields(source: Source) -> frozenset[str]:
     """The names in the first JSON object of a file, empty if its first line is none."""
     try:
-        value = json.loads(first_line(source))
-    except (ValueError, RecursionError):
+        return frozenset(parse_json(first_line(source)) or ())
+    except (UnicodeDecodeError, RefusedRow):
         return frozenset()
-    return frozenset(value) if isinstance(value, dict) else frozenset()

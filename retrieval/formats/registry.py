@@ -8,32 +8,29 @@ from typing import Final
 from retrieval.errors import UnreadableFile, UsageError
 from retrieval.formats.amazon import Amazon
 from retrieval.formats.base import Reader
-from retrieval.formats.douban import Douban
+from retrieval.formats.csv_exports import Douban, GoodreadsLibrary, Kindle, StoryGraph
 from retrieval.formats.files import Files
 from retrieval.formats.goodreads import Goodbooks, GoodreadsGraph
 from retrieval.formats.letterboxd import Letterboxd
 from retrieval.formats.movielens import MovieLens
-from retrieval.formats.personal_books import GoodreadsLibrary, Kindle, StoryGraph
-from retrieval.tabular import ROWS
+from retrieval.tabular import ROW_READERS
 
 GROUP: Final = "xdrec.readers"
 """Entry point group under which third parties register readers."""
 
-READERS: Final[dict[str, Reader]] = {
-    reader.name: reader
-    for reader in (
-        MovieLens(),
-        Amazon(),
-        GoodreadsGraph(),
-        Goodbooks(),
-        GoodreadsLibrary(),
-        Letterboxd(),
-        Douban(),
-        Kindle(),
-        StoryGraph(),
-    )
-}
-"""The formats that come with XDRec; plain tables (`readers.ROWS`) are read beside them."""
+_KNOWN: Final[tuple[Reader, ...]] = (
+    MovieLens(),
+    Amazon(),
+    GoodreadsGraph(),
+    Goodbooks(),
+    GoodreadsLibrary(),
+    Letterboxd(),
+    Douban(),
+    Kindle(),
+    StoryGraph(),
+)
+READERS: Final[dict[str, Reader]] = {reader.name: reader for reader in _KNOWN}
+"""The formats that come with XDRec; plain tables (`tabular.ROW_READERS`) are read beside them."""
 
 
 def find_reader(name: str) -> Reader:
@@ -44,19 +41,19 @@ def find_reader(name: str) -> Reader:
     """
     if name in READERS:
         return READERS[name]
-    others = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name not in others:
-        known = ", ".join([*ROWS, *READERS, *others])
+    plugins = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in plugins:
+        known = ", ".join([*ROW_READERS, *READERS, *plugins])
         raise UsageError(f"{name!r} is not a format", hint=f"formats: {known}")
     try:
-        found = others[name].load()
+        reader = plugins[name].load()
     except (ImportError, AttributeError) as exc:
-        msg = f"the reader {name!r} ({others[name].value}) does not load: {exc}"
+        msg = f"the reader {name!r} ({plugins[name].value}) does not load: {exc}"
         raise UsageError(msg, hint="reinstall the package that it comes with") from exc
-    if not isinstance(found, Reader):
-        msg = f"{others[name].value} is not a reader: it lacks what `retrieval.formats.base.Reader` asks for"
+    if not isinstance(reader, Reader):
+        msg = f"{plugins[name].value} is not a reader: it lacks what `retrieval.formats.base.Reader` asks for"
         raise UsageError(msg, hint="tell those who made the package")
-    return found
+    return reader
 
 
 def guess_reader(files: Files) -> Reader | None:
@@ -65,11 +62,11 @@ def guess_reader(files: Files) -> Reader | None:
     Raises:
         UnreadableFile: there is no such file, or it is a folder or ZIP that no reader or several recognise.
     """
-    found = [reader for reader in READERS.values() if files.sources and reader.recognises(files)]
-    if len(found) == 1:
-        return found[0]
+    readers = [reader for reader in READERS.values() if files.sources and reader.recognises(files)]
+    if len(readers) == 1:
+        return readers[0]
     if not files.alone:
-        which = " and ".join(reader.name for reader in found) or "none"
+        which = " and ".join(reader.name for reader in readers) or "none"
         msg = f"{files.path}: the files do not tell the format ({which} would do)"
         raise UnreadableFile(msg, hint=f"name it: --format {'|'.join(READERS)}")
     return None

@@ -1,6 +1,7 @@
 """Files into the store. Reads tables and triples, produces rows in the store and a report of what was refused."""
 
-from retrieval.ingest.ingest import IngestReport, Wanted, ingest_format
-from retrieval.ingest.relations import RelationReport, ingest_relations
+from retrieval.ingest.ingest import IngestReport, RelationReport, ingest
+from retrieval.ingest.interaction_filter import InteractionFilter
+from retrieval.ingest.tables import IngestRequest
 
-__all__ = ["IngestReport", "RelationReport", "Wanted", "ingest_format", "ingest_relations"]
+__all__ = ["IngestReport", "IngestRequest", "InteractionFilter", "RelationReport", "ingest"]

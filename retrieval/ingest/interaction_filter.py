@@ -1,4 +1,4 @@
-"""Which interactions are wanted. Reads what the command line asks for, produces the reason to leave one out."""
+"""Interaction filter. Reads which interactions to keep, produces the reason to leave one out."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from dataclasses import dataclass
 from typing import Final
 
 from retrieval.errors import UsageError
-from retrieval.formats import LeftOut, Mention, Table
-from retrieval.ingest.user_sampling import People, choose
-from retrieval.tabular import RefusedRow
-from retrieval.tabular.lines import RowProblem
+from retrieval.formats import LeftOut, Table, TitledInteraction
+from retrieval.ingest.user_sampling import UserSample, sample_users
+from retrieval.tabular import RefusedRow, RowProblem
 from retrieval.types import Interaction
 
 TOO_OLD: Final = "before the given date"
 NO_TIME: Final = "without a time, while a date was given"
-NOT_CHOSEN: Final = "of users who are not in the sample or have too few interactions"
+NOT_SAMPLED: Final = "of users who are not in the sample or have too few interactions"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is wanted of a data set; items are always wanted.
+class InteractionFilter:
+    """Which interactions of a data set are kept; items are always kept.
 
     Attributes:
-        since: Unix seconds; older interactions, and those without a time, are left out. None: all.
-        sample: how many users, with all their interactions, the same ones every time. None: all.
+        since: Unix seconds; older interactions, and those without a time, are left out. None: all are kept.
+        sample: how many users are kept with all their interactions, the same ones every time. None: all.
         min_interactions: users with fewer (refused and too old ones do not count) are left out.
     """
 
@@ -37,16 +36,16 @@ class Wanted:
             raise UsageError("a sample or a least number of interactions below 1", hint="for example --sample 1000")
 
     @property
-    def chooses_people(self) -> bool:
+    def samples_users(self) -> bool:
         """Whether users have to be counted in a pass of its own, before anything is written."""
         return self.sample is not None or self.min_interactions > 1
 
-    def sieve(self, tables: Sequence[Table]) -> Sieve:
-        """What lets through the wanted interactions of these tables; reads them once if it has to choose people."""
-        if not self.chooses_people:
-            return Sieve(self, None)
+    def fitted(self, tables: Sequence[Table]) -> FittedFilter:
+        """The filter for the interactions of these tables; reads them once if it has to sample users."""
+        if not self.samples_users:
+            return FittedFilter(self, None)
         users = (user for table in tables if table.kind == "interactions" for user in self._users(table))
-        return Sieve(self, choose(users, sample=self.sample, least=self.min_interactions))
+        return FittedFilter(self, sample_users(users, sample=self.sample, min_count=self.min_interactions))
 
     def _users(self, table: Table) -> Iterator[str]:
         for row in table.rows():
@@ -60,7 +59,7 @@ class Wanted:
                 yield record.user
 
     def time_reason(self, timestamp: int | None) -> str | None:
-        """Why something of that time is not wanted; None if it is."""
+        """Why an interaction of that time is left out; None if it is kept."""
         if self.since is None:
             return None
         if timestamp is None:
@@ -68,20 +67,20 @@ class Wanted:
         return TOO_OLD if timestamp < self.since else None
 
 
-class Sieve:
-    """Tells wanted interactions from others. `people` are the chosen users, None: all."""
+class FittedFilter:
+    """A filter that knows its sample of users; None: all users are kept."""
 
-    def __init__(self, wanted: Wanted, people: People | None) -> None:
-        self._wanted = wanted
-        self._people = people
+    def __init__(self, keep: InteractionFilter, users: UserSample | None) -> None:
+        self._keep = keep
+        self._users = users
         self._last: tuple[str, bool] = ("", False)  # data sets are usually sorted by user
 
-    def reason(self, record: Interaction | Mention) -> str | None:
-        """Why it is left out; None if it is wanted."""
-        if (reason := self._wanted.time_reason(record.timestamp)) is not None:
+    def skip_reason(self, record: Interaction | TitledInteraction) -> str | None:
+        """Why an interaction is left out; None if it is kept."""
+        if (reason := self._keep.time_reason(record.timestamp)) is not None:
             return reason
-        if self._people is None:
+        if self._users is None:
             return None
         if self._last[0] != record.user:
-            self._last = (record.user, record.user in self._people)
-        return None if self._last[1] else NOT_CHOSEN
+            self._last = (record.user, record.user in self._users)
+        return None if self._last[1] else NOT_SAMPLED

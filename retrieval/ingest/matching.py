@@ -1,4 +1,4 @@
-"""A person's own titles in a catalogue. Reads what an export says of a work, produces the item that it is.
+"""Title matching. Reads a work as a user's export knows it, produces the item of the catalogue that it is.
 
 An exact title (or alias) comes first. Creators, where both sides name them in the same script, have to agree; otherwise
 years may differ by one, since festivals, countries and databases date films differently.
@@ -24,7 +24,7 @@ SAME_NAME: Final = 85.0
 """Similarity in [0, 100] from which two creators are the same person ("J. R. R. Tolkien", "JRR Tolkien")."""
 
 
-class _Keys:
+class _CachedKeys:
     """The store, with the keys of one domain kept in memory: every unknown title is compared with all of them."""
 
     def __init__(self, store: Store) -> None:
@@ -43,17 +43,17 @@ class _Keys:
         return self._store.items(domain, ids)
 
 
-class Matcher:
+class TitleMatcher:
     """Finds the items of one domain, as it was at the first title that had to be guessed.
 
     Equal questions are answered once.
     """
 
     def __init__(self, store: Store, domain: str) -> None:
-        self._store = _Keys(store)
+        self._store = _CachedKeys(store)
         self._proposed = 0
         self._domain = domain
-        self._known: dict[tuple[str, int | None, tuple[str, ...]], Item | TitleError] = {}
+        self._matches: dict[tuple[str, int | None, tuple[str, ...]], Item | TitleError] = {}
 
     def match(self, work: Item) -> Item:
         """The item that the work is; an edition stands for its work.
@@ -63,36 +63,37 @@ class Matcher:
             AmbiguousTitle: it has several that it could be.
         """
         key = (work.title, work.year, work.creators)
-        if key not in self._known:
+        if key not in self._matches:
             try:
-                self._known[key] = self._find(work)
+                self._matches[key] = self._find(work)
             except TitleError as exc:
-                self._known[key] = exc
-        found = self._known[key]
-        if isinstance(found, TitleError):
-            raise found
-        return found
+                self._matches[key] = exc
+        match = self._matches[key]
+        if isinstance(match, TitleError):
+            raise match
+        return match
 
     def add(self, work: Item) -> None:
         """The work is now an item of the catalogue itself."""
-        self._known[work.title, work.year, work.creators] = work
+        self._matches[work.title, work.year, work.creators] = work
 
     def _find(self, work: Item) -> Item:
         for title in (work.title, *work.aliases):
             ids = self._store.item_ids_by_title(self._domain, normalise(title))
-            found = list(self._store.items(self._domain, ids).values())
-            chosen = _works(_best([item for item in found if _may_be(work, item)], work))
-            if len(chosen) == 1:
-                return chosen[0]
-            if chosen:
-                shown = tuple(map(label, chosen[:NEAREST]))
-                raise AmbiguousTitle(f"{work.title!r} names {len(chosen)} items: {'; '.join(shown)}", nearest=shown)
+            items = [item for item in self._store.items(self._domain, ids).values() if _may_be(work, item)]
+            same_year = [item for item in items if work.year is not None and year_of(item) == work.year]
+            works = _works(same_year or items)
+            if len(works) == 1:
+                return works[0]
+            if works:
+                shown = tuple(map(label, works[:NEAREST]))
+                raise AmbiguousTitle(f"{work.title!r} names {len(works)} items: {'; '.join(shown)}", nearest=shown)
         close = matching(self._store, (self._domain,), work.title)
         if len(close) == 1 and _may_be(work, close[0]):
             return close[0]
         near = tuple(map(label, close)) or self._proposals(work.title)
-        told = f"; nearest: {'; '.join(near)}" if near else ""
-        raise UnknownTitle(f"no item of {self._domain} is {label(work)!r}{told}", nearest=near)
+        proposals = f"; nearest: {'; '.join(near)}" if near else ""
+        raise UnknownTitle(f"no item of {self._domain} is {label(work)!r}{proposals}", nearest=near)
 
     def _proposals(self, title: str) -> tuple[str, ...]:
         if self._proposed >= PROPOSALS:
@@ -118,11 +119,6 @@ def _same_creators(ours: Sequence[str], theirs: Sequence[str]) -> bool | None:
         for a in map(normalise, ours)
         for b in map(normalise, theirs)
     )
-
-
-def _best(items: Sequence[Item], work: Item) -> Sequence[Item]:
-    """Items of the very year if there are any."""
-    return [item for item in items if work.year is not None and year_of(item) == work.year] or items
 
 
 def _works(items: Sequence[Item]) -> list[Item]:

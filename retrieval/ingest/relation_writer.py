@@ -7,49 +7,43 @@ no item: a person, a place, an award.
 from __future__ import annotations
 
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final
 
 import sqlalchemy as sa
 
-from retrieval.ingest.triples import LABEL, Triple
+from retrieval.formats import Record, Triple
+from retrieval.ingest.triples import LABEL
+from retrieval.ingest.writer import UNKNOWN_ITEM, Refusal
 from retrieval.store import RelationStore, numbers_of, things
 from retrieval.store import database as db
 from retrieval.store.relations import relations
 
-AMBIGUOUS = "several domains have an item with this id"
-UNKNOWN = "unknown item"
-ITSELF = "a relation of a thing to itself"
+BATCH: Final = 5000
+"""Triples in one transaction."""
+AMBIGUOUS: Final = "several domains have an item with this id"
+ITSELF: Final = "a relation of a thing to itself"
 
-_OWN_LANGUAGES = frozenset({"", "en", "mul"})  # whose labels win over those in others
+_PREFERRED_LANGUAGES: Final = frozenset({"", "en", "mul"})  # whose labels win over those in others
 _Thing = tuple[str | None, str]
 
 
-class RefusedTriple(NamedTuple):
-    """A triple of a batch that was not written: its position in the batch, a constant reason, and what exactly."""
-
-    position: int
-    reason: str
-    detail: str
-
-
-@dataclass
-class Written:
-    """What became of a batch: by predicate how many triples were new, there already, or earlier in the same run."""
-
-    added: Counter[str] = field(default_factory=Counter)
-    unchanged: Counter[str] = field(default_factory=Counter)
-    repeated: Counter[str] = field(default_factory=Counter)
-    refused: list[RefusedTriple] = field(default_factory=list)
-    labels: int = 0
-
-
 class RelationWriter:
-    """Writes the triples of one run, batch by batch; what had only a name and is an item by now becomes that item."""
+    """Writes the triples of one run, batch by batch; what had only a name and is an item by now becomes that item.
+
+    Attributes:
+        predicates: by predicate how many triples were "added", "unchanged", "repeated" (earlier in the same run) or
+            "rejected".
+        labels: how many triples only said what something is called.
+    """
+
+    batch_size = BATCH
 
     def __init__(self, store: RelationStore) -> None:
+        self.store = store
+        self.predicates: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.labels = 0
         self._db = store.database
         self._run = secrets.randbits(62)
         with self._db.writing() as connection:
@@ -57,86 +51,85 @@ class RelationWriter:
             if _adopt(self._db, connection, self._domains):
                 db.next_value(self._db, connection, db.RELATIONS)
 
-    def write(self, triples: Sequence[Triple]) -> Written:
-        """Write a batch in one transaction."""
-        written = Written()
+    def accept(self, record: Record) -> Record:
+        """Every triple is written."""
+        return record
+
+    def write(self, records: Sequence[Record]) -> tuple[Mapping[str, int], Sequence[Refusal]]:
+        """Write a batch in one transaction; how many triples were added, unchanged or repeated, and those refused."""
+        triples = [record for record in records if isinstance(record, Triple)]
+        outcomes: Counter[str] = Counter()
+        refusals: list[Refusal] = []
         with self._db.writing() as connection:
-            meanings = self._meanings(connection, {name for t in triples for name in _names(t)})
+            meanings = self._meanings(connection, {name for triple in triples for name in _names(triple)})
             good = []
-            for index, triple in enumerate(triples):
-                problem = _problem(triple, meanings)
-                if problem:
-                    written.refused.append(RefusedTriple(index, *problem))
+            for position, triple in enumerate(triples):
+                if problem := _problem(triple, meanings):
+                    refusals.append(Refusal(position, *problem))
                 else:
                     good.append(triple)
-            wanted = [meanings[name][0] for triple in good for name in _names(triple)]
-            numbers = _numbered(self._db, connection, dict.fromkeys(wanted))
-            self._label(connection, [t for t in good if t.predicate == LABEL], meanings, numbers, written)
+            needed = [meanings[name][0] for triple in good for name in _names(triple)]
+            numbers = _numbered(self._db, connection, dict.fromkeys(needed))
             ends: dict[str, list[tuple[int, int]]] = {}
-            for t in good:
-                if t.predicate != LABEL:
-                    pair = numbers[meanings[t.subject][0]], numbers[meanings[t.object][0]]
-                    ends.setdefault(t.predicate, []).append(pair)
-            for predicate, pairs in sorted(ends.items()):
-                self._relate(connection, predicate, pairs, written)
-            if written.added:
+            for triple in good:
+                subject = numbers[meanings[triple.subject][0]]
+                if triple.predicate == LABEL:
+                    _set_label(connection, subject, triple)
+                else:
+                    ends.setdefault(triple.predicate, []).append((subject, numbers[meanings[triple.object][0]]))
+            by_predicate = {
+                predicate: self._relate(connection, predicate, pairs) for predicate, pairs in sorted(ends.items())
+            }
+            for counts in by_predicate.values():
+                outcomes.update(counts)
+            if outcomes["added"]:
                 db.next_value(self._db, connection, db.RELATIONS)
-        return written
+        # Only now, when the transaction is committed, do the triples count.
+        for predicate, counts in by_predicate.items():
+            self.predicates[predicate].update(counts)
+        for refusal in refusals:
+            self.predicates[triples[refusal.position].predicate]["rejected"] += 1
+        self.labels += sum(triple.predicate == LABEL for triple in good)
+        return outcomes, refusals
 
     def _meanings(self, connection: sa.Connection, names: Iterable[str]) -> Mapping[str, list[_Thing]]:
         """What each name can mean: one thing, several items, or none where it begins like an item's and is none."""
         bare: dict[str, list[_Thing]] = {name: [] for name in names}
-        said: dict[str, list[_Thing]] = {}
+        qualified: dict[str, list[_Thing]] = {}
         for domain in self._domains:
             prefixed = {name: name[len(domain) + 1 :] for name in bare if name.startswith(f"{domain}:")}
             there = _items(connection, domain, [*bare, *prefixed.values()])
             for name in bare.keys() & there:
                 bare[name].append((domain, name))
             for name, id_ in prefixed.items():
-                said.setdefault(name, [])
+                qualified.setdefault(name, [])
                 if id_ in there:
-                    said[name].append((domain, id_))
-        return {name: found or said.get(name, [(None, name)]) for name, found in bare.items()}
+                    qualified[name].append((domain, id_))
+        return {name: found or qualified.get(name, [(None, name)]) for name, found in bare.items()}
 
-    def _relate(
-        self, connection: sa.Connection, predicate: str, pairs: Sequence[tuple[int, int]], written: Written
-    ) -> None:
+    def _relate(self, connection: sa.Connection, predicate: str, pairs: Sequence[tuple[int, int]]) -> Counter[str]:
         rows = [{"subject": s, "predicate": predicate, "object": o, "run": self._run} for s, o in dict.fromkeys(pairs)]
         insert = self._db.insert(relations).on_conflict_do_nothing().returning(relations.c.subject)
         added = len(connection.execute(insert, rows).all())
         unchanged = 0
         if added < len(rows):
-            old = [{"s": r["subject"], "o": r["object"]} for r in rows]
-            unchanged = connection.execute(
-                sa.update(relations)
-                .where(
-                    relations.c.subject == sa.bindparam("s"),
-                    relations.c.predicate == predicate,
-                    relations.c.object == sa.bindparam("o"),
-                    relations.c.run != self._run,
-                )
-                .values(run=self._run),
-                old,
-            ).rowcount
-        counts = {"added": added, "unchanged": unchanged, "repeated": len(pairs) - added - unchanged}
-        for name, count in counts.items():
-            if count:
-                getattr(written, name)[predicate] += count
+            # What an earlier run wrote is unchanged once, then repeated.
+            same = sa.and_(
+                relations.c.subject == sa.bindparam("s"),
+                relations.c.predicate == predicate,
+                relations.c.object == sa.bindparam("o"),
+                relations.c.run != self._run,
+            )
+            ends = [{"s": row["subject"], "o": row["object"]} for row in rows]
+            unchanged = connection.execute(sa.update(relations).where(same).values(run=self._run), ends).rowcount
+        return Counter(added=added, unchanged=unchanged, repeated=len(pairs) - added - unchanged)
 
-    def _label(
-        self,
-        connection: sa.Connection,
-        labels: Sequence[Triple],
-        meanings: Mapping[str, list[_Thing]],
-        numbers: Mapping[_Thing, int],
-        written: Written,
-    ) -> None:
-        written.labels = len(labels)
-        for triple in labels:
-            update = sa.update(things).where(things.c.number == numbers[meanings[triple.subject][0]])
-            if triple.language not in _OWN_LANGUAGES:
-                update = update.where(things.c.label.is_(None))
-            connection.execute(update.values(label=triple.object))
+
+def _set_label(connection: sa.Connection, number: int, triple: Triple) -> None:
+    update = sa.update(things).where(things.c.number == number)
+    if triple.language not in _PREFERRED_LANGUAGES:
+        update = update.where(things.c.label.is_(None))
+    connection.execute(update.values(label=triple.object))
 
 
 def _names(triple: Triple) -> tuple[str, ...]:
@@ -146,7 +139,7 @@ def _names(triple: Triple) -> tuple[str, ...]:
 def _problem(triple: Triple, meanings: Mapping[str, list[_Thing]]) -> tuple[str, str] | None:
     for name in _names(triple):
         if not meanings[name]:
-            return UNKNOWN, repr(name)
+            return UNKNOWN_ITEM, repr(name)
         if len(meanings[name]) > 1:
             return AMBIGUOUS, f"{name!r} is {' or '.join(f'{domain}:{id_}' for domain, id_ in meanings[name])}"
     if triple.predicate != LABEL and meanings[triple.subject] == meanings[triple.object]:

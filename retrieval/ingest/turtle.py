@@ -1,8 +1,9 @@
-"""RDF files whose broken lines cost nothing else. Reads lines of N-Triples or Turtle, produces triples and problems.
+"""RDF files whose broken lines cost nothing else. Reads N-Triples or Turtle, produces rows of triples and problems.
 
-pyoxigraph parses, but cannot go on behind an error. N-Triples are therefore parsed line by line, and Turtle in blocks
-of lines that end with a statement's full stop, each with the prefixes that were declared above it. Where a block is
-broken its parts (up to a semicolon) are tried alone, and of a broken part its lines.
+pyoxigraph parses strictly, a piece at a time, so that reading goes on behind an error and every problem has its
+line. N-Triples are parsed line by line, Turtle in blocks of lines that end with a statement's full stop, each with
+the prefixes declared above it. Of a broken block the parts (up to a semicolon) are parsed alone, and of a broken part
+its lines. The work grows linearly with the file: each line is scanned once and parsed at most six times.
 """
 
 from __future__ import annotations
@@ -10,66 +11,106 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
-from retrieval.tabular import Line, shown
-from retrieval.tabular.lines import MAX_ROW, RowProblem
+from retrieval.tabular import MAX_ROW, Line, RowProblem, Rows, Source, excerpt, open_lines
 
 if TYPE_CHECKING:
     from pyoxigraph import Quad
 
-NOT_RDF = "not RDF"
+NOT_RDF: Final = "not RDF"
+BLANK_NODE: Final = "a blank node names nothing"
 
-# What may hold a full stop that ends nothing; the group is a long text that is not closed.
-_INSIDE: Final = re.compile(
-    rb'''"""(?:[^"\\]|\\.|"(?!""))*"""|'''
-    rb"""'''(?:[^'\\]|\\.|'(?!''))*'''|"""
-    rb'''("""|\'\'\')|"(?:[^"\\\n]|\\.)*"|'''
-    rb"""'(?:[^'\\\n]|\\.)*'|<[^<>"\s]*>|\#[^\n]*""",
+# Strings, IRIs and comments: what may hold a full stop that ends nothing. A group matches if a string is closed. The
+# quantifiers are possessive and take what is unclosed to its end: nothing is scanned twice.
+_OPAQUE: Final = re.compile(
+    rb'"""(?:[^"\\]|\\.?+|"(?!""))*+(""")?+'
+    rb"|'''(?:[^'\\]|\\.?+|'(?!''))*+(''')?+"
+    rb'|"(?:[^"\\\n]|\\[^\n]?+)*+(")?+'
+    rb"|'(?:[^'\\\n]|\\[^\n]?+)*+(')?+"
+    rb'|<[^<>"\s]*+>'
+    rb"|\#[^\n]*+",
     re.DOTALL,
 )
 _DIRECTIVE: Final = re.compile(rb"\s*(?:PREFIX\s+\S*:|BASE)\s*<[^<>\s]*>\s*(?:#.*)?$", re.IGNORECASE)
-_PREFIX: Final = re.compile(rb"([^\s<>\"'^,;()\[\]:]*):")
+_PREFIX: Final = re.compile(rb"(?<![^\s<>\"'^,;()\[\]:])([^\s<>\"'^,;()\[\]:]*+):")
 _SUBJECT: Final = re.compile(rb"\s*(<[^<>\s]*>|[^\s<>\"'\[\]();,]+)\s")
 
-Triples = Iterator["tuple[int, Quad] | RowProblem"]
+_Block = list[Line]
 
 
-def n_triples(lines: Iterator[Line | RowProblem]) -> Triples:
-    """The triple of each line, with its number."""
+def read_ntriples(source: Source) -> Rows:
+    """Subject, predicate, object and language of the triple of each line."""
     from pyoxigraph import RdfFormat, parse
 
-    for line in lines:
-        if isinstance(line, RowProblem):
-            yield line
+    with open_lines(source) as lines:
+        for line in lines:
+            if isinstance(line, RowProblem):
+                yield line
+                continue
+            number, raw = line
+            try:
+                quads = list(parse(raw, RdfFormat.N_TRIPLES))
+            except SyntaxError as exc:
+                yield RowProblem(number, NOT_RDF, excerpt(raw), _message(exc))
+            else:
+                yield from _rows(number, quads)
+
+
+def read_turtle(source: Source) -> Rows:
+    """Subject, predicate, object and language of each triple, with the number of its block's first line."""
+    parser = _BlockParser()
+    with open_lines(source) as lines:
+        for block in _blocks(lines):
+            if isinstance(block, RowProblem):
+                yield block
+                continue
+            try:
+                quads = parser.parse(_text(block))
+            except SyntaxError as exc:
+                yield from _rescued(parser, block, _message(exc))
+            else:
+                yield from _rows(block[0][0], quads)
+
+
+def last_part(iri: str) -> str:
+    """What an IRI ends with, behind the last "#", "/" or ":", with its percent signs resolved."""
+    return unquote(re.split(r"[#/:]", iri.rstrip("#/"))[-1])
+
+
+def _rows(number: int, quads: Sequence[Quad]) -> Rows:
+    from pyoxigraph import Literal, NamedNode
+
+    for quad in quads:
+        subject, value = quad.subject, quad.object
+        if not isinstance(subject, NamedNode) or not isinstance(value, NamedNode | Literal):
+            yield RowProblem(number, BLANK_NODE, str(quad))
             continue
-        number, raw = line
-        try:
-            yield from [(number, quad) for quad in parse(raw, RdfFormat.N_TRIPLES)]
-        except SyntaxError as exc:
-            yield RowProblem(number, NOT_RDF, shown(raw), _reason(exc))
+        literal = isinstance(value, Literal)
+        yield (
+            number,
+            {
+                "subject": last_part(subject.value),
+                "predicate": quad.predicate.value,
+                "object": value.value if literal else last_part(value.value),
+                "language": (value.language or "") if isinstance(value, Literal) else "",
+            },
+        )
 
 
-def turtle(lines: Iterator[Line | RowProblem]) -> Triples:
-    """The triples of each block of lines, with the number of its first line."""
-    parser = _Parser()
-    for block in _blocks(lines):
-        if isinstance(block, RowProblem):
-            yield block
-            continue
-        try:
-            yield from [(block[0][0], quad) for quad in parser.triples(b"".join(raw for _, raw in block))]
-        except SyntaxError as exc:
-            yield from _rescued(parser, block, _reason(exc))
-
-
-class _Parser:
-    """Parses pieces of Turtle with the prefixes of the pieces before."""
+class _BlockParser:
+    """Parses pieces of Turtle with the prefixes and the base of the pieces before."""
 
     def __init__(self) -> None:
         self._prefixes: dict[str, str] = {}
         self._base: str | None = None
 
-    def triples(self, text: bytes) -> list[Quad]:
+    def parse(self, text: bytes) -> list[Quad]:
+        """The triples of a piece.
+
+        Raises:
+            SyntaxError: it is no Turtle.
+        """
         from pyoxigraph import RdfFormat, parse
 
         used = {name.decode(errors="replace") for name in _PREFIX.findall(text)} & self._prefixes.keys()
@@ -81,86 +122,94 @@ class _Parser:
         return quads
 
 
-def _blocks(lines: Iterator[Line | RowProblem]) -> Iterator[list[Line] | RowProblem]:
-    """Lines up to one at whose end a statement ends; longer than 1 MiB they are given up as they are."""
-    block: list[Line] = []
-    size, unclosed, quote = 0, b"", b""
+def _blocks(lines: Iterator[Line | RowProblem]) -> Iterator[_Block | RowProblem]:
+    """Lines up to one at whose end a statement ends; blocks longer than 1 MiB are cut."""
+    block: _Block = []
+    size, quote = 0, b""
     for line in lines:
         if isinstance(line, RowProblem):
             if block:
                 yield block
             yield line
-            block, size, unclosed, quote = [], 0, b"", b""
+            block, size, quote = [], 0, b""
+            continue
+        code, quote = _code(quote + line[1])
+        if not block and not code.strip():
             continue
         block.append(line)
         size += len(line[1])
-        unclosed += line[1]
-        if quote not in line[1] and size <= MAX_ROW:
-            continue
-        quote = next((found[1] for found in _INSIDE.finditer(unclosed) if found[1]), b"")
-        if size > MAX_ROW or (not quote and (_bare(unclosed).endswith(b".") or _DIRECTIVE.match(line[1]))):
+        if size > MAX_ROW or (not quote and (code.rstrip().endswith(b".") or _DIRECTIVE.match(line[1]))):
             yield block
             block, size, quote = [], 0, b""
-        if not quote:
-            unclosed = b""
     if block:
         yield block
 
 
-def _rescued(parser: _Parser, block: Sequence[Line], reason: str) -> Triples:
+def _code(text: bytes) -> tuple[bytes, bytes]:
+    """The text with strings and IRIs blanked and without comments; the quotes of a long string that stays open."""
+    open_quote = b""
+
+    def blanked(token: re.Match[bytes]) -> bytes:
+        nonlocal open_quote
+        if token[0].startswith(b"#"):
+            return b""
+        if token.lastindex is None and token[0].startswith((b'"""', b"'''")):
+            open_quote = token[0][:3]
+        elif token.lastindex is None and not token[0].startswith(b"<"):
+            return token[0]
+        return b'"'
+
+    return _OPAQUE.sub(blanked, text), open_quote
+
+
+def _rescued(parser: _BlockParser, block: _Block, reason: str) -> Rows:
     """What can be read of a broken block: whole parts, of broken parts whole lines; the rest is a problem each."""
     subject = b""
     for part in _parts(block):
-        tried = [part] if len(part) == 1 else [part, *([line] for line in part)]
-        for piece in tried:
-            text = b"".join(raw for _, raw in piece)
-            found = _piece(parser, text, subject)
-            if found is not None:
-                subject, quads = found
-                yield from [(piece[0][0], quad) for quad in quads]
+        pieces = [part] if len(part) == 1 else [part, *([line] for line in part)]
+        for piece in pieces:
+            parsed = _piece(parser, _text(piece), subject)
+            if parsed is not None:
+                subject, quads = parsed
+                yield from _rows(piece[0][0], quads)
                 if piece is part:
                     break
             elif piece is not part or len(part) == 1:
-                yield RowProblem(piece[0][0], NOT_RDF, shown(text), reason)
+                yield RowProblem(piece[0][0], NOT_RDF, excerpt(_text(piece)), reason)
 
 
-def _piece(parser: _Parser, text: bytes, subject: bytes) -> tuple[bytes, list[Quad]] | None:
+def _piece(parser: _BlockParser, text: bytes, subject: bytes) -> tuple[bytes, list[Quad]] | None:
     """The triples of a piece that is a statement, or one with the subject of the statement before; and its subject."""
-    body = _ending(text)
-    if body is None:
+    uncommented = _OPAQUE.sub(lambda token: b"" if token[0].startswith(b"#") else token[0], text).rstrip()
+    if not uncommented.endswith((b";", b".")):  # nobody knows how it went on
         return None
     own = _SUBJECT.match(text)
     for head in (b"", subject + b" ") if subject else (b"",):
         try:
-            quads = parser.triples(head + body + b" .\n")
+            quads = parser.parse(head + uncommented[:-1] + b" .\n")
         except SyntaxError:
             continue
         return (subject if head or own is None else own[1]), quads
     return None
 
 
-def _ending(text: bytes) -> bytes | None:
-    """A piece without the mark that ends it; None if it ends with none: who knows how it went on."""
-    bare = _INSIDE.sub(lambda found: b" " if found[0].startswith(b"#") else found[0], text).rstrip()
-    return bare[:-1] if bare.endswith((b";", b".")) else None
-
-
-def _bare(text: bytes) -> bytes:
-    """A text without what may hold a full stop that ends nothing."""
-    return _INSIDE.sub(b" ", text).rstrip()
-
-
-def _parts(block: Sequence[Line]) -> Iterator[list[Line]]:
-    part: list[Line] = []
+def _parts(block: _Block) -> Iterator[_Block]:
+    """Lines up to one that ends with a semicolon or full stop."""
+    part: _Block = []
     for line in block:
         part.append(line)
-        if _bare(line[1]).endswith((b";", b".")):
+        code, quote = _code(line[1])
+        if (line[1] if quote else code).rstrip().endswith((b";", b".")):
             yield part
             part = []
     if part:
         yield part
 
 
-def _reason(exc: SyntaxError) -> str:
+def _text(block: _Block) -> bytes:
+    return b"".join(raw for _, raw in block)
+
+
+def _message(exc: SyntaxError) -> str:
     """What pyoxigraph says, less the position: it counts from the piece's beginning."""
     return re.sub(r"^Parser error.*?column \d+(?: and .*?column \d+)?: |^.* at line \d+.*?: ", "", str(exc.msg))[:200]

@@ -1,4 +1,4 @@
-"""Which people of a data set are wanted. Reads the users of all interactions, produces who of them is kept.
+"""User sampling. Reads the users of all interactions, produces a sample of those with enough of them.
 
 One pass over the interactions before the real one. Users are known by 64-bit hashes. These go to temporary files by
 their leading byte, so that counting takes memory for one 256th of the interactions, and 8 bytes for each user kept.
@@ -25,11 +25,11 @@ _HELD: Final = 1 << 20  # hashes in memory before they go to the files
 _SALT: Final = b"xdrec-sample"
 
 
-class People:
+class UserSample:
     """The users that are kept: those with enough interactions, and of these a sample by hash.
 
     Whether somebody is in the sample depends on nothing but who they are: a larger sample contains a smaller one, and
-    the samples of two domains hold the same people where both know them and keep as many.
+    the samples of two domains hold the same users where both know them and keep as many.
     """
 
     def __init__(self, kept: NDArray[np.uint64]) -> None:
@@ -49,31 +49,31 @@ def user_hash(user: str) -> int:
     return int.from_bytes(hashlib.blake2b(user.encode(), digest_size=8, person=_SALT).digest(), "big")
 
 
-def choose(users: Iterable[str], *, sample: int | None, least: int) -> People:
-    """Keep users who occur at least `least` times, and of these the `sample` ones with the lowest hashes (None: all).
+def sample_users(users: Iterable[str], *, sample: int | None, min_count: int) -> UserSample:
+    """Keep users who occur `min_count` times or more, of these the `sample` ones with the lowest hashes (None: all).
 
     Raises:
         StoreError: the folder for temporary files is full.
     """
     try:
-        return People(_counted(users, sample, least))
+        return UserSample(_counted(users, sample, min_count))
     except OSError as exc:
         msg = f"users cannot be counted: {exc.strerror or exc}"
         raise StoreError(msg, hint="make room in the folder for temporary files (TMPDIR)") from exc
 
 
-def _counted(users: Iterable[str], sample: int | None, least: int) -> NDArray[np.uint64]:
+def _counted(users: Iterable[str], sample: int | None, min_count: int) -> NDArray[np.uint64]:
     with ExitStack() as stack:
         files: list[BinaryIO] = []
         kept: list[NDArray[np.uint64]] = []
         for hashes in _hashes(users):
             if len(hashes) < _HELD and not files:
-                return _frequent(hashes, least)[:sample]
+                return _frequent(hashes, min_count)[:sample]
             files = files or _open_files(stack)
             _write(files, hashes)
         for file in files:
             file.seek(0)
-            kept.append(_frequent(np.frombuffer(file.read(), dtype=np.uint64), least))
+            kept.append(_frequent(np.frombuffer(file.read(), dtype=np.uint64), min_count))
             if sample is not None and sum(map(len, kept)) >= sample:
                 break
     return np.concatenate(kept)[:sample]
@@ -89,13 +89,13 @@ def _hashes(users: Iterable[str]) -> Iterator[NDArray[np.uint64]]:
             return
 
 
-def _frequent(hashes: NDArray[np.uint64], least: int) -> NDArray[np.uint64]:
-    found, counts = np.unique(hashes, return_counts=True)
-    return found[counts >= least]
+def _frequent(hashes: NDArray[np.uint64], min_count: int) -> NDArray[np.uint64]:
+    unique, counts = np.unique(hashes, return_counts=True)
+    return unique[counts >= min_count]
 
 
 def _open_files(stack: ExitStack) -> list[BinaryIO]:
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xdrec-people-")))
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xdrec-users-")))
     return [stack.enter_context((folder / f"{part}").open("w+b")) for part in range(_PARTS)]
 
 

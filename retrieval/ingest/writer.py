@@ -1,161 +1,193 @@
 """Rows into the store, table by table. Reads `Table`s, produces counts; bad rows go to the rejects.
 
-Rows go in by the thousand, each thousand in one transaction.
+Rows go in by the batch, each batch in one transaction.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from retrieval.errors import TitleError, UnknownTitle
-from retrieval.formats import LeftOut, Mention, Record, Table
-from retrieval.ingest.interaction_filter import Sieve
-from retrieval.ingest.matching import Matcher
-from retrieval.store import Store, UpsertReport
-from retrieval.tabular import RefusedRow, Rejected, Rejects, Row
-from retrieval.tabular.readers import RowProblem
+from retrieval.formats import LeftOut, Record, Table, TitledInteraction
+from retrieval.ingest.interaction_filter import FittedFilter
+from retrieval.ingest.matching import TitleMatcher
+from retrieval.store import Store
+from retrieval.tabular import RefusedRow, Rejected, Rejects, Row, RowProblem
 from retrieval.types import Interaction, Item
 
 BATCH: Final = 1000
-"""Rows in one transaction."""
+"""Items or interactions in one transaction."""
 REPEATED: Final = "came before with other content"
 UNKNOWN_ITEM: Final = "unknown item"
 UNMATCHED: Final = "no such title in the catalogue"
 AMBIGUOUS: Final = "several items of the catalogue have this title"
 
 
+class Refusal(NamedTuple):
+    """A record of a batch that was not written: its position in the batch, a constant reason, and what exactly."""
+
+    position: int
+    reason: str
+    detail: str
+
+
+class Destination(Protocol):
+    """What records are written to."""
+
+    batch_size: int
+
+    def accept(self, record: Record) -> Record:
+        """The record to write.
+
+        Raises:
+            RefusedRow, LeftOut: there is none.
+        """
+
+    def write(self, records: Sequence[Record]) -> tuple[Mapping[str, int], Sequence[Refusal]]:
+        """Write a batch as a whole; how many records were "added", "updated", "unchanged" …, and the others."""
+
+
 @dataclass
-class Counts:
-    """What became of a table's rows, rejected ones aside. `left_out` counts good rows that were not wanted."""
+class TableCounts:
+    """What became of a table's rows, rejected ones aside: what was written by outcome, what was left out by reason."""
 
     rows: int = 0
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    repeated: int = 0
-    new_items: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-class Job:
-    """Parses rows and writes them batch by batch; all tables of an import belong to one run of the store.
-
-    `matcher` finds the items that a person's own titles are (None: no table is an export), `add_items` makes items of
-    those that it does not find.
-    """
+class IngestWriter:
+    """Parses rows and writes them batch by batch; `name_tables` puts the table's name into the rejects."""
 
     def __init__(
         self,
-        store: Store,
-        refused: Rejects,
-        sieve: Sieve,
+        destination: Destination,
+        rejects: Rejects,
         progress: Callable[[int], None] | None,
         *,
-        matcher: Matcher | None = None,
-        add_items: bool = False,
-        named: bool = False,
+        name_tables: bool = False,
     ) -> None:
-        self._store = store
-        self._refused = refused
-        self._sieve = sieve
+        self._destination = destination
+        self._rejects = rejects
         self._progress = progress
-        self._matcher = matcher
-        self._add_items = add_items
-        self._named = named
-        self._run = uuid.uuid4().hex
-        self._done = 0
-        self._good: list[tuple[Row, Item | Interaction]] = []
-        self._new: list[Item] = []
-        self._bad: list[Rejected] = []
+        self._name_tables = name_tables
+        self._rows_before = 0
+        self._batch: list[tuple[Row, Record]] = []
+        self._rejected: list[Rejected] = []
 
-    def run(self, table: Table) -> Counts:
-        """Work through all rows of a table.
+    def write(self, table: Table) -> TableCounts:
+        """Write all rows of a table.
 
         Raises:
             BadRow: a row was bad and the rejects are strict.
         """
-        counts = Counts()
+        counts = TableCounts()
         for row in table.rows():
             counts.rows += 1
-            self._take(row, table, counts)
-            if counts.rows % BATCH == 0 or (self._bad and self._refused.strict):
+            self._add(row, table, counts)
+            if counts.rows % self._destination.batch_size == 0 or (self._rejected and self._rejects.strict):
                 self._flush(table, counts)
         self._flush(table, counts)
-        self._done += counts.rows
+        self._rows_before += counts.rows
         return counts
 
-    def _take(self, row: Row | RowProblem, table: Table, counts: Counts) -> None:
+    def _add(self, row: Row | RowProblem, table: Table, counts: TableCounts) -> None:
         if isinstance(row, RowProblem):
-            self._bad.append(Rejected(row.line, row.reason, row.detail, _of_problem(row, table)))
+            self._rejected.append(Rejected(row.line, row.reason, row.detail, _raw_with_owner(row, table)))
             return
         try:
-            record = self._matched(table.parse(row[1]))
+            record = table.parse(row[1])
+            if record is None:
+                counts.outcomes["added"] += 1
+            else:
+                self._batch.append((row, self._destination.accept(record)))
         except RefusedRow as exc:
-            self._bad.append(Rejected(row[0], exc.reason, exc.detail, _of_person(row[1], table)))
+            self._rejected.append(Rejected(row[0], exc.reason, exc.detail, _row_with_user(row[1], table)))
         except LeftOut as exc:
             counts.left_out[str(exc)] += 1
-        else:
-            if record is None:
-                counts.added += 1
-            else:
-                self._good.append((row, record))
 
-    def _matched(self, record: Record | None) -> Item | Interaction | None:
-        if record is None or isinstance(record, Item):
-            return record
-        if (reason := self._sieve.reason(record)) is not None:
+    def _flush(self, table: Table, counts: TableCounts) -> None:
+        if self._batch:
+            outcomes, refusals = self._destination.write([record for _, record in self._batch])
+            counts.outcomes.update(outcomes)
+            for position, reason, detail in refusals:
+                line, row = self._batch[position][0]
+                self._rejected.append(Rejected(line, reason, detail, _row_with_user(row, table)))
+        for rejected in sorted(self._rejected, key=lambda r: r.line):
+            self._rejects.add(rejected, table.file if self._name_tables else "")
+        self._batch, self._rejected = [], []
+        if self._progress is not None:
+            self._progress(self._rows_before + counts.rows)
+
+
+class CatalogueDestination:
+    """Items and interactions of a store; all tables of an import belong to one run.
+
+    `matcher` finds the items of a user's own titles (None: no table is an export), `add_items` makes items of those
+    that it does not find.
+    """
+
+    batch_size = BATCH
+
+    def __init__(
+        self, store: Store, keep: FittedFilter, matcher: TitleMatcher | None = None, *, add_items: bool = False
+    ) -> None:
+        self._store = store
+        self._keep = keep
+        self._matcher = matcher
+        self._add_items = add_items
+        self._run = uuid.uuid4().hex
+        self._new_items: list[Item] = []
+
+    def accept(self, record: Record) -> Record:
+        """The item, or the interaction if it is to be kept, with the item that its title names."""
+        if isinstance(record, Interaction | TitledInteraction) and (reason := self._keep.skip_reason(record)):
             raise LeftOut(reason)
-        return record if isinstance(record, Interaction) else record.of(self._item_of(record))
+        return record.with_item(self._match(record.work)) if isinstance(record, TitledInteraction) else record
 
-    def _item_of(self, mention: Mention) -> Item:
+    def _match(self, work: Item) -> Item:
         if self._matcher is None:  # a third party's reader that calls itself no export
-            raise RefusedRow(UNMATCHED, "the reader gives titles, but is not one of a person's export")
+            raise RefusedRow(UNMATCHED, "the reader gives titles, but is not one of a user's export")
         try:
-            return self._matcher.match(mention.item)
+            return self._matcher.match(work)
         except UnknownTitle as exc:
             if not self._add_items:
                 raise RefusedRow(UNMATCHED, str(exc)) from exc
-            self._matcher.add(mention.item)
-            self._new.append(mention.item)
-            return mention.item
+            self._matcher.add(work)
+            self._new_items.append(work)
+            return work
         except TitleError as exc:
             raise RefusedRow(AMBIGUOUS, str(exc)) from exc
 
-    def _flush(self, table: Table, counts: Counts) -> None:
-        if self._new:
-            counts.new_items += self._store.upsert_items(self._new, self._run).added
-        if self._good:
-            report = self._write([record for _, record in self._good])
-            for name in ("added", "updated", "unchanged", "repeated"):
-                setattr(counts, name, getattr(counts, name) + getattr(report, name))
-            for reason, refused in ((REPEATED, report.conflicts), (UNKNOWN_ITEM, report.unknown)):
-                for index, detail in refused:
-                    line, row = self._good[index][0]
-                    self._bad.append(Rejected(line, reason, detail, _of_person(row, table)))
-        for bad in sorted(self._bad, key=lambda b: b.line):
-            self._refused.add(bad, table.file if self._named else "")
-        self._good, self._new, self._bad = [], [], []
-        if self._progress is not None:
-            self._progress(self._done + counts.rows)
-
-    def _write(self, records: list[Item | Interaction]) -> UpsertReport:
+    def write(self, records: Sequence[Record]) -> tuple[Mapping[str, int], Sequence[Refusal]]:
+        """Write new items of titles, then the items or interactions."""
+        outcomes: Counter[str] = Counter()
+        if self._new_items:
+            outcomes["new_items"] = self._store.upsert_items(self._new_items, self._run).added
+            self._new_items = []
         items = [record for record in records if isinstance(record, Item)]
+        interactions = [record for record in records if isinstance(record, Interaction)]
         if items:
-            return self._store.upsert_items(items, self._run)
-        return self._store.upsert_interactions([r for r in records if isinstance(r, Interaction)], self._run)
+            report = self._store.upsert_items(items, self._run)
+        else:
+            report = self._store.upsert_interactions(interactions, self._run)
+        outcomes.update({name: getattr(report, name) for name in ("added", "updated", "unchanged", "repeated")})
+        refusals = [Refusal(position, REPEATED, detail) for position, detail in report.conflicts]
+        refusals += [Refusal(position, UNKNOWN_ITEM, detail) for position, detail in report.unknown]
+        return outcomes, refusals
 
 
-def _of_person(row: Mapping[str, object], table: Table) -> Mapping[str, object]:
-    """The row with its user under a usual name, so that deleting a person finds it among the rejects."""
-    if table.kind == "interactions" and table.user != "user" and table.user in row:
-        return {"user": row[table.user], **row}
+def _row_with_user(row: Mapping[str, object], table: Table) -> Mapping[str, object]:
+    """The row with its user under a usual name, so that deleting a user finds it among the rejects."""
+    if table.kind == "interactions" and table.user_column != "user" and table.user_column in row:
+        return {"user": row[table.user_column], **row}
     return row
 
 
-def _of_problem(problem: RowProblem, table: Table) -> object:
-    """As `_of_person`; an unreadable row of somebody's own export is theirs."""
-    return problem.raw if table.person is None else {"user": table.person, "raw": problem.raw}
+def _raw_with_owner(problem: RowProblem, table: Table) -> object:
+    """As `_row_with_user`; an unreadable row of a user's own export is theirs."""
+    return problem.raw if table.owner is None else {"user": table.owner, "raw": problem.raw}

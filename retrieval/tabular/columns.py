@@ -1,4 +1,4 @@
-"""Which column of a file holds which field. Reads column names, produces a row's values by field."""
+"""Column mapping. Reads the column names of a file, produces a row's values by field."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ITEM_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "available": ("available",),
     }
 )
-"""The column names, in lower case, that each field of an item is found under, preferred ones first."""
+"""Accepted column names of each field of an item, in lower case, preferred ones first."""
 
 INTERACTION_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -40,51 +40,51 @@ INTERACTION_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 class Columns:
-    """The columns of one file; one that holds no field is left to the caller.
+    """Maps the columns of one file to fields; `split` gives the values of other columns apart.
 
-    `usual` is one of the tables above, `present` the file's columns as far as they are known. `chosen` maps
-    fields (or one of their usual column names) to columns. Columns that only turn up later in the file
-    (JSONL) take the fields that are still free.
+    `known` is one of the tables above, `present` the file's columns so far. `named` maps fields (or one of
+    their known column names) to columns. Columns that only turn up later in the file (JSONL) take the
+    fields that are still free.
 
     Raises:
-        UsageError: `chosen` names something that is not a field.
-        DataError: `chosen` names a column that is not there, or a field of `required` has no column.
+        UsageError: `named` names something that is not a field.
+        DataError: `named` names a column that is not there, or a field of `required` has no column.
     """
 
     def __init__(
         self,
-        usual: Mapping[str, tuple[str, ...]],
+        known: Mapping[str, tuple[str, ...]],
         present: Iterable[str],
-        chosen: Mapping[str, str],
+        named: Mapping[str, str],
         required: Iterable[str],
     ) -> None:
-        self._usual = usual
+        self._known = known
         self._present = list(present)
         self._field_of: dict[str, str | None] = {}
-        self._choose(chosen)
-        for field in usual:
+        self._name(named)
+        for field in known:
             if not self.has(field):
-                self._take_usual(field)
+                self._find(field)
         for field in required:
             if not self.has(field):
-                msg = f"no column for {field} (looked for {', '.join(usual[field])})"
+                msg = f"no column for {field} (looked for {', '.join(known[field])})"
                 raise DataError(msg, hint=f"name it: --column {field}=COLUMN; {self._there}")
 
     @property
     def _there(self) -> str:
         return f"the columns are: {', '.join(self._present)}"
 
-    def _choose(self, chosen: Mapping[str, str]) -> None:
-        fields = {name: field for field, names in self._usual.items() for name in (*names, field)}
-        for name, column in chosen.items():
+    def _name(self, named: Mapping[str, str]) -> None:
+        fields = {name: field for field, names in self._known.items() for name in (*names, field)}
+        for name, column in named.items():
             if name.casefold() not in fields:
-                raise UsageError(f"{name!r} is not a field", hint=f"the fields are: {', '.join(self._usual)}")
+                raise UsageError(f"{name!r} is not a field", hint=f"the fields are: {', '.join(self._known)}")
             if column not in self._present:
                 raise DataError(f"there is no column {column!r} for {name}", hint=self._there)
             self._field_of[column] = fields[name.casefold()]
 
-    def _take_usual(self, field: str) -> None:
-        for name in self._usual[field]:
+    def _find(self, field: str) -> None:
+        for name in self._known[field]:
             for column in self._present:
                 if column.casefold() == name and column not in self._field_of:
                     self._field_of[column] = field
@@ -109,7 +109,7 @@ class Columns:
         return fields, others
 
     def _free_field(self, column: str) -> str | None:
-        for field, names in self._usual.items():
+        for field, names in self._known.items():
             if column.casefold() in names and not self.has(field):
                 return field
         return None

@@ -18,7 +18,7 @@ from retrieval.errors import UnreadableFile
 
 MAX_ROW = 1 << 20
 """Longest row in bytes (1 MiB); a CSV row may span several lines."""
-_SHOWN = 1000  # characters of a bad row that are kept
+_EXCERPT = 1000  # characters of a bad row
 
 CUT_OFF = "the file is cut off or damaged here"
 TOO_LONG = "row longer than 1 MiB"
@@ -26,9 +26,7 @@ TOO_LONG = "row longer than 1 MiB"
 
 @dataclass(frozen=True)
 class RowProblem:
-    """A row that cannot be decoded. `reason` is one of a few constants, `detail` says more, `raw` begins the
-    row.
-    """
+    """A row that cannot be decoded. `reason` is one of a few constants, `raw` holds the beginning of the row."""
 
     line: int
     reason: str
@@ -57,7 +55,7 @@ Line = tuple[int, bytes]
 
 
 @contextmanager
-def opened(source: Source) -> Iterator[Iterator[Line | RowProblem]]:
+def open_lines(source: Source) -> Iterator[Iterator[Line | RowProblem]]:
     """The lines of a source, plain or gzipped whatever its name, without a byte order mark.
 
     Raises:
@@ -67,19 +65,19 @@ def opened(source: Source) -> Iterator[Iterator[Line | RowProblem]]:
         with ExitStack() as stack:
             yield _lines_of(source, stack)
     except FileNotFoundError as exc:
-        raise missing(source) from exc
+        raise missing_file(source) from exc
     except OSError as exc:
         raise UnreadableFile(f"{source}: {exc.strerror or exc}", hint="give a file that you may read") from exc
 
 
-def missing(source: Source) -> UnreadableFile:
+def missing_file(source: Source) -> UnreadableFile:
     """The error of a file that is not there."""
     return UnreadableFile(f"there is no file {source}", hint="check the name; paths start at the working folder")
 
 
-def shown(raw: bytes) -> str:
+def excerpt(raw: bytes) -> str:
     """The beginning of a bad row."""
-    return raw[: 4 * _SHOWN].decode(errors="replace").rstrip("\r\n")[:_SHOWN]
+    return raw[: 4 * _EXCERPT].decode(errors="replace").rstrip("\r\n")[:_EXCERPT]
 
 
 def _lines_of(source: Source, stack: ExitStack) -> Iterator[Line | RowProblem]:
@@ -120,4 +118,4 @@ def _lines(file: IO[bytes]) -> Iterator[Line | RowProblem]:
             return
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
-        yield (number, line) if len(line) <= MAX_ROW else RowProblem(number, TOO_LONG, shown(line))
+        yield (number, line) if len(line) <= MAX_ROW else RowProblem(number, TOO_LONG, excerpt(line))

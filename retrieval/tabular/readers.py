@@ -1,5 +1,4 @@
-"""Rows of a file, one at a time. Reads CSV, JSONL (each also gzipped) and Parquet, produces rows and row
-problems.
+"""Rows of a file, one at a time. Reads CSV, JSONL (each also gzipped) and Parquet, produces rows and row problems.
 
 A row that cannot be decoded is a `RowProblem` and reading goes on behind it; memory holds one row (Parquet:
 one batch), whatever the size of the file.
@@ -10,109 +9,127 @@ from __future__ import annotations
 import csv
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
+from typing import Final
 
-from retrieval.errors import UnreadableFile
-from retrieval.tabular.lines import CUT_OFF, MAX_ROW, TOO_LONG, Line, RowProblem, Source, missing, opened, shown
+from retrieval.errors import DataError, UnreadableFile
+from retrieval.tabular.lines import CUT_OFF, MAX_ROW, Line, RowProblem, Source, excerpt, missing_file, open_lines
+from retrieval.tabular.values import RefusedRow
 
-__all__ = ["CUT_OFF", "MAX_ROW", "ROWS", "TOO_LONG", "Row", "RowProblem", "Source", "guess_format", "read_rows"]
+NOT_UTF8: Final = "not UTF-8"
+WRONG_COLUMN_COUNT: Final = "wrong number of columns"
+NOT_CSV: Final = "not CSV"
+NOT_JSON: Final = "not a JSON object"
 
-_BATCH = 1000  # Parquet rows
-
-NOT_UTF8 = "not UTF-8"
-COLUMNS = "wrong number of columns"
-NOT_CSV = "not CSV"
-NOT_JSON = "not a JSON object"
+_PARQUET_BATCH: Final = 1000
+_PEEKED: Final = 100  # rows that tell which columns there are
 
 Row = tuple[int, dict[str, object]]
 """Line number (from 1; Parquet: row number) and values by column."""
+Rows = Iterator[Row | RowProblem]
+RowReader = Callable[[Source], Rows]
 
 
-RowReader = Callable[[Source], Iterator[Row | RowProblem]]
-
-
-def read_rows(path: Path, format: str | None = None) -> Iterator[Row | RowProblem]:
-    """The file's rows in order. `format` is a key of `ROWS`; None: guessed from the suffix.
+def read_rows(path: Path, format: str | None = None, readers: Mapping[str, RowReader] | None = None) -> Rows:
+    """The file's rows in order. `format` is a key of `readers` (None: `ROW_READERS`); None: guessed from the suffix.
 
     Raises:
         UnreadableFile: the file is missing, of no known format, or not of that format from the start.
     """
-    name = format or guess_format(path)
-    if name not in ROWS:
-        msg = f"{path}: {name!r} is not a format"
-        raise UnreadableFile(msg, hint=f"formats: {', '.join(ROWS)}")
-    return ROWS[name](Source(path))
+    known = ROW_READERS if readers is None else readers
+    name = format or guess_format(path, known)
+    if name not in known:
+        raise UnreadableFile(f"{path}: {name!r} is not a format", hint=f"formats: {', '.join(known)}")
+    return known[name](Source(path))
 
 
-def guess_format(path: Path) -> str:
+def guess_format(path: Path, known: Mapping[str, RowReader]) -> str:
     """The format that the file's name ends with, ".gz" aside.
 
     Raises:
         UnreadableFile: the suffix is not that of a format.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    suffix = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else path.suffix.lower()
-    if suffix.lstrip(".") in ROWS:
-        return suffix.lstrip(".")
-    msg = f"{path}: the name does not tell the format"
-    raise UnreadableFile(msg, hint=f"name the format: --format {'|'.join(ROWS)}")
+    suffix = path.name.casefold().removesuffix(".gz").rpartition(".")[2]
+    if suffix in known and suffix != path.name.casefold():
+        return suffix
+    raise UnreadableFile(
+        f"{path}: the name does not tell the format", hint=f"name the format: --format {'|'.join(known)}"
+    )
 
 
-def read_csv(source: Source, encoding: str = "utf-8") -> Iterator[Row | RowProblem]:
-    """Rows of a CSV file whose first row names the columns.
+def peek_columns(path: Path, rows: Rows) -> tuple[Rows, list[str]]:
+    """All the rows again, and the columns that the first hundred have.
 
-    `encoding` is tried on every row; one that it does not fit is a problem.
+    Raises:
+        DataError: there are no rows, or none of the first is readable.
     """
-    with opened(source) as lines:
-        feed = _CsvFeed(lines, encoding)
-        names = _header(source, feed)
-        for record in feed.records():
-            if isinstance(record, RowProblem):
-                yield record
-            elif len(record[1]) == len(names):
-                yield record[0], dict(zip(names, record[1], strict=True))
-            else:
-                yield feed.problem(COLUMNS, f"{len(record[1])} instead of {len(names)}")
+    first = list(islice(rows, _PEEKED))
+    columns = list(dict.fromkeys(name for row in first if not isinstance(row, RowProblem) for name in row[1]))
+    if not first:
+        raise DataError(f"{path} has no rows", hint="give a file with at least one row below the column names")
+    if not columns:
+        reason = first[0].reason if isinstance(first[0], RowProblem) else "it has no columns"
+        raise DataError(f"{path}: no readable row; the first: {reason}", hint="check its format: --format")
+    return chain(first, rows), columns
 
 
-def read_jsonl(source: Source) -> Iterator[Row | RowProblem]:
-    """Rows of a file with one JSON object a line."""
-    with opened(source) as lines:
+def read_lines(source: Source, parse: Callable[[bytes], dict[str, object] | None]) -> Rows:
+    """Rows of a file with one row a line. `parse` gives a line's values, None for a line that is none.
+
+    A line for which `parse` raises `RefusedRow` or a Unicode error is a problem.
+    """
+    with open_lines(source) as lines:
         for line in lines:
             if isinstance(line, RowProblem):
                 yield line
                 continue
             number, raw = line
             try:
-                text = raw.decode()
-                value = json.loads(text, parse_constant=lambda _name: None) if text.strip() else None
+                values = parse(raw)
             except UnicodeDecodeError as exc:
-                yield RowProblem(number, NOT_UTF8, shown(raw), f"byte {exc.start + 1}")
-            except (ValueError, RecursionError) as exc:
-                yield RowProblem(number, NOT_JSON, shown(raw), str(exc))
+                yield RowProblem(number, NOT_UTF8, excerpt(raw), f"byte {exc.start + 1}")
+            except RefusedRow as exc:
+                yield RowProblem(number, exc.reason, excerpt(raw), exc.detail)
             else:
-                if isinstance(value, dict):
-                    yield number, value
-                elif text.strip():
-                    yield RowProblem(number, NOT_JSON, shown(raw), f"a {type(value).__name__}")
+                if values is not None:
+                    yield number, values
 
 
-def read_parquet(source: Source) -> Iterator[Row | RowProblem]:
+def read_jsonl(source: Source) -> Rows:
+    """Rows of a file with one JSON object a line."""
+    return read_lines(source, parse_json)
+
+
+def parse_json(raw: bytes) -> dict[str, object] | None:
+    """The object of a line of JSON; NaN, which JSON does not have, is no value."""
+    if not (text := raw.decode()).strip():
+        return None
+    try:
+        value = json.loads(text, parse_constant=lambda _name: None)
+    except (ValueError, RecursionError) as exc:
+        raise RefusedRow(NOT_JSON, str(exc)) from exc
+    if not isinstance(value, dict):
+        raise RefusedRow(NOT_JSON, f"a {type(value).__name__}")
+    return value
+
+
+def read_parquet(source: Source) -> Rows:
     """Rows of a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = source.path
     if not path.is_file():
-        raise missing(source)
+        raise missing_file(source)
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as exc:
         raise UnreadableFile(f"{path} is not Parquet: {exc}", hint="is it a complete download?") from exc
     number = 0
     with file:
-        batches = file.iter_batches(batch_size=_BATCH)
+        batches = file.iter_batches(batch_size=_PARQUET_BATCH)
         while True:
             try:
                 rows = next(batches).to_pylist()
@@ -126,19 +143,36 @@ def read_parquet(source: Source) -> Iterator[Row | RowProblem]:
                 yield number, row
 
 
-ROWS: dict[str, RowReader] = {"csv": read_csv, "jsonl": read_jsonl, "parquet": read_parquet}
-"""The readers by format name, which is also the file suffix."""
+def read_csv(source: Source, encoding: str = "utf-8") -> Rows:
+    """Rows of a CSV file whose first row names the columns.
+
+    `encoding` is tried on every row; one that it does not fit is a problem.
+    """
+    with open_lines(source) as lines:
+        csv_lines = _CsvLines(lines, encoding)
+        names = _header(source, csv_lines)
+        for record in csv_lines.records():
+            if isinstance(record, RowProblem):
+                yield record
+            elif len(record[1]) == len(names):
+                yield record[0], dict(zip(names, record[1], strict=True))
+            else:
+                yield csv_lines.problem(WRONG_COLUMN_COUNT, f"{len(record[1])} instead of {len(names)}")
 
 
-class _Stop(Exception):
+ROW_READERS: Final[Mapping[str, RowReader]] = {"csv": read_csv, "jsonl": read_jsonl, "parquet": read_parquet}
+"""The readers of plain tables by format name, which is also the file suffix."""
+
+
+class _ProblemFound(Exception):
     """Carries a problem out through csv's reader."""
 
     def __init__(self, problem: RowProblem) -> None:
         self.problem = problem
 
 
-class _CsvFeed:
-    """Feeds lines to csv's reader, one record at a time, so that reading can resume behind a bad row.
+class _CsvLines:
+    """Gives lines to csv's reader, one record at a time, so that reading can resume behind a bad row.
 
     A stray quote makes csv swallow the lines that follow. Therefore the lines of the current record are kept
     (at most 1 MiB), and when it turns out not to be CSV only its first line is given up: the others are read
@@ -148,7 +182,7 @@ class _CsvFeed:
     def __init__(self, lines: Iterator[Line | RowProblem], encoding: str = "utf-8") -> None:
         self._lines = lines
         self._encoding = encoding
-        self._again: deque[Line | RowProblem] = deque()
+        self._reread: deque[Line | RowProblem] = deque()
         self._record: list[Line] = []
 
     def records(self) -> Iterator[tuple[int, list[str]] | RowProblem]:
@@ -158,12 +192,13 @@ class _CsvFeed:
         while True:
             self._record = []
             try:
-                fields = next(csv.reader(self._feed(), strict=True))
+                fields = next(csv.reader(self._record_lines(), strict=True))
             except StopIteration:
                 return
-            except (csv.Error, _Stop) as exc:
-                problem = exc.problem if isinstance(exc, _Stop) else self.problem(NOT_CSV, str(exc))
-                self._retry()
+            except (csv.Error, _ProblemFound) as exc:
+                problem = exc.problem if isinstance(exc, _ProblemFound) else self.problem(NOT_CSV, str(exc))
+                # Only the first line is given up.
+                self._reread.extendleft(reversed(self._record[1:]))
                 yield problem
                 continue
             if any("\udc80" <= char <= "\udcff" for field in fields if not field.isascii() for char in field):
@@ -171,19 +206,14 @@ class _CsvFeed:
             elif fields:
                 yield self._record[0][0], fields
 
-    def _retry(self) -> None:
-        """Give up only the first line of the current record and read the others again."""
-        self._again.extendleft(reversed(self._record[1:]))
-        self._record = []
-
-    def _feed(self) -> Iterator[str]:
+    def _record_lines(self) -> Iterator[str]:
         size = 0
-        while (line := self._again.popleft() if self._again else next(self._lines, None)) is not None:
+        while (line := self._reread.popleft() if self._reread else next(self._lines, None)) is not None:
             if isinstance(line, RowProblem) and not self._record:
-                raise _Stop(line)
+                raise _ProblemFound(line)
             if isinstance(line, RowProblem) or size + len(line[1]) > MAX_ROW:
-                self._again.appendleft(line)
-                raise _Stop(self.problem(NOT_CSV, "a quote is not closed"))
+                self._reread.appendleft(line)
+                raise _ProblemFound(self.problem(NOT_CSV, "a quote is not closed"))
             size += len(line[1])
             self._record.append(line)
             # Broken bytes become lone surrogates: csv keeps its place and the record is refused afterwards.
@@ -191,14 +221,12 @@ class _CsvFeed:
 
     def problem(self, reason: str, detail: str = "") -> RowProblem:
         """The current record as a problem."""
-        return RowProblem(self._record[0][0], reason, self._raw(), detail)
-
-    def _raw(self) -> str:
-        return shown(b"".join(raw for _, raw in self._record[:10]))
+        raw = b"".join(raw for _, raw in self._record[:10])
+        return RowProblem(self._record[0][0], reason, excerpt(raw), detail)
 
 
-def _header(source: Source, feed: _CsvFeed) -> list[str]:
-    header = next(feed.records(), None)
+def _header(source: Source, csv_lines: _CsvLines) -> list[str]:
+    header = next(csv_lines.records(), None)
     if isinstance(header, RowProblem):
         msg = f"{source}: the first row, which names the columns, is unreadable: {header.reason}"
         damaged = header.reason == CUT_OFF

@@ -16,7 +16,7 @@ from word_encoder import WordEncoder
 from words_service import running
 
 from retrieval.index import Index
-from retrieval.ingest.ingest import ingest
+from retrieval.ingest import IngestRequest, ingest
 from retrieval.settings import IndexSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
@@ -70,7 +70,7 @@ def home(tmp_path_factory):
         Index(settings.index_dir, WordEncoder(), load_template("item"), IndexSettings()) as index,
     ):
         for domain, rows in more.items():
-            ingest(store, domain, catalogue(folder, domain, rows))
+            ingest(store, IngestRequest(catalogue(folder, domain, rows), domain))
             index.build(store, domain)
     return settings.home
 

@@ -17,7 +17,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from retrieval.ingest.ingest import ingest
+from retrieval.ingest import IngestRequest, ingest
 from xdrec_agent.app import Keys, open_index, open_store
 from xdrec_agent.models import library as models
 from xdrec_agent.settings import Settings, load_settings
@@ -36,8 +36,8 @@ def project(tmp_path_factory):
     models.pull(settings.encoder.model, settings.models_dir)
     with open_store(settings) as store, open_index(settings) as index:
         for domain in ("films", "books"):
-            ingest(store, domain, PACK / f"{domain}.csv")
-            ingest(store, domain, PACK / f"{domain[:-1]}_ratings.csv")
+            ingest(store, IngestRequest(PACK / f"{domain}.csv", domain))
+            ingest(store, IngestRequest(PACK / f"{domain[:-1]}_ratings.csv", domain))
             index.build(store, domain)
     return settings
 

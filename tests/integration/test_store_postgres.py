@@ -7,7 +7,7 @@ from postgres_server import postgres
 from store_contract import StoreContract, film
 
 from retrieval.errors import StoreError
-from retrieval.ingest import ingest_relations
+from retrieval.ingest import IngestRequest, ingest
 from retrieval.relations import RelationGraph
 from retrieval.store import RelationStore, Store
 from retrieval.types import History, Query
@@ -58,10 +58,10 @@ def test_relations_are_counted_kept_and_deleted_alike(store_url, tmp_path):
     file.write_text("subject,predicate,object\n1,about,space\n1,about,space\n2,about,space\n3,about,1\n")
     with Store.open(store_url) as store, RelationStore.open(store_url) as relations:
         store.upsert_items([film("1"), film("2")], "run")
-        first = ingest_relations(relations, file)
-        assert (first.added, first.unchanged, first.repeated, first.apart) == (3, 0, 1, 0)
+        (first,) = ingest(store, IngestRequest(file, kind="relations"))
+        assert (first.added, first.unchanged, first.repeated, first.unlinked) == (3, 0, 1, 0)
         store.upsert_items([film("3")], "run")
-        again = ingest_relations(relations, file)
+        (again,) = ingest(store, IngestRequest(file, kind="relations"))
         assert (again.added, again.unchanged, again.repeated) == (0, 3, 1)
         graph = RelationGraph(relations)
         assert [path.end.id for path in graph.paths([("films", "3")], ("films", "2"))] == ["2"]

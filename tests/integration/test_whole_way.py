@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.ingest.ingest import ingest
+from retrieval.ingest import IngestRequest, ingest
 from xdrec_agent.app import open_index, open_store
 from xdrec_agent.models import library as models
 
@@ -25,8 +25,8 @@ def project(vllm_server):
     models.pull(vllm_server.encoder.model, vllm_server.models_dir)
     with open_store(vllm_server) as store:
         for domain in ("films", "books"):
-            ingest(store, domain, PACK / f"{domain}.csv")
-            ingest(store, domain, PACK / f"{domain[:-1]}_ratings.csv")
+            ingest(store, IngestRequest(PACK / f"{domain}.csv", domain))
+            ingest(store, IngestRequest(PACK / f"{domain[:-1]}_ratings.csv", domain))
         index = open_index(vllm_server)
         for domain in ("films", "books"):
             index.build(store, domain)

@@ -15,7 +15,7 @@ from retrieval.errors import DataError, UsageError
 from retrieval.index import Behaviour, Index
 from retrieval.index.interactions import forget
 from retrieval.index.quantization import Codes
-from retrieval.ingest import ingest_relations
+from retrieval.ingest import IngestRequest, ingest
 from retrieval.ranking import BY_HAND, SOURCES, Crowd, FusionFit, Retriever, Weight, fusion_fit, save_fusion
 from retrieval.relations import RelationGraph
 from retrieval.settings import EncoderSettings, IndexSettings, RetrieverSettings
@@ -345,7 +345,7 @@ def test_relations_propose(home, retriever, tmp_path):
     file = tmp_path / "facts.csv"
     file.write_text("subject,predicate,object\nfilms:space-0,based_on,books:love-7\n", encoding="utf-8")
     with RelationStore.open(f"sqlite:///{folder / 'store.sqlite'}") as relations:
-        ingest_relations(relations, file)
+        ingest(store, IngestRequest(file, kind="relations"))
         made = retriever(home)
         related = Retriever(store, made.index, made.settings, graph=RelationGraph(relations))
         asked = asking("space-0", k=1_000)

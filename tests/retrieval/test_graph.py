@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.ingest import ingest_relations
+from retrieval.ingest import IngestRequest, ingest
 from retrieval.relations import RelationGraph
 from retrieval.relations.paths import ATTENUATION, DAMPING
 from retrieval.store import RelationStore
@@ -152,7 +152,7 @@ def test_the_graph_follows_its_store(store, tmp_path):
     def add(text):
         path = tmp_path / f"{next(files)}.csv"
         path.write_text(f"subject,predicate,object\n{text}")
-        ingest_relations(relations, path)
+        ingest(store, IngestRequest(path, kind="relations"))
 
     with RelationStore.open(f"sqlite:///{tmp_path / 'store.sqlite'}") as relations:
         graph = RelationGraph(relations)

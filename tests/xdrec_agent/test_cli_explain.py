@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from retrieval.ingest import ingest_relations
-from retrieval.store import RelationStore, Store
+from retrieval.ingest import IngestRequest, ingest
+from retrieval.store import Store
 from retrieval.types import History, HistoryEntry, Item, Match, Query
 from xdrec_agent.cli import app
 from xdrec_agent.recommend import RecommendationLog
@@ -43,10 +43,9 @@ def answer(home, tmp_path):
     url = f"sqlite:///{home / 'store.sqlite'}"
     with Store.open(url) as store:
         store.upsert_items([FILM, *BOOKS], "run")
-    triples = tmp_path / "t.csv"
-    triples.write_text("subject,predicate,object\nalien,influenced_by,dracula\n")
-    with RelationStore.open(url) as relations:
-        ingest_relations(relations, triples)
+        triples = tmp_path / "t.csv"
+        triples.write_text("subject,predicate,object\nalien,influenced_by,dracula\n")
+        ingest(store, IngestRequest(triples, kind="relations"))
     items = tuple(
         Recommendation(
             rank=n,

@@ -40,9 +40,15 @@ def ingest(
     column: Annotated[
         list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="A column that has another name; again for more.")
     ] = None,
-    list_separator: Annotated[str, typer.Option(help="Between the parts of a list in one text.")] = "|",
-    scale: Annotated[str, typer.Option(metavar="LOW:HIGH", help="The file's rating scale.")] = "1:5",
-    event: Annotated[str, typer.Option(help="Kind of interactions without a kind column.")] = "rating",
+    list_separator: Annotated[
+        str | None, typer.Option(help="Between the parts of a list in one text; default: |.")
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option(metavar="LOW:HIGH", help="The file's rating scale; default: 1:5.")
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option(help="Kind of interactions without a kind column; default: rating.")
+    ] = None,
     user: Annotated[str | None, typer.Option(help="Whose own export it is.")] = None,
     add_items: Annotated[
         bool, typer.Option("--add-items", help="Make items of an export's titles that the catalogue lacks.")
@@ -68,10 +74,10 @@ def ingest(
       xdrec ingest films letterboxd.zip --format letterboxd --user me
       xdrec ingest --relations relations.csv
     """
-    from retrieval.ingest import Wanted, ingest_format
-    from retrieval.ingest.ingest import ingest as run
+    from retrieval.ingest import IngestRequest, InteractionFilter
+    from retrieval.ingest import ingest as run
     from xdrec_agent.app import open_store
-    from xdrec_agent.cli.ingesting import index_new, known_format, print_report, show_reports, since_seconds
+    from xdrec_agent.cli.ingesting import index_new, show_reports, since_seconds
     from xdrec_agent.cli.progress import counting_bar
 
     if relations is not None and domain is None:
@@ -87,50 +93,26 @@ def ingest(
     if kind not in {None, "items", "interactions"}:
         raise UsageError(f"--kind {kind!r}", hint="items or interactions")
     configured = settings()
-    wanted = Wanted(since=since_seconds(since), sample=sample, min_interactions=min_interactions)
-    plain = bool(kind or column) or (list_separator, scale, event) != ("|", "1:5", "rating")
-    known = known_format(file, format_, plain=plain)
-    if known is None and (user or add_items):
-        raise UsageError("--user and --add-items are for a person's own export", hint="name its --format")
-    refused = rejects or _kept_rejects(configured, domain, file)
+    request = IngestRequest(
+        file,
+        domain,
+        kind=cast(Literal["items", "interactions"] | None, kind),
+        format=format_,
+        columns=_pairs(column or []),
+        list_separator=list_separator,
+        scale=_scale(scale) if scale is not None else None,
+        event=event,
+        user=user or "",
+        add_items=add_items,
+        keep=InteractionFilter(since=since_seconds(since), sample=sample, min_interactions=min_interactions),
+        strict=strict,
+        rejects=rejects or _kept_rejects(configured, domain, file),
+    )
     with open_store(configured) as store, counting_bar() as bar:
         task = bar.add_task(f"{domain}: {file.name}", total=None)
-        if known is not None:
-            reports = ingest_format(
-                store,
-                domain,
-                file,
-                known,
-                user=user or "",
-                add_items=add_items,
-                wanted=wanted,
-                strict=strict,
-                rejects=refused,
-                progress=lambda done: bar.update(task, completed=done),
-            )
-            index_new(configured, store, domain, reports)
-            show_reports(reports, json_=json_)
-            return
-        report = run(
-            store,
-            domain,
-            file,
-            kind=cast(Literal["items", "interactions"] | None, kind),
-            format=format_,
-            columns=_pairs(column or []),
-            list_separator=list_separator,
-            scale=_scale(scale),
-            event=event,
-            wanted=wanted,
-            strict=strict,
-            rejects=refused,
-            progress=lambda done: bar.update(task, completed=done),
-        )
-        index_new(configured, store, domain, [report])
-    if json_:
-        typer.echo(report.model_dump_json(indent=2))
-    else:
-        print_report(report)
+        reports = run(store, request, progress=lambda done: bar.update(task, completed=done))
+        index_new(configured, store, domain, reports)
+    show_reports(reports, request, json_=json_)
 
 
 def index(

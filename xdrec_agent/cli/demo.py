@@ -57,22 +57,19 @@ def _models(configured: Settings, steps: Console) -> None:
 
 
 def _catalogues(configured: Settings, folder: Path, described: DemoPack, steps: Console) -> None:
-    from retrieval.ingest import ingest_relations
-    from retrieval.ingest.ingest import ingest
-    from xdrec_agent.app import open_index, open_relations, open_store
+    from retrieval.ingest import IngestRequest, ingest
+    from xdrec_agent.app import open_index, open_store
 
     with open_store(configured) as store:
         index = open_index(configured)
         files = [*described.catalogues.items(), *described.interactions.items()]
         for domain, name in files:
-            report = ingest(store, domain, folder / name)
+            (report,) = ingest(store, IngestRequest(folder / name, domain))
             steps.print(f"{domain}: {name}, {report.rows} rows, {report.added} new, {report.rejected} rejected")
         if described.relations is not None:
-            with open_relations(configured) as relations:
-                found = ingest_relations(relations, folder / described.relations)
-            steps.print(
-                f"relations: {described.relations}, {found.rows} rows, {found.added} new, {found.rejected} rejected"
-            )
+            (report,) = ingest(store, IngestRequest(folder / described.relations, kind="relations"))
+            counts = f"{report.rows} rows, {report.added} new, {report.rejected} rejected"
+            steps.print(f"relations: {described.relations}, {counts}")
         for domain in described.catalogues:
             with steps.status(f"{domain}: embedding") as status:
                 built = index.build(

@@ -1,40 +1,32 @@
-"""Around `xdrec ingest`. Reads its options, produces the format and the day they mean, and prints reports."""
+"""Around `xdrec ingest`. Reads its options and reports, produces the day that a date means, and prints reports."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import typer
 
 from retrieval.errors import BackendError, SetupError, UsageError
-from retrieval.formats import Files, guess_reader
-from retrieval.ingest import IngestReport
+from retrieval.ingest import IngestReport, IngestRequest
 from retrieval.store import Store
-from retrieval.tabular import ROWS
+from retrieval.tabular import ROW_READERS
 from retrieval.templates import visible
 from xdrec_agent.settings import Settings
 
 
-def known_format(file: Path, named: str | None, *, plain: bool) -> str | None:
-    """The name of the format if it is none of the plain tables'; without a name only where nothing else fits."""
-    if named is not None:
-        if named not in ROWS and plain:
-            msg = f"{named} has columns and scales of its own"
-            raise UsageError(msg, hint="leave out --kind, --column, --list-separator, --scale and --event")
-        return None if named in ROWS else named
-    # A pipe can be read once only, so nothing may look into it.
-    guessed = guess_reader(Files(file)) if not plain and (file.is_dir() or file.is_file()) else None
-    if guessed is None:
-        return None
-    typer.echo(f"{file}: read as {guessed.name}; --format csv, jsonl … reads a plain table", err=True)
-    return guessed.name
-
-
-def show_reports(reports: Sequence[IngestReport], *, json_: bool) -> None:
-    """A line for each file and the details of those with bad rows; a list of reports as JSON."""
+def show_reports(reports: Sequence[IngestReport], request: IngestRequest, *, json_: bool) -> None:
+    """What became of a plain table; of a known format a line for each file, as JSON a list of reports."""
+    if reports[0].format in ROW_READERS:
+        if json_:
+            typer.echo(reports[0].model_dump_json(indent=2))
+        else:
+            print_report(reports[0])
+        return
+    if request.format is None:
+        note = f"read as {reports[0].format}; --format csv, jsonl … reads a plain table"
+        typer.echo(f"{request.path}: {note}", err=True)
     if json_:
         typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2))
         return

@@ -21,24 +21,17 @@ def ingest_relations(
     file: Path, *, format_: str | None, columns: Mapping[str, str], strict: bool, rejects: Path, json_: bool
 ) -> None:
     """Write a file's triples into the store and say how many by predicate."""
-    from retrieval.ingest import ingest_relations as run
-    from xdrec_agent.app import open_relations
+    from retrieval.ingest import IngestRequest, RelationReport, ingest
+    from xdrec_agent.app import open_store
     from xdrec_agent.cli.progress import counting_bar
 
-    with open_relations(settings()) as store, counting_bar() as bar:
+    request = IngestRequest(file, kind="relations", format=format_, columns=columns, strict=strict, rejects=rejects)
+    with open_store(settings()) as store, counting_bar() as bar:
         task = bar.add_task(f"relations: {file.name}", total=None)
-        report = run(
-            store,
-            file,
-            format=format_,
-            columns=columns,
-            strict=strict,
-            rejects=rejects,
-            progress=lambda done: bar.update(task, completed=done),
-        )
+        (report,) = ingest(store, request, progress=lambda done: bar.update(task, completed=done))
     if json_:
         typer.echo(report.model_dump_json(indent=2))
-    else:
+    elif isinstance(report, RelationReport):
         _print(report)
 
 
@@ -52,9 +45,9 @@ def _print(report: RelationReport) -> None:
         typer.echo(f"  {visible(predicate)[:40]:24} {counts.added:>9,} new {counts.unchanged:>9,} as they were{bad}")
     if len(report.predicates) > _SHOWN:
         typer.echo(f"  and {len(report.predicates) - _SHOWN:,} predicates more: --json has them")
-    if report.apart:
+    if report.unlinked:
         typer.echo(
-            f"  {report.apart:>7,}  relations name no known item, nor anything related to one: kept;"
+            f"  {report.unlinked:>7,}  relations name no known item, nor anything related to one: kept;"
             " ingest their catalogue, then this file again",
             err=True,
         )

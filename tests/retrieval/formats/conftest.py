@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from retrieval.ingest import ingest_format
+from retrieval.ingest import IngestRequest, ingest
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ def load(store):
     """Imports files of a format; reports by file."""
 
     def load(path, format, domain="films", **options):
-        return {report.file: report for report in ingest_format(store, domain, path, format, **options)}
+        reports = ingest(store, IngestRequest(path, domain, format=format, **options))
+        return {report.file: report for report in reports}
 
     return load

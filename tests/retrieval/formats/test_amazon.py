@@ -5,9 +5,8 @@ import json
 import pytest
 
 from retrieval.errors import DataError
-from retrieval.formats import Files, guess_reader
+from retrieval.formats import READERS, Files, guess_reader
 from retrieval.formats.amazon import LITERAL_LIMIT
-from retrieval.formats.registry import READERS
 from retrieval.types import Interaction, Item
 
 REVIEW_2014 = {

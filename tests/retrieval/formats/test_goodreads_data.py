@@ -6,8 +6,7 @@ import json
 import pytest
 
 from retrieval.errors import DataError
-from retrieval.formats import Files, guess_reader
-from retrieval.formats.registry import READERS
+from retrieval.formats import READERS, Files, guess_reader
 from retrieval.types import EVENT_WEIGHTS, Interaction, Item
 
 BOOK = {

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import DataError
-from retrieval.formats import Files, guess_reader
-from retrieval.formats.registry import READERS
-from retrieval.ingest import Wanted, ingest_format
+from retrieval.formats import READERS, Files, guess_reader
+from retrieval.ingest import IngestRequest, InteractionFilter, ingest
 from retrieval.types import Interaction, Item
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "ml-latest-small"
@@ -159,8 +158,8 @@ def test_its_files_are_recognised(folder, name):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real MovieLens is not beside this checkout")
 def test_the_real_one(store):
     """All of ml-latest-small is read: every film has a clean title, every row is accounted for, 60 users are kept."""
-    wanted = Wanted(sample=60)
-    reports = {r.file: r for r in ingest_format(store, "films", SHARED, "movielens", wanted=wanted)}
+    request = IngestRequest(SHARED, "films", format="movielens", keep=InteractionFilter(sample=60))
+    reports = {r.file: r for r in ingest(store, request)}
     films = list(store.iter_items("films"))
     assert len(films) == reports["movies.csv"].rows == 9742
     ratings = reports["ratings.csv"]

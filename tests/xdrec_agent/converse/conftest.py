@@ -8,7 +8,7 @@ import pytest
 from word_encoder import WordEncoder
 
 from retrieval.index import Index
-from retrieval.ingest.ingest import ingest
+from retrieval.ingest import IngestRequest, ingest
 from retrieval.ranking import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
 from retrieval.store import Store
@@ -23,7 +23,7 @@ def pack_url(tmp_path_factory):
     url = f"sqlite:///{tmp_path_factory.mktemp('pack')}/store.sqlite"
     with Store.open(url) as store:
         for domain in ("films", "books"):
-            ingest(store, domain, PACK / f"{domain}.csv")
+            ingest(store, IngestRequest(PACK / f"{domain}.csv", domain))
     return url
 
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrieval.errors import BadRow, DataError, UnreadableFile, UsageError
-from retrieval.ingest.ingest import BATCH, ingest
+from retrieval.ingest import IngestRequest, ingest
+from retrieval.ingest.writer import BATCH
 from retrieval.store import Store
 from retrieval.types import EVENT_WEIGHTS, Interaction, Item
 
@@ -30,7 +31,9 @@ def load(store, tmp_path):
     def load(text, name="rows.csv", domain="films", **options):
         path = tmp_path / name
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return ingest(store, domain, path, **options)
+        progress = options.pop("progress", None)
+        (report,) = ingest(store, IngestRequest(path, domain, **options), progress=progress)
+        return report
 
     return load
 
@@ -122,7 +125,7 @@ def test_parquet_items(store, tmp_path):
         "runtime": [162],
     }
     pq.write_table(pa.table(table), path)
-    ingest(store, "films", path)
+    ingest(store, IngestRequest(path, "films"))
     expected = Item(domain="films", id="7", title="Ran", year=1985, categories=("War",), attributes={"runtime": 162})
     assert only_item(store) == expected
 
@@ -379,17 +382,17 @@ def test_senseless_arguments(store, load, tmp_path, options):
 def test_missing_file(store, tmp_path):
     """A file that is not there is unreadable."""
     with pytest.raises(UnreadableFile):
-        ingest(store, "films", tmp_path / "nothing.csv")
+        ingest(store, IngestRequest(tmp_path / "nothing.csv", "films"))
 
 
 CHILD = """
 import sys
 from pathlib import Path
-from retrieval.ingest.ingest import ingest
-from retrieval.store.store import Store
+from retrieval.ingest import IngestRequest, ingest
+from retrieval.store import Store
 
 with Store.open(sys.argv[1]) as store:
-    ingest(store, "films", Path(sys.argv[2]), progress=lambda n: print(n, flush=True))
+    ingest(store, IngestRequest(Path(sys.argv[2]), "films"), progress=lambda n: print(n, flush=True))
 """
 
 
@@ -409,7 +412,7 @@ def test_killed_import_leaves_whole_batches(store, load, tmp_path):
     assert "old" in ids
     assert 3 * BATCH <= len(ids) - 1 < total
     assert (len(ids) - 1) % BATCH == 0
-    report = ingest(store, "films", path)
+    (report,) = ingest(store, IngestRequest(path, "films"))
     assert (report.unchanged, report.added) == (len(ids) - 1, total - len(ids) + 1)
     assert {item.id for item in store.iter_items("films")} == {"old", *map(str, range(total))}
 
@@ -422,7 +425,7 @@ def peak_of_ingest(tmp_path, rows):
     with Store.open(f"sqlite:///{tmp_path}/{rows}.sqlite") as store:
         store.upsert_items([Item(domain="films", id=str(n), title="T") for n in range(100)], "run")
         tracemalloc.start()
-        report = ingest(store, "films", path)
+        (report,) = ingest(store, IngestRequest(path, "films"))
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert report.added == rows

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from retrieval.tabular import YEARS
+from retrieval.types import Item
 
 _ARTICLES = (
     "The An A Le La Les L' Un Une Des Il Lo I Gli Uno Una El Los Las Der Die Das Den Ein Eine De Het Een Det En Et O Os"
@@ -35,7 +36,7 @@ _KNOWN_AS = re.compile(r"^a\.?k\.?a\.?:?\s+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Name:
+class TitleParts:
     """A title and what else was written into it."""
 
     title: str
@@ -44,13 +45,17 @@ class Name:
     volume: float | None = None
     aliases: tuple[str, ...] = ()
 
+    def item(self, domain: str, id_: str, **fields: object) -> Item:
+        """The item of this title; `fields` add to the parts or replace them."""
+        return Item.model_validate({"domain": domain, "id": id_, **vars(self), **fields})
+
 
 def clean(text: str) -> str:
     """The text without HTML entities (also doubly written ones) and superfluous spaces."""
     return " ".join((html.unescape(html.unescape(text)) if "&" in text else text).split())
 
 
-def name_of(text: str, *, bracketed_alias: bool = False, slashed_alias: bool = False) -> Name:
+def parse_title(text: str, *, bracketed_alias: bool = False, slashed_alias: bool = False) -> TitleParts:
     """Take a title apart.
 
     `bracketed_alias`: brackets that are left hold another title, as in MovieLens' "Seven (a.k.a. Se7en) (1995)".
@@ -61,19 +66,19 @@ def name_of(text: str, *, bracketed_alias: bool = False, slashed_alias: bool = F
     if slashed_alias:
         title, *aliases = [part for part in (part.strip() for part in re.split(r"\s+/\s+", title)) if part] or [""]
     while True:
-        if year is None and (found := _cut(_YEAR, title)) and int(found[1]["year"]) in YEARS:
-            title, year = found[0], int(found[1]["year"])
-        elif series is None and (found := _cut(_SERIES[0], title) or _cut(_SERIES[1], title)):
-            title, series = found[0], found[1]["series"].strip()
-            volume = None if _SEVERAL.match(found[1]["more"]) else float(found[1]["volume"])
-        elif found := _cut(_MEDIUM, title):
-            title = found[0]
-        elif bracketed_alias and (found := _cut(_OTHER_TITLE, title)):
-            title = found[0]
-            aliases.insert(0, _KNOWN_AS.sub("", found[1]["other"].strip()))
+        if year is None and (cut := _cut(_YEAR, title)) and int(cut[1]["year"]) in YEARS:
+            title, year = cut[0], int(cut[1]["year"])
+        elif series is None and (cut := _cut(_SERIES[0], title) or _cut(_SERIES[1], title)):
+            title, series = cut[0], cut[1]["series"].strip()
+            volume = None if _SEVERAL.match(cut[1]["more"]) else float(cut[1]["volume"])
+        elif cut := _cut(_MEDIUM, title):
+            title = cut[0]
+        elif bracketed_alias and (cut := _cut(_OTHER_TITLE, title)):
+            title = cut[0]
+            aliases.insert(0, _KNOWN_AS.sub("", cut[1]["other"].strip()))
         else:
             break
-    return Name(
+    return TitleParts(
         title=_article_first(title),
         year=year,
         series=series,
@@ -83,16 +88,15 @@ def name_of(text: str, *, bracketed_alias: bool = False, slashed_alias: bool = F
 
 
 def _cut(pattern: re.Pattern[str], title: str) -> tuple[str, dict[str, str]] | None:
-    """The title without what the pattern finds at its end, and that; None if nothing else were left."""
-    found = pattern.search(title)
-    if found is None or not title[: found.start()].strip():
-        return None
-    return title[: found.start()].strip(), found.groupdict()
+    """The title without what the pattern finds at its end, and the groups; None if nothing else were left."""
+    match = pattern.search(title)
+    rest = title[: match.start()].strip() if match else ""
+    return (rest, match.groupdict()) if match and rest else None
 
 
 def _article_first(title: str) -> str:
-    found = _TRAILING_ARTICLE.match(title)
-    if found is None:
+    match = _TRAILING_ARTICLE.match(title)
+    if match is None:
         return title
-    space = "" if found["article"].endswith("'") else " "
-    return f"{found['article']}{space}{found['rest']}"
+    space = "" if match["article"].endswith("'") else " "
+    return f"{match['article']}{space}{match['rest']}"

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import UsageError
-from retrieval.ingest import Wanted, ingest_format
-from retrieval.ingest.ingest import ingest
-from retrieval.ingest.user_sampling import choose
+from retrieval.ingest import IngestRequest, InteractionFilter, ingest
+from retrieval.ingest.user_sampling import sample_users
 from retrieval.types import Item
 
 USERS = 30
@@ -27,23 +26,23 @@ def films(store):
     return store
 
 
-def by_csv(store, tmp_path, wanted):
+def by_csv(store, tmp_path, keep):
     path = tmp_path / "ratings.csv"
     rows = "".join(f"{u},{i},{v},{t}\n" for u, i, v, t in rating_rows())
     path.write_text("user,item,rating,timestamp\n" + rows)
-    return ingest(store, "films", path, wanted=wanted)
+    return ingest(store, IngestRequest(path, "films", format="csv", keep=keep))[0]
 
 
-def by_movielens(store, tmp_path, wanted):
+def by_movielens(store, tmp_path, keep):
     path = tmp_path / "ratings.dat"
     path.write_text("".join(f"{u}::{i}::{v}::{t}\n" for u, i, v, t in rating_rows()))
-    return ingest_format(store, "films", path, "movielens", wanted=wanted)[0]
+    return ingest(store, IngestRequest(path, "films", format="movielens", keep=keep))[0]
 
 
 @pytest.fixture(params=[by_csv, by_movielens])
 def part(request, films, tmp_path):
     """Imports the part of the ratings that is wanted, as a plain table and as a data set."""
-    return lambda **wanted: request.param(films, tmp_path, Wanted(**wanted))
+    return lambda **keep: request.param(films, tmp_path, InteractionFilter(**keep))
 
 
 def kept(store):
@@ -93,32 +92,32 @@ def test_no_time_and_a_date(films, tmp_path):
     """What has no time cannot be from a day on; it is left out, and counted apart."""
     path = tmp_path / "ratings.csv"
     path.write_text("user,item,rating,timestamp\nann,1,5,\nann,2,5,99999999\n")
-    report = ingest(films, "films", path, wanted=Wanted(since=5))
+    (report,) = ingest(films, IngestRequest(path, "films", keep=InteractionFilter(since=5)))
     assert (report.added, report.left_out) == (1, {"without a time, while a date was given": 1})
 
 
-@pytest.mark.parametrize("wanted", [{"sample": 0}, {"min_interactions": 0}])
-def test_senseless_wishes(wanted):
-    """Nobody at all cannot be wanted."""
+@pytest.mark.parametrize("keep", [{"sample": 0}, {"min_interactions": 0}])
+def test_senseless_filters(keep):
+    """A filter that keeps nobody at all is refused."""
     with pytest.raises(UsageError):
-        Wanted(**wanted)
+        InteractionFilter(**keep)
 
 
 @given(st.lists(st.text(max_size=3), max_size=60), st.integers(1, 4), st.none() | st.integers(1, 20))
 def test_counting_is_exact(users, least, sample):
     """As many users are kept as a plain count says, and only such."""
     enough = {user for user in users if users.count(user) >= least}
-    people = choose(users, sample=sample, least=least)
-    assert len(people) == min(len(enough), sample or len(enough))
-    assert len([user for user in set(users) if user in people]) == len(people)
-    assert all(user in enough for user in set(users) if user in people)
+    chosen = sample_users(users, sample=sample, min_count=least)
+    assert len(chosen) == min(len(enough), sample or len(enough))
+    assert len([user for user in set(users) if user in chosen]) == len(chosen)
+    assert all(user in enough for user in set(users) if user in chosen)
 
 
 def test_counting_takes_little_memory():
     """More interactions than are held at once are counted exactly, in 40 MB."""
     names = [f"user {n}" for n in range(50_000)]
     tracemalloc.start()
-    people = choose(chain.from_iterable(repeat(names, 22)), sample=None, least=22)
+    chosen = sample_users(chain.from_iterable(repeat(names, 22)), sample=None, min_count=22)
     used = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (len(people), used < 40_000_000) == (50_000, True)
+    assert (len(chosen), used < 40_000_000) == (50_000, True)

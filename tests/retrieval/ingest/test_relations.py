@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import BadRow, DataError, UnreadableFile, UsageError
-from retrieval.ingest import ingest_relations
-from retrieval.ingest.relation_writer import RelationWriter
-from retrieval.ingest.relations import BATCH
-from retrieval.ingest.triples import Triple, predicate_name, read_triples
+from retrieval.ingest import IngestRequest, ingest
+from retrieval.ingest.relation_writer import BATCH, RelationWriter
+from retrieval.ingest.triples import TRIPLE_READERS, predicate_name
 from retrieval.store import RelationStore
+from retrieval.tabular import RowProblem, Source
 from retrieval.types import Item
 
 FILMS = ("alien", "heat", "ran", "same")
@@ -36,14 +36,15 @@ def kept(tmp_path, filled):
 
 
 @pytest.fixture
-def load(kept, tmp_path):
+def load(kept, filled, tmp_path):
     """Ingests a text; by default CSV without its header."""
 
     def load(text, name="triples.csv", **options):
         path = tmp_path / name
         head = "subject,predicate,object\n" if name == "triples.csv" else ""
         path.write_bytes(f"{head}{text}".encode())
-        return ingest_relations(kept, path, **options)
+        (report,) = ingest(filled, IngestRequest(path, kind="relations", **options))
+        return report
 
     return load
 
@@ -67,7 +68,7 @@ def test_a_name_is_an_item_or_a_name(load, kept):
         "books:same about Alien: Covenant",
         "films:alien directed_by Ridley Scott",
     ]
-    assert (report.added, report.rejected, report.apart) == (4, 0, 1)
+    assert (report.added, report.rejected, report.unlinked) == (4, 0, 1)
     assert report.predicates["about"].added == 1
 
 
@@ -154,10 +155,10 @@ def test_rdf_with_blank_nodes_and_broken_lines(load, kept):
 def test_what_has_only_names_is_kept_apart_until_its_items_come(load, kept, filled):
     """Nothing is lost: with the catalogue there, the same file again finds the items behind the names."""
     rows = "kitchen,written_by,Banana Yoshimoto\nBanana Yoshimoto,born_in,Tokyo\nkitchen,about,books:dune\n"
-    assert load("kitchen,written_by,Banana Yoshimoto\nBanana Yoshimoto,born_in,Tokyo\n").apart == 2
+    assert load("kitchen,written_by,Banana Yoshimoto\nBanana Yoshimoto,born_in,Tokyo\n").unlinked == 2
     filled.upsert_items([Item(domain="books", id="kitchen", title="Kitchen")], "run")
     report = load(rows)
-    assert (report.added, report.unchanged, report.apart) == (1, 2, 0)
+    assert (report.added, report.unchanged, report.unlinked) == (1, 2, 0)
     assert facts(kept) == [
         "Banana Yoshimoto born_in Tokyo",
         "books:kitchen about books:dune",
@@ -209,7 +210,7 @@ def test_a_store_without_relations_says_so(filled, tmp_path):
     assert tables == []
 
 
-def test_errors_of_files(load, kept, tmp_path):
+def test_errors_of_files(load, filled, tmp_path):
     """Strict stops at the first bad row; what is no file of triples is an error with a hint."""
     with pytest.raises(BadRow, match="line 3"):
         load("alien,about,space\nsame,about,space\n", strict=True)
@@ -220,7 +221,7 @@ def test_errors_of_files(load, kept, tmp_path):
     with pytest.raises(UnreadableFile):
         load("x", "what.txt")
     with pytest.raises(UnreadableFile):
-        ingest_relations(kept, tmp_path / "nowhere.ttl")
+        ingest(filled, IngestRequest(tmp_path / "nowhere.ttl", kind="relations"))
     with pytest.raises(UsageError):
         load("alien,about,space\n", rejects=tmp_path / "triples.csv")
 
@@ -230,7 +231,7 @@ def test_the_query_of_the_docs_gives_a_file_that_goes_in(kept, load, filled):
     from pyoxigraph import QueryResultsFormat, RdfFormat
     from pyoxigraph import Store as Graph
 
-    docs = Path(__file__).resolve().parents[2] / "docs" / "relations.md"
+    docs = Path(__file__).resolve().parents[3] / "docs" / "relations.md"
     query = re.search("```sparql\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)[1]
     graph = Graph()
     graph.load(
@@ -265,13 +266,13 @@ def peak(work):
         tracemalloc.stop()
 
 
-def test_memory_does_not_grow_with_an_import(kept, tmp_path):
+def test_memory_does_not_grow_with_an_import(kept, filled, tmp_path):
     """Three batches take the memory of one."""
 
     def load(count):
         path = tmp_path / f"{count}.csv"
         path.write_text("subject,predicate,object\n" + "".join(f"a {n // 3},about,b {n}\n" for n in range(count)))
-        return lambda: ingest_relations(kept, path)
+        return lambda: ingest(filled, IngestRequest(path, kind="relations"))
 
     load(10)()  # what is loaded at first use
     assert peak(load(3 * BATCH)) < 1.5 * peak(load(BATCH))
@@ -289,7 +290,7 @@ def test_memory_does_not_grow_with_a_file(tmp_path, suffix):
     def read(count):
         path = tmp_path / f"{count}.{suffix}"
         path.write_text(f"{row}\n" * count)
-        return lambda: sum(isinstance(one, Triple) for one in read_triples(path))
+        return lambda: sum(not isinstance(row, RowProblem) for row in TRIPLE_READERS[suffix](Source(path)))
 
     assert read(10)() == 10
     short, long = read(1500), read(6000)

@@ -7,9 +7,8 @@ import zipfile
 import pytest
 
 from retrieval.errors import DataError, UnreadableFile, UsageError
-from retrieval.formats import Files, guess_reader
-from retrieval.formats.personal import MAX_BYTES
-from retrieval.formats.registry import READERS
+from retrieval.formats import READERS, Files, guess_reader
+from retrieval.formats.export import MAX_BYTES
 from retrieval.ingest.matching import PROPOSALS
 from retrieval.types import Item
 
@@ -271,8 +270,8 @@ CHANGED = [
     ("letterboxd", "ratings.csv", LETTERBOXD["ratings.csv"].replace("Name", "Film"), "Name"),
     ("goodreads", "x.csv", GOODREADS.replace("My Rating", "Stars"), "My Rating"),
     ("storygraph", "x.csv", STORYGRAPH.replace("Read Status", "Status"), "Read Status"),
-    ("kindle", "x.csv", KINDLE.replace("title", "name"), "titles"),
-    ("douban", "x.csv", DOUBAN.replace("标题", "题"), "titles"),
+    ("kindle", "x.csv", KINDLE.replace("title", "name"), "title"),
+    ("douban", "x.csv", DOUBAN.replace("标题", "题"), "标题 or 片名"),
 ]
 
 

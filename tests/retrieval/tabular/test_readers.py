@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import UnreadableFile
-from retrieval.tabular import read_rows, readers
-from retrieval.tabular.readers import MAX_ROW, RowProblem
+from retrieval.tabular import MAX_ROW, ROW_READERS, RowProblem, read_rows, readers
+from retrieval.tabular.lines import TOO_LONG
 
 
 def read(path, content, **options):
@@ -62,7 +62,12 @@ def test_columns_without_a_name(csv_file):
 def test_wrong_number_of_columns(csv_file):
     """A row with too few or too many columns is a problem that says how many; the others are read."""
     rows = read(csv_file, "a,b\n1,2\n1\n1,2,3\n3,4\n")
-    assert outline(rows) == [(2, "1", "2"), (3, readers.COLUMNS), (4, readers.COLUMNS), (5, "3", "4")]
+    assert outline(rows) == [
+        (2, "1", "2"),
+        (3, readers.WRONG_COLUMN_COUNT),
+        (4, readers.WRONG_COLUMN_COUNT),
+        (5, "3", "4"),
+    ]
     assert (rows[2].raw, rows[2].detail) == ("1,2,3", "3 instead of 2")
 
 
@@ -89,8 +94,8 @@ def test_stray_quote_before_a_huge_row(csv_file):
     """Neither a row too long inside an open quote nor one behind it takes other rows along."""
     huge = b"x" * (MAX_ROW + 10)
     rows = read(csv_file, b'a,b\n1,"open\n2,x\n' + huge + b"\n3,x\n" + b"4," + huge + b"\n5,x\n")
-    expected = [(2, readers.NOT_CSV), (3, "2", "x"), (4, readers.TOO_LONG)]
-    assert outline(rows) == [*expected, (5, "3", "x"), (6, readers.TOO_LONG), (7, "5", "x")]
+    expected = [(2, readers.NOT_CSV), (3, "2", "x"), (4, TOO_LONG)]
+    assert outline(rows) == [*expected, (5, "3", "x"), (6, TOO_LONG), (7, "5", "x")]
 
 
 def test_row_of_the_largest_size_is_read(csv_file, jsonl_file):
@@ -211,7 +216,7 @@ def test_unknown_format(tmp_path, name, format):
     """A format that nothing reads is refused, and the hint lists those that there are."""
     with pytest.raises(UnreadableFile) as caught:
         read(tmp_path / name, "id\n1\n", format=format)
-    assert all(known in caught.value.hint for known in readers.ROWS)
+    assert all(known in caught.value.hint for known in ROW_READERS)
 
 
 def test_format_can_be_named(tmp_path):
