@@ -16,7 +16,7 @@ import pytest
 from words_service import ASK, filled, running
 
 from xdrec_agent.app import Keys
-from xdrec_agent.service.rates import Rate
+from xdrec_agent.service.limits import RateLimiter
 from xdrec_agent.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -125,7 +125,7 @@ def test_a_key_has_one_limit_however_many_answer(home, tmp_path):
         replies = [httpx2.get(f"{service.url}/v1/domains", headers=headers, timeout=WAIT_S) for _ in range(12)]
     assert [reply.status_code for reply in replies] == [200] * 5 + [429] * 7
     assert 0 < int(replies[-1].headers["retry-after"]) <= 3600
-    other = Rate("5/hour", settings.rates_dir)
+    other = RateLimiter("5/hour", settings.rates_dir)
     other.count("somebody else")
     other.close()
 

@@ -23,10 +23,10 @@ def mcp(
       xdrec mcp --http --port 8418
     """
     try:
-        from xdrec_agent.service import run_http, run_stdio
+        from xdrec_agent.service import run_mcp_http, run_mcp_stdio
     except ModuleNotFoundError as exc:
         raise SetupError(f"the service needs a package: {exc.name}", hint="pip install 'xdrec[service]'") from exc
     configured = settings()
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     service = configured.service.model_copy(update=given)
-    (run_http if http else run_stdio)(configured.model_copy(update={"service": service}))
+    (run_mcp_http if http else run_mcp_stdio)(configured.model_copy(update={"service": service}))

@@ -1,7 +1,6 @@
-"""The service of `xdrec serve`: recommendations, reasons and conversation over HTTP."""
+"""The service of `xdrec serve` and `xdrec mcp`. Reads requests over HTTP or MCP, produces explained answers."""
 
 from xdrec_agent.service.arms import arm_of
-from xdrec_agent.service.http_process import run
-from xdrec_agent.service.mcp_process import run_http, run_stdio
+from xdrec_agent.service.process import run, run_mcp_http, run_mcp_stdio
 
-__all__ = ["arm_of", "run", "run_http", "run_stdio"]
+__all__ = ["arm_of", "run", "run_mcp_http", "run_mcp_stdio"]

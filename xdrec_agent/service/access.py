@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 
 from retrieval.errors import UsageError
 from xdrec_agent.app import Key
-from xdrec_agent.service.app_state import Engine, engine_of
-from xdrec_agent.service.problems import Forbidden, Unauthorised, no_such
+from xdrec_agent.service.app_state import AppState, State
+from xdrec_agent.service.problems import Forbidden, Unauthorised, not_found
 from xdrec_agent.settings import ServiceSettings
 
 _bearer = HTTPBearer(auto_error=False, description="A key of `xdrec keys create`.")
@@ -25,7 +25,7 @@ def keys_required(service: ServiceSettings) -> bool:
     Raises:
         UsageError: keys are off although other machines can connect.
     """
-    local = is_loopback(service.host)
+    local = _is_loopback(service.host)
     if service.keys == "off" and not local:
         raise UsageError(
             f"without keys everybody who reaches {service.host} sees everybody's history",
@@ -34,8 +34,7 @@ def keys_required(service: ServiceSettings) -> bool:
     return service.keys == "required" or not local
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -49,10 +48,10 @@ class Caller:
     key: Key | None
 
     def acts_for(self, user: str | None) -> str | None:
-        """The person that a request is about, when it names `user` (None: nobody).
+        """The user that a request is about, when it names `user` (None: nobody).
 
         Raises:
-            Forbidden: the key is bound to somebody else.
+            Forbidden: the key is bound to another user.
         """
         if self.key is None or self.key.role == "operator":
             return user
@@ -60,50 +59,47 @@ class Caller:
             raise Forbidden("this key is bound to another user", hint="leave the user out, or use an operator's key")
         return self.key.user
 
-    def must_see(self, what: str, name: str, owner: str | None) -> None:
-        """Raises NotHere where the thing is somebody else's: that it exists is not said."""
+    def require_owner(self, what: str, name: str, owner: str | None) -> None:
+        """Raises NotFound where the thing is another user's: that it exists is not said."""
         if self.key is not None and self.key.role == "user" and owner != self.key.user:
-            raise no_such(what, name)
+            raise not_found(what, name)
 
 
-async def caller_of(
-    engine: Annotated[Engine, Depends(engine_of)],
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+async def _caller(
+    state: State, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
-    """The caller of a request, counted against the limit of their key.
+    if not state.keys_required:
+        return Caller(None)
+    return await run_in_threadpool(caller_with, state, credentials.credentials if credentials else None)
+
+
+def caller_with(state: AppState, secret: str | None, *, count: bool = True) -> Caller:
+    """The caller with this key (None: none was sent). `count`: whether it counts against the key's rate.
 
     Raises:
         Unauthorised: a key is needed and there is none, or none that is in use.
-        TooMuch: the key has used up its share.
+        TooManyRequests: the key has used up its rate.
     """
-    if not engine.keys_required:
+    if not state.keys_required:
         return Caller(None)
-    return await run_in_threadpool(caller_with, engine, credentials.credentials if credentials else None)
-
-
-def caller_with(engine: Engine, secret: str | None, *, count: bool = True) -> Caller:
-    """The caller with this key (None: none was sent). `count`: whether it counts against the key's limit.
-
-    Raises:
-        Unauthorised, TooMuch: as `caller_of`.
-    """
-    if not engine.keys_required:
-        return Caller(None)
-    key = engine.keys.find(secret) if secret else None
+    key = state.keys.find(secret) if secret else None
     if key is None:
-        said = "unknown or revoked key" if secret else "no key"
-        raise Unauthorised(said, hint="send Authorization: Bearer KEY; xdrec keys create makes one")
+        message = "unknown or revoked key" if secret else "no key"
+        raise Unauthorised(message, hint="send Authorization: Bearer KEY; xdrec keys create makes one")
     if count:
-        engine.rate.count(key.id)
+        state.rate.count(key.id)
     return Caller(key)
 
 
-async def operator(request: Request, caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-    """The caller, who must be an operator where keys are needed. Raises Forbidden."""
+AnyCaller = Annotated[Caller, Depends(_caller)]
+"""The parameter of a route that any caller with a good key may use; their request counts against the key's rate."""
+
+
+async def _operator(request: Request, caller: AnyCaller) -> Caller:
     if caller.key is not None and caller.key.role != "operator":
         raise Forbidden(f"{request.url.path} is for operators", hint="xdrec keys create --operator")
     return caller
 
 
-Called = Annotated[Caller, Depends(caller_of)]
-Operated = Annotated[Caller, Depends(operator)]
+Operator = Annotated[Caller, Depends(_operator)]
+"""The parameter of a route that is for operators alone where keys are needed."""

@@ -1,50 +1,42 @@
-"""The application. Reads settings, produces the ASGI application with everything put together."""
+"""The application. Reads settings, produces the ASGI application: routes, page, middleware, open parts."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from retrieval.errors import XDRecError
-from xdrec_agent.service import page, problems
+from retrieval.types import Frozen
+from xdrec_agent.service import problems
 from xdrec_agent.service.access import keys_required
-from xdrec_agent.service.app_state import OpenParts, open_engine, open_parts
-from xdrec_agent.service.concurrency_limiter import BodyLimit, Gate, Shed
-from xdrec_agent.service.logs import Frame
+from xdrec_agent.service.app_state import OpenParts, open_parts, open_state
+from xdrec_agent.service.limits import ConcurrencyLimiter
 from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.replies import DoneEvent, ExplanationEvent, RankingEvent
-from xdrec_agent.service.routes import chat as routes_chat
-from xdrec_agent.service.routes import explain as routes_explain
-from xdrec_agent.service.routes import feedback as routes_feedback
-from xdrec_agent.service.routes import health as routes_health
-from xdrec_agent.service.routes import items as routes_items
-from xdrec_agent.service.routes import openai as routes_openai
-from xdrec_agent.service.routes import recommend as routes_recommend
-from xdrec_agent.service.tracing import Traced, exported
+from xdrec_agent.service.middleware import BodyLimit, LoadShedding, RequestMiddleware
+from xdrec_agent.service.routes import answers, catalogue, chat, openai, recommend
+from xdrec_agent.service.schemas import DoneEvent, ExplanationEvent, RankingEvent
+from xdrec_agent.service.tracing import TracingMiddleware, open_tracer
 from xdrec_agent.settings import Settings
 
 _ABOUT: Final = (
     "Recommends items of one domain by what somebody liked in others, with reasons that can be checked. "
     "Errors are `application/problem+json`; `hint` names the next thing to do."
 )
-_GATED: Final = frozenset({"/v1/recommend", "/v1/recommend/stream", "/v1/chat", "/v1/chat/completions"})
-_ROUTERS: Final = (
-    routes_recommend,
-    routes_explain,
-    routes_chat,
-    routes_items,
-    routes_feedback,
-    routes_openai,
-    routes_health,
-)
-_STREAMED: Final = (problems.Problem, RankingEvent, ExplanationEvent, DoneEvent, *routes_chat.EVENTS)
+_LIMITED: Final = frozenset({"/v1/recommend", "/v1/recommend/stream", "/v1/chat", "/v1/chat/completions"})
+_STREAMED: Final = (problems.Problem, RankingEvent, ExplanationEvent, DoneEvent, *chat.EVENTS)
+_STATIC: Final = Path(__file__).with_name("static")
+_POLICY: Final = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 
 
 def create_app(settings: Settings, opened: OpenParts = open_parts, metrics: Metrics | None = None) -> FastAPI:
@@ -59,16 +51,16 @@ def create_app(settings: Settings, opened: OpenParts = open_parts, metrics: Metr
     """
     needed = keys_required(settings.service)
     service, metrics = settings.service, metrics or Metrics()
-    gate = Gate(service.concurrency, service.queue, metrics)
+    limiter = ConcurrencyLimiter(service.concurrency, service.queue, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
             async with AsyncExitStack() as stack:
                 if service.tracing:
-                    app.state.tracer = stack.enter_context(exported())
-                app.state.engine = await stack.enter_async_context(
-                    open_engine(settings, opened, gate, keys_required=needed)
+                    app.state.tracer = stack.enter_context(open_tracer())
+                app.state.xdrec = await stack.enter_async_context(
+                    open_state(settings, opened, limiter, keys_required=needed)
                 )
                 yield
         except XDRecError as exc:
@@ -80,9 +72,9 @@ def create_app(settings: Settings, opened: OpenParts = open_parts, metrics: Metr
         title="XDRec", version=version("xdrec"), description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     problems.install(app)
-    for module in _ROUTERS:
-        app.include_router(module.router)
-    page.install(app, service.cover_hosts, keys_required=needed)
+    for routes in (recommend, answers, chat, catalogue, openai):
+        app.include_router(routes.router)
+    _serve_page(app, service.cover_hosts, keys_required=needed)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     if service.cors_origins:
         app.add_middleware(
@@ -91,22 +83,56 @@ def create_app(settings: Settings, opened: OpenParts = open_parts, metrics: Metr
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["authorization", "content-type"],
         )
-    app.add_middleware(Shed, gate=gate, paths=_GATED, shared=service.workers > 1)
-    app.add_middleware(BodyLimit, most=1024 * service.body_kib)
-    app.add_middleware(Frame, metrics=metrics, local=not needed, log_text=service.log_text)
+    app.add_middleware(LoadShedding, limiter=limiter, paths=_LIMITED, shared=service.workers > 1)
+    app.add_middleware(BodyLimit, limit=1024 * service.body_kib)
+    app.add_middleware(RequestMiddleware, metrics=metrics, local=not needed, log_text=service.log_text)
     if service.tracing:
-        app.add_middleware(Traced)
+        app.add_middleware(TracingMiddleware)
     return app
+
+
+class PageFacts(Frozen):
+    """What the page has to know of the service before it asks anything."""
+
+    keys_required: bool
+    cover_hosts: tuple[str, ...]
+
+
+class _PageFiles(StaticFiles):
+    """The page's files, with a policy that lets in themselves, pictures as data, and covers of named hosts."""
+
+    def __init__(self, cover_hosts: tuple[str, ...]) -> None:
+        super().__init__(directory=_STATIC, html=True)
+        images = " ".join(["'self'", "data:", *(f"https://{host}" for host in cover_hosts)])
+        self._policy = f"default-src 'self'; img-src {images}; {_POLICY}"
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file; a browser asks each time whether it has changed."""
+        response = await super().get_response(path, scope)
+        response.headers["content-security-policy"] = self._policy
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+def _serve_page(app: FastAPI, cover_hosts: tuple[str, ...], *, keys_required: bool) -> None:
+    """Serve the page below all routes, and what it must know of the service at `/page.json`."""
+    facts = PageFacts(keys_required=keys_required, cover_hosts=cover_hosts)
+
+    @app.get("/page.json", include_in_schema=False)
+    async def page_facts() -> PageFacts:
+        return facts
+
+    app.mount("/", _PageFiles(cover_hosts), name="page")
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     """The description, with the schemas of problems and of what is streamed, which no route returns as such."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        known = schema.setdefault("components", {}).setdefault("schemas", {})
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
         template = "#/components/schemas/{model}"
-        _, more = models_json_schema([(model, "serialization") for model in _STREAMED], ref_template=template)
-        for name, one in more["$defs"].items():
-            known.setdefault(name, one)
+        _, streamed = models_json_schema([(model, "serialization") for model in _STREAMED], ref_template=template)
+        for name, one in streamed["$defs"].items():
+            schemas.setdefault(name, one)
         app.openapi_schema = schema
     return app.openapi_schema

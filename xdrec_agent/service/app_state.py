@@ -1,4 +1,4 @@
-"""What the service works with. Reads settings, produces the open parts and a recommender for every arm."""
+"""The state of the application. Reads settings, produces the open parts and a recommender for every arm."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 from threadpoolctl import threadpool_limits
 
@@ -28,15 +28,13 @@ from xdrec_agent.errors import ServerNotRunning
 from xdrec_agent.llm import Endpoint, LLMClient, resolve_endpoint
 from xdrec_agent.recommend import RecommendationLog, Recommender
 from xdrec_agent.service.arms import arm_of, settings_by_arm
-from xdrec_agent.service.concurrency_limiter import Gate
-from xdrec_agent.service.rates import Rate
+from xdrec_agent.service.limits import ConcurrencyLimiter, DialogueLocks, RateLimiter
 from xdrec_agent.service.title_search import TitleSearch
-from xdrec_agent.service.turn_locks import DialogueTurns
 from xdrec_agent.settings import Settings
 
-_LOOK_S: Final = 5.0
+_RECONNECT_EVERY_S: Final = 5.0
 """How often it is looked whether the model's server has come, gone or been started anew."""
-_TIDY_S: Final = 60.0
+_FORGET_EVERY_S: Final = 60.0
 """How often what was kept for too long is deleted."""
 _logger = logging.getLogger("xdrec.service")
 
@@ -54,53 +52,46 @@ class Parts:
 OpenParts = Callable[[Settings], AbstractAsyncContextManager[Parts]]
 
 
-class Engine:
+class AppState:
     """The parts, and a recommender for every arm."""
 
-    def __init__(self, settings: Settings, parts: Parts, gate: Gate, *, keys_required: bool) -> None:
+    def __init__(self, settings: Settings, parts: Parts, limiter: ConcurrencyLimiter, *, keys_required: bool) -> None:
+        database = parts.store.database
         self.settings = settings
         self.store = parts.store
-        self.answers = RecommendationLog.open(settings.store_url)
-        self.keys = Keys.open(settings.store_url)
+        self.log = RecommendationLog.open(database)
+        self.keys = Keys.open(database)
+        self.dialogues = Dialogues.open(database)
         self.keys_required = keys_required
-        self.gate = gate
-        self.metrics = gate.metrics
-        self.rate = Rate(settings.service.rate, settings.rates_dir)
+        self.limiter = limiter
+        self.metrics = limiter.metrics
+        self.rate = RateLimiter(settings.service.rate, settings.rates_dir)
         self.threads = max(1, (os.cpu_count() or 1) // settings.service.workers)
         self._computing = asyncio.Semaphore(self.threads)
-        self.turns = DialogueTurns()
+        self.dialogue_locks = DialogueLocks()
         self.titles = TitleSearch(parts.store)
         self._parts = parts
         self._settings = settings_by_arm(settings)
-        self.dialogues = Dialogues.open(settings.store_url)
-        self._relations = RelationStore.open(settings.store_url)
-        self._graph = RelationGraph(self._relations)
+        self._graph = RelationGraph(RelationStore.open(database))
         self._lexicon = Lexicon(parts.store)
         self._conversations: dict[str, Conversation] = {}
-        self._made_for: LLMClient | None = None
-        self._make()
-
-    def close(self) -> None:
-        """Close what it opened itself."""
-        self.answers.close()
-        self.keys.close()
-        self.dialogues.close()
-        self.rate.close()
-        self._relations.close()
+        self._client: LLMClient | None = None
+        self._make_conversations()
 
     def arm(self, user: str | None) -> str:
         """The user's arm; empty if nothing is compared."""
-        return arm_of(user, self.settings.service.arms)
+        arms = self.settings.service.arms
+        return arm_of(user, arms) if arms else ""
+
+    def conversation(self, arm: str) -> Conversation:
+        """The conversation of an arm, with the model that runs now; an arm that is gone gets the first one's."""
+        if self._parts.client is not self._client:
+            self._make_conversations()
+        return self._conversations.get(arm) or next(iter(self._conversations.values()))
 
     def recommender(self, arm: str) -> Recommender:
         """The recommender of an arm, with the model that runs now."""
         return self.conversation(arm).recommender
-
-    def conversation(self, arm: str) -> Conversation:
-        """The conversation of an arm, with the model that runs now; an arm that is gone gets the first one's."""
-        if self._parts.client is not self._made_for:
-            self._make()
-        return self._conversations.get(arm) or next(iter(self._conversations.values()))
 
     @property
     def model(self) -> str | None:
@@ -147,22 +138,26 @@ class Engine:
     def forget_old(self) -> int:
         """Delete some of the answers and dialogues that are too old or too many; how many. Raises StoreError."""
         answers, chat = self.settings.answers, self.settings.chat
-        return self.answers.forget_old(answers.days, answers.most) + self.dialogues.forget_old(chat.days, chat.most)
+        return self.log.forget_old(answers.days, answers.most) + self.dialogues.forget_old(chat.days, chat.most)
 
-    def _make(self) -> None:
-        parts = self._parts
+    def _make_conversations(self) -> None:
+        parts, log = self._parts, self.log if self.settings.answers.keep else None
         for arm, chosen in self._settings.items():
             fusion = fusion_fit(parts.index.encoder.name, chosen.fits_dir)
             retriever = Retriever(parts.store, parts.index, chosen.retriever, fusion=fusion, graph=self._graph)
-            recommender = make_recommender(chosen, retriever, parts.client, parts.no_client)
+            recommender = make_recommender(chosen, retriever, parts.client, parts.no_client, log=log)
             self._conversations[arm] = Conversation(recommender, self.dialogues, chosen.chat, lexicon=self._lexicon)
-        self._made_for = parts.client
+        self._client = parts.client
 
 
-async def engine_of(request: Request) -> Engine:
-    """The engine of the application that a request came to; a coroutine, as FastAPI sends functions to a thread."""
-    engine: Engine = request.app.state.engine
-    return engine
+async def _state(request: Request) -> AppState:
+    """The state of the application that a request came to; a coroutine, as FastAPI sends functions to a thread."""
+    state: AppState = request.app.state.xdrec
+    return state
+
+
+State = Annotated[AppState, Depends(_state)]
+"""The parameter of a route."""
 
 
 @asynccontextmanager
@@ -195,7 +190,7 @@ async def connected(settings: Settings, store: Store, index: Index) -> AsyncIter
 
 async def _watch(settings: Settings, parts: Parts, stack: AsyncExitStack) -> None:
     while True:
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_RECONNECT_EVERY_S)
         try:
             await _connect(settings, parts, stack)
         except XDRecError as exc:
@@ -215,34 +210,34 @@ async def _connect(settings: Settings, parts: Parts, stack: AsyncExitStack) -> N
 
 
 @asynccontextmanager
-async def open_engine(
-    settings: Settings, opened: OpenParts, gate: Gate, *, keys_required: bool
-) -> AsyncIterator[Engine]:
-    """An engine; closed at the end.
+async def open_state(
+    settings: Settings, opened: OpenParts, limiter: ConcurrencyLimiter, *, keys_required: bool
+) -> AsyncIterator[AppState]:
+    """The state of an application; closed at the end.
 
     Retrieval runs in as many threads as there are processors for this process, each with one thread of arithmetic: more
     would only wait for one another. Raises: as `open_parts`.
     """
     with threadpool_limits(1, user_api="blas"):
         async with opened(settings) as parts:
-            engine = Engine(settings, parts, gate, keys_required=keys_required)
-            pool = ThreadPoolExecutor(engine.threads, thread_name_prefix="xdrec")
+            state = AppState(settings, parts, limiter, keys_required=keys_required)
+            pool = ThreadPoolExecutor(state.threads, thread_name_prefix="xdrec")
             asyncio.get_running_loop().set_default_executor(pool)
-            tidying = asyncio.create_task(_tidied(engine))
+            forgetting = asyncio.create_task(_forget_old(state))
             try:
-                await asyncio.to_thread(engine.prepare)
-                yield engine
+                await asyncio.to_thread(state.prepare)
+                yield state
             finally:
-                tidying.cancel()
-                await asyncio.gather(tidying, return_exceptions=True)
-                engine.close()
+                forgetting.cancel()
+                await asyncio.gather(forgetting, return_exceptions=True)
+                state.rate.close()
 
 
-async def _tidied(engine: Engine) -> None:
+async def _forget_old(state: AppState) -> None:
     while True:
         try:
-            while await run_in_threadpool(engine.forget_old):
+            while await run_in_threadpool(state.forget_old):
                 pass
         except StoreError as exc:  # the next round may find the database again
             _logger.warning("nothing could be tidied up", extra={"fields": {"error": type(exc).__name__}})
-        await asyncio.sleep(_TIDY_S)
+        await asyncio.sleep(_FORGET_EVERY_S)

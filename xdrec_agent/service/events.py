@@ -12,12 +12,12 @@ from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from retrieval.errors import XDRecError
-from xdrec_agent.service.app_state import Engine
-from xdrec_agent.service.problems import note, problem_of
+from xdrec_agent.service.app_state import AppState
+from xdrec_agent.service.problems import log_error, problem_of
 
 T = TypeVar("T")
 _PING_S: Final = 15
-_SEPARATOR: Final = "\n"
+SEPARATOR: Final = "\n"
 
 
 class ClientGone(XDRecError):
@@ -26,7 +26,7 @@ class ClientGone(XDRecError):
     http_status = 499
 
 
-class Typed(Protocol):
+class StreamEvent(Protocol):
     """An event: a pydantic model with its `type`."""
 
     @property
@@ -59,7 +59,7 @@ async def _gone(request: Request) -> None:
         pass
 
 
-async def stream(request: Request, events: AsyncGenerator[Typed, None]) -> EventSourceResponse:
+async def stream(request: Request, events: AsyncGenerator[StreamEvent, None]) -> EventSourceResponse:
     """The events as a response, which begins with the first one: what fails before that is an answer of its own."""
     first = await unless_gone(request, anext(events))
     return respond(request, _sent(first, events))
@@ -67,24 +67,24 @@ async def stream(request: Request, events: AsyncGenerator[Typed, None]) -> Event
 
 def respond(request: Request, sent: AsyncIterator[ServerSentEvent]) -> EventSourceResponse:
     """A response of events; when the service is told to end, it may go on for `service.shutdown_s`."""
-    engine: Engine = request.app.state.engine
-    grace = engine.settings.service.shutdown_s
-    return EventSourceResponse(sent, ping=_PING_S, sep=_SEPARATOR, shutdown_grace_period=grace)
+    state: AppState = request.app.state.xdrec
+    grace = state.settings.service.shutdown_s
+    return EventSourceResponse(sent, ping=_PING_S, sep=SEPARATOR, shutdown_grace_period=grace)
 
 
-async def _sent(first: Typed, events: AsyncGenerator[Typed, None]) -> AsyncIterator[ServerSentEvent]:
+async def _sent(first: StreamEvent, events: AsyncGenerator[StreamEvent, None]) -> AsyncIterator[ServerSentEvent]:
     async with aclosing(events):
         yield _event(first)
         try:
             async for event in events:
                 yield _event(event)
         except XDRecError as exc:
-            note(exc)
-            yield ServerSentEvent(problem_of(exc).model_dump_json(), event="error", sep=_SEPARATOR)
+            log_error(exc)
+            yield ServerSentEvent(problem_of(exc).model_dump_json(), event="error", sep=SEPARATOR)
 
 
-def _event(event: Typed) -> ServerSentEvent:
-    return ServerSentEvent(event.model_dump_json(), event=event.type, sep=_SEPARATOR)
+def _event(event: StreamEvent) -> ServerSentEvent:
+    return ServerSentEvent(event.model_dump_json(), event=event.type, sep=SEPARATOR)
 
 
 def documented_stream(*events: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
@@ -94,5 +94,5 @@ def documented_stream(*events: type[BaseModel]) -> dict[int | str, dict[str, Any
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"oneOf": shapes}}
     properties = {"event": {"enum": [*names, "error"]}, "data": data}
     schema = {"type": "object", "required": ["event", "data"], "properties": properties}
-    said = "Server-sent events; `data` is JSON, and of `error` a `Problem`."
-    return {200: {"description": said, "content": {"text/event-stream": {"schema": schema}}}}
+    description = "Server-sent events; `data` is JSON, and of `error` a `Problem`."
+    return {200: {"description": description, "content": {"text/event-stream": {"schema": schema}}}}

@@ -1,37 +1,14 @@
-"""Logs and the frame around every request. Reads requests and their answers, produces JSON lines, counts and headers.
-
-A line says which route, how it ended and how long it took; never what was written or who wrote it, unless
-`service.log_text` is set.
-"""
+"""Logs. Reads log records, produces JSON lines that hold nobody's words unless `service.log_text` is set."""
 
 from __future__ import annotations
 
 import json
 import logging
-import secrets
 import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
-from typing import Any, Final
-from urllib.parse import urlsplit
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.problems import Problem
-
-_HEADERS: Final = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (
-        b"content-security-policy",
-        b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
-    ),
-)
-"""On every answer that has none of its own: no browser runs, frames or sends away what a catalogue or a model says."""
-_access = logging.getLogger("xdrec.access")
+from typing import Any
 
 
 class JsonLines(logging.Formatter):
@@ -85,75 +62,3 @@ def log_to_stderr(level: int = logging.INFO, *, log_text: bool = False) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for noisy in ("httpx", "httpx2", "sse_starlette", "chromadb", "mcp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-class Frame:
-    """Around every request: its id, its line in the log, its place in the metrics, its headers, its host.
-
-    Args:
-        local: refuse requests for another host than this machine. Where keys are off, a web page could otherwise have
-            its own name point here and read what a browser on this machine may read.
-    """
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, local: bool, log_text: bool) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._local = local
-        self._log_text = log_text
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection (ASGI)."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began, status, request_id = perf_counter(), 499, secrets.token_hex(8)
-
-        async def framed(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                own = {name for name, _ in message["headers"]}
-                common = [header for header in _HEADERS if header[0] not in own]
-                message["headers"] = [*message["headers"], *common, (b"x-request-id", request_id.encode())]
-            await send(message)
-
-        try:
-            if self._local and not _meant_for_us(scope):
-                await _WRONG_HOST.response()(scope, receive, framed)
-            else:
-                await self._app(scope, receive, framed)
-        except Exception:
-            status = 500
-            raise
-        finally:
-            self._note(scope, status, perf_counter() - began, request_id)
-
-    def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
-        # The route's pattern, not the path: that holds ids, and would make a time series of each.
-        route = getattr(scope.get("route"), "path", "other")
-        self._metrics.requests.labels(route, str(status)).inc()
-        self._metrics.seconds.labels(route).observe(seconds)
-        fields = {
-            "request": request_id,
-            "method": scope["method"],
-            "route": route,
-            "status": status,
-            "seconds": round(seconds, 4),
-        }
-        if self._log_text:
-            fields |= {"path": scope["path"], "query": scope["query_string"].decode("latin-1")}
-        _access.info("answered", extra={"fields": fields})
-
-
-_WRONG_HOST: Final = Problem(
-    type="urn:xdrec:wrong-host",
-    title="Wrong host",
-    status=400,
-    detail="without keys only requests for this machine are answered",
-    hint="call http://127.0.0.1, or require keys: service.keys = required",
-)
-
-
-def _meant_for_us(scope: Scope) -> bool:
-    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-    return (urlsplit(f"//{host}").hostname or "") in {"127.0.0.1", "localhost", "::1"}

@@ -1,4 +1,4 @@
-"""The recommender as tools of other agents (MCP). Reads tool calls, produces lean results over the service's engine."""
+"""The recommender as tools of other agents (MCP). Reads tool calls, produces lean results."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from retrieval.errors import XDRecError
 from retrieval.types import Frozen, Item
 from xdrec_agent.service.access import Caller, caller_with
-from xdrec_agent.service.answers import whole
-from xdrec_agent.service.app_state import Engine
-from xdrec_agent.service.problems import headers_of, problem_of
-from xdrec_agent.service.requests import FilterRequest, ItemRef, Name, RecommendRequest, Said, Title
-from xdrec_agent.service.routes.explain import kept_answer
+from xdrec_agent.service.app_state import AppState
+from xdrec_agent.service.problems import response_of
+from xdrec_agent.service.routes.answers import find_answer
+from xdrec_agent.service.routes.recommend import complete_answer
+from xdrec_agent.service.schemas import FilterRequest, ItemRef, RecommendRequest, ShortText, Title, UserText
 from xdrec_agent.types import Recommendation
 
 _ABOUT: Final = (
@@ -28,7 +28,7 @@ _ABOUT: Final = (
 )
 _READS: Final = {"read_only_hint": True, "destructive_hint": False, "open_world_hint": False}
 
-Domain = Annotated[Name, Field(description="Name of a domain, as search_items and errors list them.")]
+Domain = Annotated[ShortText, Field(description="Name of a domain, as search_items and errors list them.")]
 
 
 class ShownItem(Frozen):
@@ -75,7 +75,7 @@ class ShownReason(Frozen):
     from_model: bool
 
 
-def make_server(engine: Engine) -> MCPServer[Any]:
+def make_server(state: AppState) -> MCPServer[Any]:
     """The MCP server with its tools. Keys, turns, arms and the log are the service's."""
     server: MCPServer[Any] = MCPServer("xdrec", title="XDRec", instructions=_ABOUT, log_level="WARNING")
     annotations = _annotations()
@@ -83,17 +83,19 @@ def make_server(engine: Engine) -> MCPServer[Any]:
     @server.tool(annotations=annotations)
     async def recommend(
         ctx: Context[Any, Any],
-        sources: Annotated[list[Name], Field(min_length=1, max_length=20, description="Domains of what was liked.")],
-        target: Annotated[Name, Field(description="Domain to recommend from.")],
+        sources: Annotated[
+            list[ShortText], Field(min_length=1, max_length=20, description="Domains of what was liked.")
+        ],
+        target: Annotated[ShortText, Field(description="Domain to recommend from.")],
         likes: Annotated[list[Title | ItemRef], Field(max_length=200, description="Titles or items.")] = [],  # noqa: B006
         dislikes: Annotated[list[Title | ItemRef], Field(max_length=200)] = [],  # noqa: B006
-        about: Annotated[Said | None, Field(description="What is wanted, in words.")] = None,
-        user: Annotated[Name | None, Field(description="A user whose history is known.")] = None,
+        about: Annotated[UserText | None, Field(description="What is wanted, in words.")] = None,
+        user: Annotated[ShortText | None, Field(description="A user whose history is known.")] = None,
         filters: FilterRequest = FilterRequest(),  # noqa: B008
         k: Annotated[int, Field(ge=1, le=50)] = 5,
     ) -> ShownAnswer:
         """Recommend items of the target domain by what was liked in the sources, each with a reason."""
-        ask = RecommendRequest(
+        body = RecommendRequest(
             sources=tuple(sources),
             target=target,
             likes=tuple(likes),
@@ -102,9 +104,9 @@ def make_server(engine: Engine) -> MCPServer[Any]:
             filter=filters,
             k=k,
         )
-        with _told():
-            caller = await _caller(engine, ctx)
-            answer = await whole(engine, ask, caller.acts_for(user))
+        with _tool_errors():
+            caller = await _caller(state, ctx)
+            answer = await complete_answer(state, body, caller.acts_for(user))
         return ShownAnswer(
             answer=answer.id,
             items=tuple(map(_recommendation, answer.items)),
@@ -115,17 +117,17 @@ def make_server(engine: Engine) -> MCPServer[Any]:
     @server.tool(annotations=annotations)
     async def explain(
         ctx: Context[Any, Any],
-        answer: Annotated[Name, Field(description="The id that recommend gave.")],
+        answer: Annotated[ShortText, Field(description="The id that recommend gave.")],
         rank: Annotated[int, Field(ge=1, le=100, description="Which of its items, from 1.")],
     ) -> ShownReason:
         """Why an item of an earlier answer was recommended, and which liked items that is based on."""
-        with _told():
-            caller = await _caller(engine, ctx)
-            kept = await run_in_threadpool(kept_answer, engine, caller, answer)
-        items = {one.rank: one for one in kept.answer.items}
+        with _tool_errors():
+            caller = await _caller(state, ctx)
+            logged = await run_in_threadpool(find_answer, state, caller, answer)
+        items = {one.rank: one for one in logged.answer.items}
         if rank not in items:
             raise ToolError(f"the answer has ranks 1 to {len(items)}")
-        one, titles = items[rank], {(e.item.domain, e.item.id): e.item.title for e in kept.query.history.entries}
+        one, titles = items[rank], {(e.item.domain, e.item.id): e.item.title for e in logged.query.history.entries}
         if one.explanation is None:
             raise ToolError("no reason was written for this item")
         cites = tuple(titles.get((match.domain, match.item), match.item) for match in one.explanation.cites)
@@ -144,47 +146,47 @@ def make_server(engine: Engine) -> MCPServer[Any]:
         limit: Annotated[int, Field(ge=1, le=50)] = 10,
     ) -> ShownItems:
         """Find items of a domain by title, to name them exactly."""
-        with _told():
-            await _caller(engine, ctx)
-            found = await run_in_threadpool(engine.titles.find, domain, title, limit)
+        with _tool_errors():
+            await _caller(state, ctx)
+            found = await run_in_threadpool(state.titles.find, domain, title, limit)
         return ShownItems(items=tuple(map(_item, found)))
 
     return server
 
 
-class Keyed:
+class RequireKey:
     """Refuses requests without a good key before they reach the protocol."""
 
-    def __init__(self, app: ASGIApp, engine: Engine) -> None:
+    def __init__(self, app: ASGIApp, state: AppState) -> None:
         self._app = app
-        self._engine = engine
+        self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection (ASGI)."""
         if scope["type"] == "http":
             header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
             try:
-                await run_in_threadpool(_called, self._engine, header)
+                await run_in_threadpool(_caller_with, self._state, header)
             except XDRecError as exc:
-                await problem_of(exc).response(headers_of(exc))(scope, receive, send)
+                await response_of(exc)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-async def _caller(engine: Engine, ctx: Context[Any, Any]) -> Caller:
+async def _caller(state: AppState, ctx: Context[Any, Any]) -> Caller:
     """Who calls: over stdio whoever started the process, over HTTP the owner of the key."""
     if ctx.headers is None:
         return Caller(None)
-    return await run_in_threadpool(_called, engine, ctx.headers.get("authorization", ""), count=False)
+    return await run_in_threadpool(_caller_with, state, ctx.headers.get("authorization", ""), count=False)
 
 
-def _called(engine: Engine, header: str, *, count: bool = True) -> Caller:
+def _caller_with(state: AppState, header: str, *, count: bool = True) -> Caller:
     scheme, _, secret = header.partition(" ")
-    return caller_with(engine, secret.strip() if scheme.lower() == "bearer" else None, count=count)
+    return caller_with(state, secret.strip() if scheme.lower() == "bearer" else None, count=count)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _tool_errors() -> Iterator[None]:
     """Errors of ours are answers for the calling agent, with the hint."""
     try:
         yield

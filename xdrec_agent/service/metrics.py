@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from xdrec_agent.types import Recommendation, Recommendations
+from xdrec_agent.types import Recommendations
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -58,19 +58,14 @@ class Metrics:
         self.tokens = Counter("xdrec_llm_tokens", "Tokens to and from the model.", ("stage",), registry=registry)
         self.feedback = Counter("xdrec_feedback", "What people did with items.", ("kind", "arm"), registry=registry)
 
-    def ranked(self, answer: Recommendations, arm: str) -> None:
-        """Count an answer."""
+    def count_answer(self, answer: Recommendations, arm: str, seconds: float) -> None:
+        """Count an answer, which took `seconds` from its query to its last reason."""
         self.answers.labels(answer.target, answer.source, arm).inc()
         if answer.degraded:
             self.degraded.inc()
-
-    def explained(self, item: Recommendation) -> None:
-        """Count a reason."""
-        if item.explanation:
-            self.explanations.labels(item.explanation.source).inc()
-
-    def finished(self, answer: Recommendations, seconds: float) -> None:
-        """Note how long a complete answer took, `seconds` all in all."""
+        for item in answer.items:
+            if item.explanation:
+                self.explanations.labels(item.explanation.source).inc()
         for stage, spent in answer.seconds.items():
             self.stages.labels(stage).observe(spent)
         for stage, usage in answer.usage.items():
@@ -81,6 +76,6 @@ class Metrics:
         """What a scrape gets."""
         if self._shared is None:
             return generate_latest(self._registry)
-        everybody = CollectorRegistry()
-        MultiProcessCollector(everybody, path=str(self._shared))  # type: ignore[no-untyped-call] # it has no types
-        return generate_latest(everybody)
+        combined = CollectorRegistry()
+        MultiProcessCollector(combined, path=str(self._shared))  # type: ignore[no-untyped-call] # it has no types
+        return generate_latest(combined)

@@ -1,4 +1,4 @@
-"""Errors on the wire. Reads exceptions, produces application/problem+json (RFC 9457) with the hints of the CLI."""
+"""Problems. Reads exceptions, produces application/problem+json (RFC 9457) with the hints of the CLI."""
 
 from __future__ import annotations
 
@@ -35,24 +35,36 @@ class Unauthorised(XDRecError):
     http_status = 401
 
 
-class NotHere(XDRecError):
-    """What was asked for does not exist, or belongs to somebody else: the two look the same from outside."""
+class NotFound(XDRecError):
+    """What was asked for does not exist, or belongs to another user: the two look the same from outside."""
 
     http_status = 404
 
 
-class TooMuch(XDRecError):
-    """The service is busy or the key has used up its share; `after_s` is when to come again, in seconds."""
+class BodyTooLarge(XDRecError):
+    """The request's body is larger than `service.body_kib`."""
+
+    http_status = 413
+
+
+class WrongHost(XDRecError):
+    """Without keys, a request for another host than this machine."""
+
+    http_status = 400
+
+
+class TooManyRequests(XDRecError):
+    """The service is busy or the key has used up its rate; come again after `retry_after_s` seconds."""
 
     http_status = 429
     retryable = True
 
-    def __init__(self, message: str, *, after_s: int, hint: str = "") -> None:
+    def __init__(self, message: str, *, retry_after_s: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.after_s = after_s
+        self.retry_after_s = retry_after_s
 
 
-class Invalid(Frozen):
+class InvalidField(Frozen):
     """One thing that is wrong with a request."""
 
     where: str
@@ -69,7 +81,7 @@ class Problem(Frozen):
     hint: str = Field(default="", examples=["use one of the nearest titles"])
     retryable: bool = False
     nearest: tuple[str, ...] = Field(default=(), examples=[["Blade Runner (1982)"]])
-    errors: tuple[Invalid, ...] = ()
+    errors: tuple[InvalidField, ...] = ()
 
     def response(self, headers: Mapping[str, str] | None = None) -> Response:
         """The answer to a request."""
@@ -77,7 +89,7 @@ class Problem(Frozen):
 
 
 def problem_of(error: XDRecError) -> Problem:
-    """What the caller is told about an error of ours."""
+    """The description of an error of ours."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", type(error).__name__)
     return Problem(
         type=f"urn:xdrec:{words.replace(' ', '-').lower()}",
@@ -90,21 +102,26 @@ def problem_of(error: XDRecError) -> Problem:
     )
 
 
-def note(error: XDRecError) -> None:
-    """Have the log say of an error what whoever runs the service should know; errors of callers are not noted."""
+def log_error(error: XDRecError) -> None:
+    """Log what the operator should know of an error; errors of callers are not logged."""
     if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _logger.error("a request failed", extra={"fields": {"hint": error.hint}}, exc_info=error)
 
 
-def headers_of(error: XDRecError) -> dict[str, str]:
-    """What else the answer to an error carries."""
-    if isinstance(error, TooMuch):
-        return {"retry-after": str(error.after_s)}
-    if isinstance(error, Unauthorised):
-        return {"www-authenticate": "Bearer"}
-    if isinstance(error, DialogueBusy):
-        return {"retry-after": "1"}
-    return {"retry-after": "5"} if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+def response_of(error: XDRecError) -> Response:
+    """The answer to a request that ended with an error of ours."""
+    headers = {}
+    if isinstance(error, TooManyRequests):
+        headers["retry-after"] = str(error.retry_after_s)
+    elif isinstance(error, Unauthorised):
+        headers["www-authenticate"] = "Bearer"
+    elif isinstance(error, BodyTooLarge):
+        headers["connection"] = "close"
+    elif isinstance(error, DialogueBusy):
+        headers["retry-after"] = "1"
+    elif error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["retry-after"] = "5"
+    return problem_of(error).response(headers)
 
 
 def install(app: FastAPI) -> None:
@@ -112,34 +129,35 @@ def install(app: FastAPI) -> None:
 
     async def translated(_request: Request, error: Exception) -> Response:
         if isinstance(error, XDRecError):
-            note(error)
-            return problem_of(error).response(headers_of(error))
+            log_error(error)
+            return response_of(error)
         if isinstance(error, RequestValidationError):
-            return _refused(error).response()
+            return _invalid(error).response()
         if isinstance(error, HTTPException):
-            return _http(error).response(error.headers)
-        return _unforeseen(error).response()
+            return _http_problem(error).response(error.headers)
+        return _unexpected(error).response()
 
     for kind in (XDRecError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, translated)
 
 
-def _http(error: HTTPException) -> Problem:
+def _http_problem(error: HTTPException) -> Problem:
     title = HTTPStatus(error.status_code).phrase
     kind = title.lower().replace(" ", "-")
     return Problem(type=f"urn:xdrec:{kind}", title=title, status=error.status_code, detail=str(error.detail))
 
 
-def _unforeseen(error: Exception) -> Problem:
+def _unexpected(error: Exception) -> Problem:
     # What it says may name files or people: the caller is not told.
     _logger.error("a request failed", exc_info=error)
     detail = "the service failed; its log says why"
     return Problem(type="urn:xdrec:internal", title="Internal error", status=500, detail=detail)
 
 
-def _refused(error: RequestValidationError) -> Problem:
+def _invalid(error: RequestValidationError) -> Problem:
     errors = [
-        Invalid(where=".".join(str(part) for part in one["loc"]), message=str(one["msg"])) for one in error.errors()
+        InvalidField(where=".".join(str(part) for part in one["loc"]), message=str(one["msg"]))
+        for one in error.errors()
     ]
     shown = tuple(errors[:_TOO_MANY])
     return Problem(
@@ -162,6 +180,6 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def no_such(what: str, name: str) -> NotHere:
+def not_found(what: str, name: str) -> NotFound:
     """The error for something that the caller cannot see."""
-    return NotHere(f"there is no {what} {name!r}", hint=f"it may be another person's, or the {what} was deleted")
+    return NotFound(f"there is no {what} {name!r}", hint=f"it may be another person's, or the {what} was deleted")

@@ -1,4 +1,8 @@
-"""Tracing. Reads `service.tracing`, produces OpenTelemetry spans of requests; an extra, and off by default."""
+"""Tracing. Reads `service.tracing`, produces OpenTelemetry spans of requests; an extra, and off by default.
+
+The middlewares of OpenTelemetry and Starlette export paths, queries, addresses and what exceptions say, all of which
+may name users; this one exports none of it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def exported() -> Iterator[Tracer]:
+def open_tracer() -> Iterator[Tracer]:
     """A tracer whose spans go to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names; flushed at the end.
 
     Raises:
@@ -36,10 +40,10 @@ def exported() -> Iterator[Tracer]:
         provider.shutdown()
 
 
-class Traced:
+class TracingMiddleware:
     """A span for every request, with its route, its status and, where the caller sends one, its trace.
 
-    The tracer is the application's (`app.state.tracer`), which makes it when it starts.
+    The tracer is the application's (`app.state.tracer`), which opens it when it starts.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -53,19 +57,20 @@ class Traced:
         from opentelemetry.propagate import extract
         from opentelemetry.trace import SpanKind
 
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        method, headers = scope["method"], {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
         tracer: Tracer = scope["app"].state.tracer
-        with tracer.start_as_current_span(scope["method"], context=extract(headers), kind=SpanKind.SERVER) as span:
+        with tracer.start_as_current_span(
+            method, extract(headers), SpanKind.SERVER, record_exception=False, set_status_on_exception=False
+        ) as span:
 
-            async def noted(message: Message) -> None:
+            async def send_traced(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     span.set_attribute("http.response.status_code", message["status"])
                 await send(message)
 
             try:
-                await self._app(scope, receive, noted)
+                await self._app(scope, receive, send_traced)
             finally:
                 route = getattr(scope.get("route"), "path", "")
-                span.set_attribute("http.request.method", scope["method"])
-                span.set_attribute("http.route", route)
-                span.update_name(f"{scope['method']} {route}".strip())
+                span.set_attributes({"http.request.method": method, "http.route": route})
+                span.update_name(f"{method} {route}".strip())

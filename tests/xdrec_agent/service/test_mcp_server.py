@@ -8,8 +8,8 @@ import pytest
 from mcp import Client
 from service_kit import opener, settings_at
 
-from xdrec_agent.service.app_state import open_engine
-from xdrec_agent.service.concurrency_limiter import Gate
+from xdrec_agent.service.app_state import open_state
+from xdrec_agent.service.limits import ConcurrencyLimiter
 from xdrec_agent.service.mcp_server import make_server
 from xdrec_agent.service.metrics import Metrics
 
@@ -19,10 +19,10 @@ ASK = {"sources": ["films"], "target": "books"}
 @asynccontextmanager
 async def agent(home):
     """A client of the tools over the store in `home`."""
-    gate = Gate(2, 2, Metrics())
+    limiter = ConcurrencyLimiter(2, 2, Metrics())
     async with (
-        open_engine(settings_at(home), opener(), gate, keys_required=False) as engine,
-        Client(make_server(engine)) as client,
+        open_state(settings_at(home), opener(), limiter, keys_required=False) as state,
+        Client(make_server(state)) as client,
     ):
         yield client
 

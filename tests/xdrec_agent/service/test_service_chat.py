@@ -119,7 +119,7 @@ def test_a_history_leads_back_to_its_conversation(client, http, forget):
     """With what was said before, the next turn goes on, in the same process or after a restart."""
     first = client.chat.completions.create(model="xdrec", messages=[ASKED]).choices[0].message.content
     if forget:
-        del http.app.state.threads
+        del http.app.state.openai_sessions
     history = [{"role": "system", "content": "Be nice."}, ASKED, {"role": "assistant", "content": first}]
     reply = client.chat.completions.create(model="xdrec", messages=[*history, user("nothing before 1994")])
     named = [line for line in reply.choices[0].message.content.splitlines() if line[:3] == "1. "]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx2
@@ -13,10 +14,10 @@ from fake_llm import FakeLLM, Hangs
 from service_kit import ASK, fake_client, opener, settings_at
 
 from xdrec_agent.service.app import create_app
-from xdrec_agent.service.concurrency_limiter import Gate, Shed
-from xdrec_agent.service.gc_freeze import Settled
+from xdrec_agent.service.limits import ConcurrencyLimiter, RateLimiter
 from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.problems import TooMuch
+from xdrec_agent.service.middleware import GcFreeze, LoadShedding
+from xdrec_agent.service.problems import TooManyRequests
 
 
 def test_a_large_body_is_refused(http):
@@ -34,13 +35,13 @@ def test_a_body_in_pieces_is_read(http):
     assert reply.status_code == 200
 
 
-async def test_the_gate_lets_some_work_some_wait_and_turns_the_rest_away():
+async def test_the_limiter_lets_some_work_some_wait_and_turns_the_rest_away():
     """At most `concurrency` work and `queue` wait; a turn that ends lets the next one in."""
-    gate = Gate(2, 1, Metrics())
+    limiter = ConcurrencyLimiter(2, 1, Metrics())
     release, working = asyncio.Event(), []
 
     async def work(name):
-        async with gate.turn():
+        async with limiter.slot():
             working.append(name)
             await release.wait()
 
@@ -48,9 +49,9 @@ async def test_the_gate_lets_some_work_some_wait_and_turns_the_rest_away():
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert working == ["a", "b"]
-    with pytest.raises(TooMuch) as caught:
+    with pytest.raises(TooManyRequests) as caught:
         await work("d")
-    assert caught.value.after_s >= 1
+    assert caught.value.retry_after_s >= 1
     release.set()
     await asyncio.gather(*tasks)
     assert working == ["a", "b", "c"]
@@ -59,14 +60,14 @@ async def test_the_gate_lets_some_work_some_wait_and_turns_the_rest_away():
 
 async def test_one_who_gives_up_waiting_leaves_the_queue():
     """A place in the queue is free again when its owner has gone."""
-    gate = Gate(1, 1, Metrics())
-    async with gate.turn():
-        waiting = asyncio.create_task(gate.turn().__aenter__())
+    limiter = ConcurrencyLimiter(1, 1, Metrics())
+    async with limiter.slot():
+        waiting = asyncio.create_task(limiter.slot().__aenter__())
         await asyncio.sleep(0)
-        assert gate.full
+        assert limiter.full
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        assert not gate.full
+        assert not limiter.full
 
 
 async def call(app, path, receive):
@@ -101,7 +102,7 @@ async def test_a_client_that_goes_away_stops_the_models_work(home, path, strateg
     async with app.router.lifespan_context(app):
         await call(app, path, receive)
         assert hang.cancelled.is_set()
-        assert "xdrec_in_flight 0.0" in app.state.engine.metrics.text().decode()
+        assert "xdrec_in_flight 0.0" in app.state.xdrec.metrics.text().decode()
 
 
 async def test_beyond_the_queue_requests_get_429_and_when_to_come_again(home):
@@ -127,7 +128,7 @@ async def test_beyond_the_queue_requests_get_429_and_when_to_come_again(home):
         first = asyncio.create_task(http.post("/v1/recommend", json=ask))
         await begun.wait()
         second = asyncio.create_task(http.post("/v1/recommend", json=ask))
-        while not app.state.engine.gate.full:  # noqa: ASYNC110 (a gate tells nobody that it is full)
+        while not app.state.xdrec.limiter.full:  # noqa: ASYNC110 (a limiter tells nobody that it is full)
             await asyncio.sleep(0)
         for path in ("/v1/recommend", "/v1/recommend/stream"):
             third = await http.post(path, json=ask)
@@ -152,10 +153,10 @@ async def test_without_a_model_answers_are_computed_in_order(home):
     """A whole answer waits for those before it; one that comes in pieces never does: its reader may be slow."""
     app = create_app(settings_at(home), opener())
     async with client_of(app) as http:
-        engine = app.state.engine
+        state = app.state.xdrec
         async with AsyncExitStack() as others:
-            for _ in range(engine.threads):
-                await others.enter_async_context(engine.computing(""))
+            for _ in range(state.threads):
+                await others.enter_async_context(state.computing(""))
             waiting = asyncio.create_task(http.post("/v1/recommend", json=ASK))
             assert (await http.post("/v1/recommend/stream", json=ASK)).status_code == 200
             assert not waiting.done()
@@ -173,9 +174,9 @@ async def test_a_client_is_sent_to_another_process_where_others_wait(shared):
     async def receive():
         return {"type": "http.request"}
 
-    gate = Gate(2, 1, Metrics())
-    app = Shed(answers, gate, frozenset({"/v1/recommend"}), shared=shared)
-    async with gate.turn():
+    limiter = ConcurrencyLimiter(2, 1, Metrics())
+    app = LoadShedding(answers, limiter, frozenset({"/v1/recommend"}), shared=shared)
+    async with limiter.slot():
         (busy, _) = await call(app, "/v1/recommend", receive)
     (idle, _) = await call(app, "/v1/recommend", receive)
     assert ((b"connection", b"close") in busy["headers"]) is shared
@@ -193,7 +194,29 @@ async def test_what_is_there_after_the_start_is_no_garbage():
 
     before = gc.get_freeze_count()
     try:
-        await Settled(app)({"type": "lifespan"}, nothing, nothing)
+        await GcFreeze(app)({"type": "lifespan"}, nothing, nothing)
         assert gc.get_freeze_count() > before + 1000
     finally:
         gc.unfreeze()
+
+
+def test_a_rate_holds_in_a_sliding_window_over_all_processes(tmp_path, monkeypatch):
+    """Counters of one folder count together; who is refused is told when there is room again, and there is."""
+    now = 7200.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    one, other = (RateLimiter("4/hour", tmp_path) for _ in range(2))
+    for limiter in (one, other, one, other):
+        limiter.count("key")
+    with pytest.raises(TooManyRequests) as refused:
+        one.count("key")
+    assert refused.value.retry_after_s == 3600
+    now += 3600 + 1800  # half of the earlier window still counts: 2 of 4
+    one.count("key")
+    other.count("key")
+    with pytest.raises(TooManyRequests) as refused:
+        one.count("key")
+    now += refused.value.retry_after_s
+    one.count("key")
+    one.count("another key")
+    one.close()
+    other.close()

@@ -64,7 +64,7 @@ def test_a_stream_without_reasons_ends_after_the_ranking(http):
         ({"target": "music"}, 400, "urn:xdrec:usage-error"),
         ({"target": "films"}, 400, "urn:xdrec:usage-error"),
         ({"likes": ["Spoons films 9"], "user": None}, 404, "urn:xdrec:unknown-title"),
-        ({"likes": [{"domain": "films", "id": "nope"}]}, 404, "urn:xdrec:not-here"),
+        ({"likes": [{"domain": "films", "id": "nope"}]}, 404, "urn:xdrec:not-found"),
         ({"likes": [{"domain": "music", "id": "nope"}]}, 400, "urn:xdrec:usage-error"),
         ({"k": 0}, 422, "urn:xdrec:invalid-request"),
         ({"about": "x" * 2001}, 422, "urn:xdrec:invalid-request"),

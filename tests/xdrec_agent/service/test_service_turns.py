@@ -14,7 +14,7 @@ from service_kit import events_of, fake_client, opener, settings_at
 from xdrec_agent.converse import Turn
 from xdrec_agent.errors import DialogueBusy
 from xdrec_agent.service.app import create_app
-from xdrec_agent.service.turn_locks import MOST_WAITING, DialogueTurns
+from xdrec_agent.service.limits import MOST_WAITING, DialogueLocks
 from xdrec_agent.settings import ChatSettings
 
 
@@ -43,34 +43,34 @@ async def talking(home, slow=None):
         app.router.lifespan_context(app),
         httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http,
     ):
-        yield app.state.engine, http
+        yield app.state.xdrec, http
 
 
-def begun(engine, user=None):
+def begun(state, user=None):
     """The id of a new dialogue."""
-    return engine.conversation("").start(sources=("films",), target="books", user=user).id
+    return state.conversation("").start(sources=("films",), target="books", user=user).id
 
 
-async def waiting(engine, dialogue, count):
+async def waiting(state, dialogue, count):
     """Return when so many turns of the dialogue run or wait: nobody is told of that."""
-    while engine.turns.present(dialogue) < count:  # noqa: ASYNC110
+    while state.dialogue_locks.queued(dialogue) < count:  # noqa: ASYNC110
         await asyncio.sleep(0)
 
 
 async def test_two_turns_at_once_both_count(home):
     """The second one waits for the first and goes on from what that has understood."""
     slow = Slow()
-    async with talking(home, slow) as (engine, http):
-        id_ = begun(engine)
+    async with talking(home, slow) as (state, http):
+        id_ = begun(state)
         texts = ("I loved Space films 1", "I loved War films 1", "nothing before 1993")
         replies = [asyncio.create_task(http.post("/v1/chat", json={"dialogue": id_, "text": t})) for t in texts]
         await slow.begun.wait()
-        await waiting(engine, id_, len(texts))
+        await waiting(state, id_, len(texts))
         slow.release.set()
         got = [await reply for reply in replies]
         assert [reply.status_code for reply in got] == [200] * len(texts)
         assert all(events_of(reply.text)[-1] == ("done", {"type": "done", "dialogue": id_}) for reply in got)
-        kept = engine.dialogues.get(id_)
+        kept = state.dialogues.get(id_)
     assert {turn.said for turn in kept.turns} == set(texts)
     assert {opinion.item.id for opinion in kept.state.likes} == {"space-1", "war-1"}
     assert kept.state.filter.year_from == 1993
@@ -79,12 +79,12 @@ async def test_two_turns_at_once_both_count(home):
 async def test_too_many_at_once_are_told_to_wait(home):
     """A 409 with a hint and when to come again, before anything is done; other dialogues are not concerned."""
     slow = Slow()
-    async with talking(home, slow) as (engine, http):
-        id_, other = begun(engine), begun(engine)
+    async with talking(home, slow) as (state, http):
+        id_, other = begun(state), begun(state)
         ask = {"dialogue": id_, "text": "I loved Space films 1"}
         replies = [asyncio.create_task(http.post("/v1/chat", json=ask)) for _ in range(1 + MOST_WAITING)]
         await slow.begun.wait()
-        await waiting(engine, id_, 1 + MOST_WAITING)
+        await waiting(state, id_, 1 + MOST_WAITING)
         refused = await http.post("/v1/chat", json=ask)
         assert (refused.status_code, refused.headers["content-type"]) == (409, "application/problem+json")
         assert (refused.json()["type"], refused.json()["retryable"]) == ("urn:xdrec:dialogue-busy", True)
@@ -93,31 +93,31 @@ async def test_too_many_at_once_are_told_to_wait(home):
         assert (await http.post("/v1/chat", json=ask | {"dialogue": other})).status_code == 200
         slow.release.set()
         assert [(await reply).status_code for reply in replies] == [200] * (1 + MOST_WAITING)
-        assert len(engine.dialogues.get(id_).turns) == 1 + MOST_WAITING
-        assert engine.turns.present(id_) == 0
+        assert len(state.dialogues.get(id_).turns) == 1 + MOST_WAITING
+        assert state.dialogue_locks.queued(id_) == 0
 
 
 async def test_another_process_cannot_be_overwritten(home):
     """What it has understood meanwhile stays, and the turn that came too late says so."""
     slow = Slow()
-    async with talking(home, slow) as (engine, http):
-        id_ = begun(engine)
+    async with talking(home, slow) as (state, http):
+        id_ = begun(state)
         reply = asyncio.create_task(http.post("/v1/chat", json={"dialogue": id_, "text": "I loved Space films 1"}))
         await slow.begun.wait()
-        read = engine.dialogues.get(id_)
+        read = state.dialogues.get(id_)
         turns = (Turn(said="from elsewhere", at=1),)
-        engine.dialogues.keep(read.model_copy(update={"turns": turns}), after=())
+        state.dialogues.keep(read.model_copy(update={"turns": turns}), after=())
         slow.release.set()
         assert (await reply).status_code == 409
-        assert engine.dialogues.get(id_).turns == turns
+        assert state.dialogues.get(id_).turns == turns
 
 
 async def test_a_turn_whose_client_has_gone_makes_room():
     """A place in the line is free again when its owner gives up, and nothing is left of an empty line."""
-    turns, entered = DialogueTurns(), asyncio.Event()
+    locks, entered = DialogueLocks(), asyncio.Event()
 
     async def take():
-        async with turns.of("d"):
+        async with locks.turn("d"):
             entered.set()
             await asyncio.Event().wait()
 
@@ -128,9 +128,9 @@ async def test_a_turn_whose_client_has_gone_makes_room():
     for task in reversed(tasks):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert turns.present("d") == 0
-    async with turns.of("d"):
-        assert turns.present("d") == 1
+    assert locks.queued("d") == 0
+    async with locks.turn("d"):
+        assert locks.queued("d") == 1
 
 
 def user(text):

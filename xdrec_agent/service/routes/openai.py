@@ -9,29 +9,35 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage
+from openai.types.chat.chat_completion import Choice
+from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
+from openai.types.chat.chat_completion_chunk import ChoiceDelta
 from pydantic import BaseModel
 from sse_starlette import ServerSentEvent
 
 from retrieval.errors import XDRecError
-from retrieval.types import Frozen
-from xdrec_agent.converse import Dialogue, Explained, Ranked
+from retrieval.templates import visible
+from retrieval.titles import label
+from retrieval.types import Frozen, Item
+from xdrec_agent.converse import Asked, Dialogue, Event, Explained, Ranked, Said
 from xdrec_agent.llm import Usage
-from xdrec_agent.service.access import Called
-from xdrec_agent.service.app_state import Engine, engine_of
-from xdrec_agent.service.chat_turns import said
+from xdrec_agent.service.access import AnyCaller
+from xdrec_agent.service.app_state import AppState, State
 from xdrec_agent.service.events import respond, unless_gone
-from xdrec_agent.service.openai_sessions import Threads
-from xdrec_agent.service.problems import documented, no_such, note, problem_of
-from xdrec_agent.service.requests import ChatMessage, CompletionRequest
-from xdrec_agent.service.text_stream import spoken
+from xdrec_agent.service.openai_sessions import OpenAISessions
+from xdrec_agent.service.problems import documented, log_error, not_found, problem_of
+from xdrec_agent.service.routes.chat import reply_events
+from xdrec_agent.service.schemas import ChatMessage, CompletionRequest
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
 MODEL: Final = "xdrec"
-_MOST_SAID: Final = 2000
+_MOST_TEXT: Final = 2000
 
 
 class Model(Frozen):
@@ -43,192 +49,166 @@ class Model(Frozen):
     owned_by: str = "xdrec"
 
 
-class Models(Frozen):
+class ModelList(Frozen):
     """The one model that there is."""
 
     object: Literal["list"] = "list"
     data: tuple[Model, ...] = (Model(),)
 
 
-class Spent(Frozen):
-    """Tokens to and from the language model that is asked behind the scenes."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int = 0
-
-
-class Delta(Frozen):
-    """A piece of a message."""
-
-    role: Literal["assistant"] | None = None
-    content: str | None = None
-
-
-class ChunkChoice(Frozen):
-    """The only choice of a chunk."""
-
-    index: int = 0
-    delta: Delta
-    finish_reason: Literal["stop"] | None = None
-
-
-class Chunk(Frozen):
-    """A piece of a streamed completion."""
-
-    id: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    created: int
-    model: str = MODEL
-    choices: tuple[ChunkChoice, ...]
-    usage: Spent | None = None
-
-
-class Message(Frozen):
-    """What the recommender says."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str
-
-
-class Choice(Frozen):
-    """The only choice of a completion."""
-
-    index: int = 0
-    message: Message
-    finish_reason: Literal["stop"] = "stop"
-
-
-class Completion(Frozen):
-    """A whole completion."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str = MODEL
-    choices: tuple[Choice, ...]
-    usage: Spent = Spent()
-
-
 @router.get("/models", responses=documented())
-async def models(_caller: Called) -> Models:
+async def models(_caller: AnyCaller) -> ModelList:
     """The recommender as a model, so that clients find it."""
-    return Models()
+    return ModelList()
 
 
-@router.post("/chat/completions", response_model=Completion, responses=documented(404, 409))
-async def completions(
-    request: Request, ask: CompletionRequest, caller: Called, engine: Annotated[Engine, Depends(engine_of)]
-) -> Response:
+@router.post("/chat/completions", response_model=ChatCompletion, responses=documented(404, 409))
+async def completions(request: Request, body: CompletionRequest, caller: AnyCaller, state: State) -> Response:
     """Talk to the recommender as to a model; with `stream` the reply comes as server-sent chunks."""
-    if ask.model != MODEL:
-        raise no_such("model", ask.model)
-    user = caller.acts_for(ask.user)
-    before, text = _last(ask.messages)
-    threads = _threads(request, engine)
-    dialogue = await unless_gone(request, threads.find(before, user))
-    turn = _Turn(threads, ask.messages, dialogue, text)
-    pieces = turn.pieces(engine)
+    if body.model != MODEL:
+        raise not_found("model", body.model)
+    user = caller.acts_for(body.user)
+    text = _last_text(body.messages)
+    sessions = _sessions(request, state)
+    dialogue = await unless_gone(request, sessions.find(body.messages[:-1], user))
+    completion = _Completion(sessions, body.messages, dialogue, text)
+    pieces = completion.pieces(state)
     first = await unless_gone(request, anext(pieces, ""))
-    if ask.stream:
-        usage = ask.stream_options is not None and ask.stream_options.include_usage
-        return respond(request, _chunks(turn, first, pieces, usage=usage))
-    rest = await unless_gone(request, _rest(pieces))
-    reply = Completion(
-        id=turn.id, created=turn.created, choices=(Choice(message=Message(content=first + rest)),), usage=turn.spent()
+    if body.stream:
+        usage = body.stream_options is not None and body.stream_options.include_usage
+        return respond(request, _chunks(completion, first, pieces, usage=usage))
+    rest = await unless_gone(request, _joined(pieces))
+    message = ChatCompletionMessage(role="assistant", content=first + rest)
+    reply = ChatCompletion(
+        id=completion.id,
+        object="chat.completion",
+        created=completion.created,
+        model=MODEL,
+        choices=[Choice(index=0, message=message, finish_reason="stop")],
+        usage=completion.usage(),
     )
-    return Response(reply.model_dump_json(), media_type="application/json")
+    return Response(reply.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-class _Turn:
+class _Completion:
     """A reply while it is being made."""
 
-    def __init__(self, threads: Threads, messages: Sequence[ChatMessage], dialogue: Dialogue, text: str) -> None:
+    def __init__(
+        self, sessions: OpenAISessions, messages: Sequence[ChatMessage], dialogue: Dialogue, text: str
+    ) -> None:
         self.id = f"chatcmpl-{secrets.token_hex(12)}"
         self.created = int(time.time())
-        self._threads, self._messages, self._dialogue, self._text = threads, messages, dialogue, text
+        self._sessions, self._messages, self._dialogue, self._text = sessions, messages, dialogue, text
         self._usage = Usage()
 
-    async def pieces(self, engine: Engine) -> AsyncGenerator[str, None]:
-        """The reply's text, piece by piece; at the end the conversation is known by it."""
-        whole = ""
-        async with aclosing(said(engine, self._dialogue.id, self._dialogue.user, self._text)) as events:
+    async def pieces(self, state: AppState) -> AsyncGenerator[str, None]:
+        """The reply's text, piece by piece; at the end it becomes part of the conversation's key."""
+        reply = ""
+        async with aclosing(reply_events(state, self._dialogue.id, self._dialogue.user, self._text)) as events:
             async for event in events:
                 if isinstance(event, Ranked):
                     self._usage = sum(event.answer.usage.values(), self._usage)
                 elif isinstance(event, Explained) and event.item.explanation:
                     self._usage += event.item.explanation.usage
-                if piece := spoken(event):
-                    whole += piece
+                if piece := text_of(event):
+                    reply += piece
                     yield piece
-        self._threads.remember(self._messages, whole, self._dialogue)
+        self._sessions.remember(self._messages, reply, self._dialogue)
 
-    def spent(self) -> Spent:
-        """What the reply has cost so far."""
-        asked, written = self._usage.prompt_tokens, self._usage.completion_tokens
-        return Spent(prompt_tokens=asked, completion_tokens=written, total_tokens=asked + written)
+    def usage(self) -> CompletionUsage:
+        """Tokens to and from the language model that is asked behind the scenes, so far."""
+        prompt, written = self._usage.prompt_tokens, self._usage.completion_tokens
+        return CompletionUsage(prompt_tokens=prompt, completion_tokens=written, total_tokens=prompt + written)
 
 
-async def _rest(pieces: AsyncGenerator[str, None]) -> str:
+async def _joined(pieces: AsyncGenerator[str, None]) -> str:
     return "".join([piece async for piece in pieces])
 
 
 async def _chunks(
-    turn: _Turn, first: str, pieces: AsyncGenerator[str, None], *, usage: bool
+    completion: _Completion, first: str, pieces: AsyncGenerator[str, None], *, usage: bool
 ) -> AsyncGenerator[ServerSentEvent, None]:
-    def chunk(delta: Delta, finish: Literal["stop"] | None = None) -> ServerSentEvent:
-        choice = ChunkChoice(delta=delta, finish_reason=finish)
-        return _data(Chunk(id=turn.id, created=turn.created, choices=(choice,)))
+    def chunk(*choices: ChunkChoice, usage: CompletionUsage | None = None) -> ServerSentEvent:
+        return _data(
+            ChatCompletionChunk(
+                id=completion.id,
+                object="chat.completion.chunk",
+                created=completion.created,
+                model=MODEL,
+                choices=list(choices),
+                usage=usage,
+            )
+        )
 
     async with aclosing(pieces):
-        yield chunk(Delta(role="assistant", content=first))
+        yield chunk(ChunkChoice(index=0, delta=ChoiceDelta(role="assistant", content=first)))
         try:
             async for piece in pieces:
-                yield chunk(Delta(content=piece))
+                yield chunk(ChunkChoice(index=0, delta=ChoiceDelta(content=piece)))
         except XDRecError as exc:
-            note(exc)
-            yield _data(_Failed(error=_Failure(message=str(exc), type=problem_of(exc).type)))
+            log_error(exc)
+            yield _data(_StreamError(error=_ErrorBody(message=str(exc), type=problem_of(exc).type)))
             return
-        yield chunk(Delta(), "stop")
+        yield chunk(ChunkChoice(index=0, delta=ChoiceDelta(), finish_reason="stop"))
         if usage:
-            yield _data(Chunk(id=turn.id, created=turn.created, choices=(), usage=turn.spent()))
+            yield chunk(usage=completion.usage())
         yield ServerSentEvent("[DONE]", sep="\n")
 
 
-class _Failure(Frozen):
+class _ErrorBody(Frozen):
     message: str
     type: str
 
 
-class _Failed(Frozen):
+class _StreamError(Frozen):
     """How OpenAI's clients are told that a stream has failed."""
 
-    error: _Failure
+    error: _ErrorBody
 
 
 def _data(body: BaseModel) -> ServerSentEvent:
     return ServerSentEvent(body.model_dump_json(exclude_none=True), sep="\n")
 
 
-def _last(messages: Sequence[ChatMessage]) -> tuple[Sequence[ChatMessage], str]:
-    """What was said before, and the text of the last message, which is the person's."""
-    last = messages[-1]
-    if last.role != "user" or not last.text.strip():
-        raise _NothingSaid("the last message is not what a person says", hint="end with a message of role user")
-    if len(last.text) > _MOST_SAID:
-        raise _NothingSaid(f"the last message is longer than {_MOST_SAID} characters", hint="say it in fewer words")
-    return messages[:-1], last.text
+def text_of(event: Event) -> str:
+    """What an event of a conversation adds to the plain text of a reply; empty for events that say nothing."""
+    if isinstance(event, Said):
+        return f"{event.text}\n"
+    if isinstance(event, Asked):
+        return "".join(f"{line}\n" for line in (event.text, *(f"- {option}" for option in event.options)))
+    if isinstance(event, Ranked):
+        lines = [f"{one.rank}. {_title(one.item)}\n" for one in event.answer.items]
+        degraded = f"({visible(event.answer.reason or '')})\n" if event.answer.degraded else ""
+        return "".join(lines) + degraded + ("\n" if lines else "")
+    if isinstance(event, Explained) and event.item.explanation:
+        return f"{event.item.rank}. {visible(event.item.explanation.text)}\n"
+    return ""
 
 
-class _NothingSaid(XDRecError):
+def _title(item: Item) -> str:
+    by = f" — {visible(', '.join(item.creators))}" if item.creators else ""
+    return visible(label(item)) + by
+
+
+class _NoTurn(XDRecError):
     """The messages hold no turn to reply to."""
 
     http_status = 422
 
 
-def _threads(request: Request, engine: Engine) -> Threads:
-    """The conversations of this application."""
-    if not hasattr(request.app.state, "threads"):
-        request.app.state.threads = Threads(engine)
-    threads: Threads = request.app.state.threads
-    return threads
+def _last_text(messages: Sequence[ChatMessage]) -> str:
+    """The text of the last message, which is the user's."""
+    last = messages[-1]
+    if last.role != "user" or not last.text.strip():
+        raise _NoTurn("the last message is not what a user says", hint="end with a message of role user")
+    if len(last.text) > _MOST_TEXT:
+        raise _NoTurn(f"the last message is longer than {_MOST_TEXT} characters", hint="say it in fewer words")
+    return last.text
+
+
+def _sessions(request: Request, state: AppState) -> OpenAISessions:
+    """The sessions of this application."""
+    if not hasattr(request.app.state, "openai_sessions"):
+        request.app.state.openai_sessions = OpenAISessions(state)
+    sessions: OpenAISessions = request.app.state.openai_sessions
+    return sessions

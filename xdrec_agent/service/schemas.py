@@ -1,4 +1,4 @@
-"""What can be asked of the service. Reads JSON, produces validated requests; every text and list has a bound."""
+"""Schemas of requests, replies and stream events. Every text and list of a request has a bound."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from retrieval.types import Filter, Frozen
+from retrieval.store import DomainSummary
+from retrieval.types import Frozen, Item
+from xdrec_agent.converse import DialogueSummary
+from xdrec_agent.llm import Usage
+from xdrec_agent.types import Explanation, Recommendations
 
 # NUL is no character to Postgres, and nobody types it.
 _NO_NUL = r"^[^\x00]*$"
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)]
 """A domain, an id, a category: short, but anybody's."""
 Title = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=_NO_NUL)]
-Said = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=_NO_NUL)]
-"""Something that a person wrote."""
+UserText = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=_NO_NUL)]
+"""Something that a user wrote."""
 Year = Annotated[int, Field(ge=-5000, le=9999)]
 Language = Literal["en", "zh"]
 
@@ -22,8 +26,8 @@ Language = Literal["en", "zh"]
 class ItemRef(Frozen):
     """An item of a catalogue by its id."""
 
-    domain: Name
-    id: Name
+    domain: ShortText
+    id: ShortText
 
 
 class FilterRequest(Frozen):
@@ -31,15 +35,11 @@ class FilterRequest(Frozen):
 
     year_from: Year | None = None
     year_to: Year | None = None
-    categories: tuple[Name, ...] = Field(default=(), max_length=50)
-    not_categories: tuple[Name, ...] = Field(default=(), max_length=50)
-    creators: tuple[Name, ...] = Field(default=(), max_length=50)
-    languages: tuple[Name, ...] = Field(default=(), max_length=50)
-    attributes: dict[Name, tuple[Name, ...]] = Field(default_factory=dict, max_length=50)
-
-    def filter(self) -> Filter:
-        """The same, as the retriever takes it."""
-        return Filter.model_validate(self.model_dump())
+    categories: tuple[ShortText, ...] = Field(default=(), max_length=50)
+    not_categories: tuple[ShortText, ...] = Field(default=(), max_length=50)
+    creators: tuple[ShortText, ...] = Field(default=(), max_length=50)
+    languages: tuple[ShortText, ...] = Field(default=(), max_length=50)
+    attributes: dict[ShortText, tuple[ShortText, ...]] = Field(default_factory=dict, max_length=50)
 
 
 class RecommendRequest(Frozen):
@@ -55,21 +55,21 @@ class RecommendRequest(Frozen):
         }
     )
 
-    sources: tuple[Name, ...] = Field(min_length=1, max_length=20)
-    target: Name
-    user: Name | None = None
+    sources: tuple[ShortText, ...] = Field(min_length=1, max_length=20)
+    target: ShortText
+    user: ShortText | None = None
     """Whose history counts; with a key that is bound to a user it is that user."""
     likes: tuple[Title | ItemRef, ...] = Field(default=(), max_length=200)
     """Titles or items that were liked."""
     dislikes: tuple[Title | ItemRef, ...] = Field(default=(), max_length=200)
-    about: Said | None = None
+    about: UserText | None = None
     filter: FilterRequest = FilterRequest()
     k: int = Field(default=10, ge=1, le=100)
     explain: bool = True
     """Whether reasons are written; the ranking does not wait for them in a stream."""
     language: Language | None = None
     """Of the reasons; None: the configured one."""
-    style: Name | None = None
+    style: ShortText | None = None
     """Of the reasons; None: the configured one."""
 
 
@@ -87,7 +87,7 @@ class ExplainRequest(Frozen):
         }
     )
 
-    answer: Name
+    answer: ShortText
     kind: Literal["why", "over", "why-not", "without"] = "why"
     rank: int | None = Field(default=None, ge=1, le=100)
     """Which recommendation; for "why" and "over"."""
@@ -124,9 +124,9 @@ class FeedbackRequest(Frozen):
     """"known": it is known already; "conversion": it was bought, borrowed, watched …"""
     value: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False)
     """1 to 5 for a rating; what a conversion was worth, if that is counted."""
-    answer: Name | None = None
+    answer: ShortText | None = None
     """The answer that showed the item, so that its arm gets the credit."""
-    user: Name | None = None
+    user: ShortText | None = None
 
     @model_validator(mode="after")
     def _value_fits(self) -> Self:
@@ -151,13 +151,13 @@ class ChatRequest(Frozen):
         }
     )
 
-    text: Said
-    dialogue: Name | None = None
+    text: UserText
+    dialogue: ShortText | None = None
     """The conversation that goes on; None: a new one."""
-    user: Name | None = None
-    sources: tuple[Name, ...] = Field(default=(), max_length=20)
+    user: ShortText | None = None
+    sources: tuple[ShortText, ...] = Field(default=(), max_length=20)
     """Of a new conversation; what is said can change them."""
-    target: Name | None = None
+    target: ShortText | None = None
     language: Language = "en"
     """Of a new conversation, until somebody writes in the other."""
 
@@ -200,8 +200,64 @@ class CompletionRequest(BaseModel):
         }
     )
 
-    model: Name
+    model: ShortText
     messages: tuple[ChatMessage, ...] = Field(min_length=1, max_length=400)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    user: Name | None = None
+    user: ShortText | None = None
+
+
+class DomainList(Frozen):
+    """What can be recommended from and to."""
+
+    domains: tuple[DomainSummary, ...]
+
+
+class ItemList(Frozen):
+    """Items whose titles could be meant, best first."""
+
+    items: tuple[Item, ...]
+
+
+class DialogueList(Frozen):
+    """A user's dialogues, the latest first."""
+
+    dialogues: tuple[DialogueSummary, ...]
+
+
+class FeedbackReply(Frozen):
+    """What became of feedback. `interaction`: it counts as the user's taste from the next recommendation on."""
+
+    interaction: bool
+
+
+class Health(Frozen):
+    """Whether the service can work. `degraded`: it can, without a language model; `detail` says what is missing."""
+
+    status: Literal["ok", "degraded"]
+    detail: str = ""
+
+
+class RankingEvent(Frozen):
+    """First in a stream: the ranking; reasons follow."""
+
+    type: Literal["ranking"] = "ranking"
+    answer: Recommendations
+
+
+class ExplanationEvent(Frozen):
+    """The reason for one recommendation, as soon as it is written."""
+
+    type: Literal["explanation"] = "explanation"
+    rank: int = Field(ge=1)
+    explanation: Explanation
+
+
+class DoneEvent(Frozen):
+    """Last in a stream: everything is there. `seconds` and `usage` are by stage."""
+
+    type: Literal["done"] = "done"
+    answer: str | None
+    degraded: bool
+    seconds: dict[str, float]
+    usage: dict[str, Usage]

@@ -1,0 +1,197 @@
+"""Middleware around every request. Reads requests and their answers, produces log lines, counts, headers and refusals.
+
+A log line says which route, how it ended and how long it took; never what was written or who wrote it, unless
+`service.log_text` is set.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import secrets
+from time import perf_counter
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from xdrec_agent.service.limits import ConcurrencyLimiter
+from xdrec_agent.service.metrics import Metrics
+from xdrec_agent.service.problems import BodyTooLarge, WrongHost, response_of
+
+_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+    ),
+)
+"""On every answer that has none of its own: no browser runs, frames or sends away what a catalogue or a model says."""
+_CLIENT_GONE: Final = 499
+_access = logging.getLogger("xdrec.access")
+
+
+class RequestMiddleware:
+    """Around every request: its id, its line in the log, its place in the metrics, its headers, its host.
+
+    Args:
+        local: refuse requests for another host than this machine. Where keys are off, a web page could otherwise have
+            its own name point here and read what a browser on this machine may read.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, local: bool, log_text: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._local = local
+        self._log_text = log_text
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status, request_id = perf_counter(), _CLIENT_GONE, secrets.token_hex(8)
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = {name for name, _ in message["headers"]}
+                common = [header for header in _HEADERS if header[0] not in own]
+                message["headers"] = [*message["headers"], *common, (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            if self._local and not _for_this_machine(scope):
+                hint = "call http://127.0.0.1, or require keys: service.keys = required"
+                error = WrongHost("without keys only requests for this machine are answered", hint=hint)
+                await response_of(error)(scope, receive, send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
+        except Exception:
+            status = 500
+            raise
+        finally:
+            self._record(scope, status, perf_counter() - start, request_id)
+
+    def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        # The route's pattern, not the path: that holds ids, and would make a time series of each.
+        route = getattr(scope.get("route"), "path", "other")
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        fields = {
+            "request": request_id,
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "seconds": round(seconds, 4),
+        }
+        if self._log_text:
+            fields |= {"path": scope["path"], "query": scope["query_string"].decode("latin-1")}
+        _access.info("answered", extra={"fields": fields})
+
+
+def _for_this_machine(scope: Scope) -> bool:
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    return (urlsplit(f"//{host}").hostname or "") in {"127.0.0.1", "localhost", "::1"}
+
+
+class LoadShedding:
+    """Refuses requests before anything is read of them while the limiter is full: beyond saturation that must be cheap.
+
+    Args:
+        paths: of the routes whose work goes through the limiter.
+        shared: whether other processes listen on the same socket. Then a client that is answered while others wait here
+            is asked to connect again: an idle process is the first to accept.
+    """
+
+    def __init__(
+        self, app: ASGIApp, limiter: ConcurrencyLimiter, paths: frozenset[str], *, shared: bool = False
+    ) -> None:
+        self._app = app
+        self._limiter = limiter
+        self._shared = shared
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection (ASGI)."""
+        if scope["type"] == "http" and scope["path"] in self._paths and self._limiter.full:
+            await response_of(self._limiter.refusal())(scope, receive, send)
+            return
+
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._limiter.busy:
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, send_and_close if self._shared and scope["type"] == "http" else send)
+
+
+class BodyLimit:
+    """Refuses bodies of more than `limit` bytes, whether their length is declared or not.
+
+    Starlette's own limit answers in plain text; every error of ours is a problem.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"")
+        read: list[Message] | None = []
+        if declared.isdigit() and int(declared) > self._limit:
+            read = None
+        elif not declared and scope["method"] in {"POST", "PUT", "PATCH"}:
+            read = await self._read(receive)
+        if read is None:
+            error = BodyTooLarge(
+                f"a request body may have {self._limit} bytes", hint="send less, or raise service.body_kib"
+            )
+            await response_of(error)(scope, receive, send)
+            return
+
+        async def replay() -> Message:
+            return read.pop(0) if read else await receive()
+
+        await self._app(scope, replay, send)
+
+    async def _read(self, receive: Receive) -> list[Message] | None:
+        """The messages of a body of unknown length; None if it is too large."""
+        messages: list[Message] = []
+        size = 0
+        while True:
+            message = await receive()
+            messages.append(message)
+            size += len(message.get("body", b""))
+            if size > self._limit:
+                return None
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return messages
+
+
+class GcFreeze:
+    """Freezes the garbage collector's objects after the start: they stay, so the collector need not visit them again.
+
+    Each visit would be a pause of tenths of a second for everybody. It is for a process that only serves: whatever
+    else it holds would stay, too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection, or the start and end (ASGI)."""
+
+        async def freeze_after_start(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                gc.collect()
+                gc.freeze()
+            await send(message)
+
+        await self._app(scope, receive, freeze_after_start if scope["type"] == "lifespan" else send)
