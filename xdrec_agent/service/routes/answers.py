@@ -64,7 +64,10 @@ def answer(id_: AnswerId, caller: AnyCaller, state: State) -> Response:
 
 
 @router.post(
-    "/explain", response_model=Why | Contrastive | WhyNot | Counterfactual, responses=documented(404, 409), tags=["explain"]
+    "/explain",
+    response_model=Why | Contrastive | WhyNot | Counterfactual,
+    responses=documented(404, 409),
+    tags=["explain"],
 )
 def explain(body: ExplainRequest, caller: AnyCaller, state: State) -> Response:
     """Why an item was recommended, why over another, why one was not, or what the list would be without a liked item.
