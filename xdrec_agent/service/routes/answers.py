@@ -16,10 +16,7 @@ from fastapi import APIRouter, Path, Query, Response
 from retrieval.errors import UsageError
 from retrieval.types import EVENT_WEIGHTS, Interaction
 from xdrec_agent.posthoc import (
-    Contrastive,
-    Counterfactual,
-    Why,
-    WhyNot,
+    PosthocExplanation,
     contrastive,
     counterfactual,
     draw,
@@ -80,9 +77,7 @@ def explain(body: ExplainRequest, caller: AnyCaller, state: State) -> Response:
     return Response(reason.model_dump_json(), media_type="application/json")
 
 
-def _reason(
-    recommender: Recommender, logged: LoggedAnswer, body: ExplainRequest, language: str
-) -> Why | Contrastive | WhyNot | Counterfactual:
+def _reason(recommender: Recommender, logged: LoggedAnswer, body: ExplainRequest, language: str) -> PosthocExplanation:
     locale, paths, rank = load_posthoc_locale(language), recommender.explain_context.paths, body.rank or 1
     item = body.item.id if isinstance(body.item, ItemRef) else body.item or ""
     if body.kind == "over":

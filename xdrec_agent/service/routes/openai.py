@@ -29,9 +29,9 @@ from xdrec_agent.llm import Usage
 from xdrec_agent.service.access import AnyCaller
 from xdrec_agent.service.app_state import AppState, State
 from xdrec_agent.service.events import respond, unless_gone
-from xdrec_agent.service.openai_sessions import OpenAISessions
 from xdrec_agent.service.problems import documented, log_error, not_found, problem_of
 from xdrec_agent.service.routes.chat import reply_events
+from xdrec_agent.service.routes.openai_sessions import OpenAISessions
 from xdrec_agent.service.schemas import ChatMessage, CompletionRequest
 
 router = APIRouter(prefix="/v1", tags=["openai"])
