@@ -62,7 +62,7 @@ def answer(id_: AnswerId, caller: AnyCaller, state: State) -> Response:
 
 @router.post(
     "/explain",
-    response_model=Why | Contrastive | WhyNot | Counterfactual,
+    response_model=PosthocExplanation,
     responses=documented(404, 409),
     tags=["explain"],
 )
