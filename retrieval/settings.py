@@ -31,12 +31,12 @@ class IndexSettings(Section):
     chroma_url: str | None = None
     """None: embedded in the home folder; else http(s)://host:port of a Chroma server."""
     exact_limit: int = Field(default=10_000, ge=1)
-    """Up to so many eligible items all are scored exactly; of more, codes of the vectors propose which ones. A change
-    needs `xdrec index`."""
+    """Up to so many eligible items are all scored exactly; of more, product quantization of the vectors proposes which
+    ones are. A change needs `xdrec index`."""
     template: str = "item"
     """Template of the text that stands for an item: a shipped one's name or a file."""
-    at_once: int = Field(default=256, ge=0)
-    """So many new items at most join their domain's index as they are ingested; 0: `xdrec index` alone does it."""
+    incremental_limit: int = Field(default=256, ge=0)
+    """Up to so many new items join their domain's index as they are ingested; 0: only `xdrec index` adds items."""
 
 
 class RetrieverSettings(Section):
@@ -48,13 +48,13 @@ class RetrieverSettings(Section):
     """A liked item this much older than the newest counts half; None: age does not matter."""
     dislike_weight: float = Field(default=0.1, ge=0)
     """How strongly the best-matching disliked items pull a candidate down."""
-    middling_weight: float = Field(default=0.5, ge=0)
+    neutral_weight: float = Field(default=0.5, ge=0)
     """Weight of an item that was neither liked nor disliked, beside 0.5 to 1 of a liked one."""
     text_weight: float = Field(default=1.0, ge=0)
     """Weight of a free text beside the whole liked history; 0: the text is not looked at."""
-    sources: tuple[str, ...] | None = None
-    """Which sources have a say (`retrieval.ranking.fusion.SOURCES`), "text" among them; None: all."""
+    signals: tuple[str, ...] | None = None
+    """Which signals count (`retrieval.ranking.SIGNALS`), "text" among them; None: all."""
     popularity: float = Field(default=1.0, ge=0)
-    """Popularity's part of its fitted weight: 0 leaves it out, so that nobody gets what everybody gets."""
+    """Factor of popularity's fitted weight: 0 leaves it out, so that recommendations differ from the bestsellers."""
     diversity: float = Field(default=0.0, ge=0, le=1)
     """Maximal marginal relevance: 0 is pure relevance, towards 1 candidates must differ from those above them."""

@@ -125,7 +125,7 @@ def _films_of_books(folder: Path) -> list[tuple[str, str]]:
 
 
 def _by_text(store: Store, index: Index) -> Callable[[Question], Places]:
-    retriever = Retriever(store, index, RetrieverSettings(sources=("text",)))
+    retriever = Retriever(store, index, RetrieverSettings(signals=("text",)))
 
     def answer(asked: Question) -> Places:
         scores = retriever.scores(Query(target=asked.target, text=asked.text))[1]
@@ -137,7 +137,7 @@ def _by_text(store: Store, index: Index) -> Callable[[Question], Places]:
 def _by_words(index: Index) -> Callable[[Question], Places]:
     def answer(asked: Question) -> Places:
         snapshot = index.snapshot(asked.target)
-        return places(snapshot.words.scores([asked.text]), snapshot.rows([asked.wanted]))
+        return places(snapshot.bm25.scores([asked.text]), snapshot.rows([asked.wanted]))
 
     return answer
 

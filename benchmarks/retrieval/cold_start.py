@@ -84,7 +84,7 @@ def _arms(situation: Situation) -> Arms:
 
     return {
         OURS: ranked(RetrieverSettings()),
-        "text alone": ranked(RetrieverSettings(sources=("text",))),
+        "text alone": ranked(RetrieverSettings(signals=("text",))),
         "popularity": lambda q: others.touched(q.case).astype(np.float32),
         "random": lambda q: np.zeros(len(data.index.snapshot(q.case.target).vectors), dtype=np.float32),
     }

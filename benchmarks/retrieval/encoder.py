@@ -92,7 +92,7 @@ def _speed(portions: Sequence[list[str]], plain: Encoder, small: Encoder, say: S
 
 def _scored(data: Dataset, asked: Sequence[Case], say: Say) -> dict[str, Values]:
     """By metric one value a case, of the text alone over the whole catalogue."""
-    retriever = Retriever(data.store, data.index, RetrieverSettings(sources=("text",)))
+    retriever = Retriever(data.store, data.index, RetrieverSettings(signals=("text",)))
     values: dict[str, list[float]] = {metric: [] for metric in _SHOWN}
     for at, case in enumerate(asked):
         if at % _TOLD_EVERY == 0:

@@ -47,7 +47,7 @@ def measure_at_once(data: Dataset, say: Say, commands: int) -> list[Figure]:
     liked = next(iter(data.store.iter_items(source)))
     query = Query(history=History(entries=(HistoryEntry(item=liked),)), target=target, k=_K)
     with Index(data.index.folder, data.index.encoder, data.index.template, data.index.settings) as index:
-        running = Retriever(data.store, index, RetrieverSettings(sources=("text",)))
+        running = Retriever(data.store, index, RetrieverSettings(signals=("text",)))
         running.rank(query)
         warm = [_added(data, running, query, _like(liked, target, f"warm {n}")) for n in range(_WARM)]
         ingested, found = [], []

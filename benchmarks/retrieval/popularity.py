@@ -87,9 +87,9 @@ def _asked(
     arms: dict[str, _Arm] = defaultdict(_Arm)
     for at, case in enumerate(cases):
         told(at, len(cases))
-        weights = fit_of(case).for_person(len(case.history.liked), None, 1.0)
+        weights = fit_of(case).weights_for(len(case.history.liked), None, 1.0)
         asked = others.retriever(case, RetrieverSettings())
-        said = asked.voices(Query(history=case.history, target=case.target), weights)
+        said = asked.signal_scores(Query(history=case.history, target=case.target), weights)
         popular = said.pop("popularity")
         rest = np.sum(list(said.values()), axis=0)
         touched = others.touched(case)

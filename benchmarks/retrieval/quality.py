@@ -96,7 +96,7 @@ def all_sources(data: Dataset, asked: Sequence[Case], others: Others, rng: np.ra
 
 def text_alone(data: Dataset) -> Scorer:
     """The retriever that goes by the text and nothing else."""
-    retriever = Retriever(data.store, data.index, RetrieverSettings(sources=("text",)))
+    retriever = Retriever(data.store, data.index, RetrieverSettings(signals=("text",)))
     return lambda case: retriever.scores(Query(history=case.history, target=case.target))[1]
 
 

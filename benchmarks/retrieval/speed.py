@@ -152,7 +152,7 @@ def _times(retriever: Retriever, queries: list[Query]) -> tuple[float, ...]:
 
 def _half(snapshot: Snapshot) -> Filter:
     """The most common categories that together keep about half of the catalogue."""
-    lists = snapshot.facts["categories"].to_pylist()
+    lists = snapshot.metadata["categories"].to_pylist()
     counts = Counter(category for categories in lists for category in set(categories))
     chosen: set[str] = set()
     kept = 0

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from benchmarks.figures import Figure
 from benchmarks.retrieval.speed import K
 from benchmarks.scale.scale import SIZES, Grown
-from benchmarks.scale.steps import HISTORY, SOURCES
+from benchmarks.scale.steps import HISTORY, SIGNALS
 from eval.report import Chart, Scale, picture
 
 _MEMORY_MIB: Final = 1024
@@ -88,7 +88,7 @@ def _figures(grown: Grown) -> Iterator[Figure]:
     yield figure("first search", searched.first_s, "s", 1, "with all that is loaded at first use")
     yield figure("peak memory of a searching process", searched.peak_mib, "MiB", 1, "resident, mapped files included")
     yield figure("exact search, p50", _percentile(grown.compared.wall_ms, 50), "ms", len(grown.compared.wall_ms), _WHAT)
-    for name in SOURCES:
+    for name in SIGNALS:
         yield _recall(f"{at}recall of exact search, {name}", searched.ranked[name], grown.compared.ranked[name])
 
 

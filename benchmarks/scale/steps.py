@@ -21,7 +21,7 @@ from benchmarks.scale.catalogue import FIRST_YEAR, SOURCE, TARGET, YEARS, Pool, 
 from eval.data import index_dir, store_url
 from retrieval.index import Index
 from retrieval.ingest import IngestRequest, ingest
-from retrieval.ranking import Retriever, eligible, liked_and_disliked
+from retrieval.ranking import Retriever, eligible, history_profiles
 from retrieval.settings import IndexSettings, RetrieverSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
@@ -40,11 +40,11 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "a fiftieth": Filter(year_from=FIRST_YEAR + YEARS - 2),
 }
 """Filters by the share of the catalogue that they keep."""
-SOURCES: Final[Mapping[str, tuple[str, ...] | None]] = {"all": None, "text": ("text",)}
+SIGNALS: Final[Mapping[str, tuple[str, ...] | None]] = {"all": None, "text": ("text",)}
 """Which sources have a say in a comparison with exact search."""
 
 Ranked = dict[str, tuple[tuple[str, ...], ...]]
-"""For each of `SOURCES` the item ids of every query."""
+"""For each of `SIGNALS` the item ids of every query."""
 
 
 class Ingested(Frozen):
@@ -171,25 +171,25 @@ def _times(retriever: Retriever, queries: list[Query]) -> tuple[tuple[float, ...
 
 def _ranked(store: Store, index: Index, queries: list[Query]) -> Ranked:
     found = {}
-    for name, sources in SOURCES.items():
-        retriever = Retriever(store, index, RetrieverSettings(sources=sources))
+    for name, signals in SIGNALS.items():
+        retriever = Retriever(store, index, RetrieverSettings(signals=signals))
         found[name] = tuple(retriever.rank(query).ids for query in queries[:COMPARED])
     return found
 
 
 def _parts(retriever: Retriever, queries: list[Query]) -> dict[str, float]:
     """Median milliseconds of what a search is made of, each alone."""
-    crowd, target = retriever.crowd(), retriever.index.snapshot(TARGET)
-    liked = [liked_and_disliked(query, retriever.index, retriever.settings)[0] for query in queries]
+    users, target = retriever.collaborative(), retriever.index.snapshot(TARGET)
+    liked = [history_profiles(query, retriever.index, retriever.settings)[0] for query in queries]
     found = [retriever.rank(query).ids for query in queries]
     half = FILTERS["half"]
     calls: dict[str, Callable[[int], object]] = {
-        "profile": lambda n: liked_and_disliked(queries[n], retriever.index, retriever.settings),
+        "profile": lambda n: history_profiles(queries[n], retriever.index, retriever.settings),
         "filter": lambda _: eligible(target, half),
-        "words": lambda n: target.words.scores(liked[n].texts),
-        "popularity": lambda n: crowd.popularity(target, queries[n].history.last_seen),
-        "co-occurrence": lambda n: crowd.cooccurrence(liked[n].rows, target),
-        "neighbours": lambda n: crowd.neighbours(liked[n].rows, target, None),
+        "bm25": lambda n: target.bm25.scores(liked[n].texts),
+        "popularity": lambda n: users.popularity(target, queries[n].history.last_seen),
+        "co-occurrence": lambda n: users.cooccurrence(liked[n].rows, target),
+        "neighbours": lambda n: users.neighbours(liked[n].rows, target, None),
         "items from the store": lambda n: retriever.store.items(TARGET, found[n]),
     }
     return {name: float(np.median([_timed(call, n) for n in range(len(queries))])) for name, call in calls.items()}

@@ -23,7 +23,7 @@ from scipy.special import logsumexp
 
 from eval.data import FOLDS, TEST_FOLD, Case, Dataset, Others, Say, cases, fold, histories, part_of
 from retrieval.errors import DataError
-from retrieval.ranking import BY_HAND, SOURCES, FusionFit, Source, Weight
+from retrieval.ranking import SIGNALS, UNFITTED_WEIGHTS, FusionFit, Signal, SignalWeight
 from retrieval.settings import RetrieverSettings
 from retrieval.types import History, Query
 
@@ -36,7 +36,7 @@ _PENALTY: Final = 1e-3
 _SAMPLE: Final = 1_500
 """Most cases that weights of a run are fitted on; asking every source about one takes as long as scoring it."""
 _TOLD_EVERY: Final = 500
-_NAMES: Final[tuple[Source, ...]] = tuple(source for source in SOURCES if source not in BY_HAND)
+_NAMES: Final[tuple[Signal, ...]] = tuple(signal for signal in SIGNALS if signal not in UNFITTED_WEIGHTS)
 
 Design = NDArray[np.float32]
 Weights = Callable[[str], FusionFit]
@@ -76,10 +76,10 @@ def picks_of(data: Dataset, cases: Sequence[Case], others: Others, rng: np.rando
     for at, case in enumerate(cases):
         if at % _TOLD_EVERY == 0:
             say(f"asking the sources about case {at:,} of {len(cases):,}")
-        voices = others.retriever(case, RetrieverSettings()).voices(
+        scores = others.retriever(case, RetrieverSettings()).signal_scores(
             Query(history=case.history, target=case.target), weights
         )
-        said = np.stack([voices[name] for name in _NAMES], axis=1)
+        said = np.stack([scores[name] for name in _NAMES], axis=1)
         seen = others.touched(case) > 0
         truths = data.index.snapshot(case.target).rows(case.truth)[:_TRUTHS]
         for truth in truths:
@@ -152,11 +152,11 @@ def fit_fusion(picks: Picks, made_by: str, hash_of_data: str, encoder: str) -> F
         made_by=made_by,
         data=hash_of_data,
         encoder=encoder,
-        people=len(set(picks.users)),
+        users=len(set(picks.users)),
         picks=len(picks.users),
-        weights=dict(BY_HAND)
+        weights=dict(UNFITTED_WEIGHTS)
         | {
-            name: Weight(base=round(float(base), 4), slope=round(float(slope), 4))
+            name: SignalWeight(base=round(float(base), 4), slope=round(float(slope), 4))
             for name, base, slope in zip(_NAMES, bases, slopes, strict=True)
         },
     )

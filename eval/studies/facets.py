@@ -20,8 +20,7 @@ from eval.data import Case, Dataset, Others, Say, Scores, guarded_cases, histori
 from eval.runs import RunFolder, manifest_of, run_catalogue
 from retrieval.encoder import Encoder, Vectors
 from retrieval.errors import DataError, UsageError
-from retrieval.index import FILE as BEHAVIOUR
-from retrieval.index import Index
+from retrieval.index import INTERACTIONS_FILE, Index
 from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import History, Query
@@ -143,5 +142,5 @@ def _indexed(work: Enriched, name: str, folder: Path, encoder: Encoder, say: Say
             say(f"{name}: embedding {domain}")
             index.build(work.store, domain)
         # What people did is learnt from the store, fold by fold: no copy that `xdrec users delete` knows nothing of.
-        (folder / BEHAVIOUR).unlink(missing_ok=True)
+        (folder / INTERACTIONS_FILE).unlink(missing_ok=True)
         yield Dataset(work.store, index, folder, work.domains)

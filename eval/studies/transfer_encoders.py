@@ -71,7 +71,7 @@ class Revectored(Index):
 
 def _revectored(snapshot: Snapshot, vectors: NDArray[np.float32]) -> Snapshot:
     mean = vectors.mean(axis=0)
-    return replace(snapshot, vectors=centred(vectors, mean), mean=mean, codes=None)
+    return replace(snapshot, vectors=centred(vectors, mean), mean=mean, quantized=None)
 
 
 @dataclass(frozen=True)

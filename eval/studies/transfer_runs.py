@@ -135,7 +135,7 @@ def _by_encoder(encoders: Encoders, arm: str, asked: Sequence[Case]) -> Iterator
     """The cases, with the retriever of the encoder that they are measured by."""
     taught = [(lesson_of(arm, case, encoders.data.domains), case) for case in asked]
     taught.sort(key=lambda pair: pair[0].name if pair[0] else "")
-    settings = RetrieverSettings(sources=("text",))
+    settings = RetrieverSettings(signals=("text",))
     for lesson, some in groupby(taught, key=lambda pair: pair[0]):
         yield Retriever(encoders.data.store, encoders.index(lesson), settings), [case for _, case in some]
 

@@ -1,22 +1,30 @@
-"""What is searched. Reads the store, produces snapshots: vectors, BM25, interactions and metadata as files."""
+"""What is searched. Reads the store, produces snapshots (vectors, BM25, metadata) and interactions, all as files."""
 
 from retrieval.index.facets import Facets
-from retrieval.index.index import Additions, Index, indexed
-from retrieval.index.interactions import FILE, Behaviour, Likes
+from retrieval.index.index import IncrementalReport, Index, has_index
+from retrieval.index.interactions import (
+    INTERACTIONS_FILE,
+    DomainInteractions,
+    InteractionTable,
+    delete_user,
+    user_preferences,
+)
 from retrieval.index.metadata import attribute_key
-from retrieval.index.snapshot import Positions, Scores, Snapshot, centred
+from retrieval.index.snapshot import ItemScores, Positions, Snapshot, centred
 
 __all__ = [
-    "FILE",
-    "Additions",
-    "Behaviour",
+    "INTERACTIONS_FILE",
+    "DomainInteractions",
     "Facets",
+    "IncrementalReport",
     "Index",
-    "Likes",
+    "InteractionTable",
+    "ItemScores",
     "Positions",
-    "Scores",
     "Snapshot",
     "attribute_key",
     "centred",
-    "indexed",
+    "delete_user",
+    "has_index",
+    "user_preferences",
 ]

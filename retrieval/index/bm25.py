@@ -1,8 +1,12 @@
-"""Words. Reads item texts, produces BM25 scores of a domain's items for a query of texts.
+"""BM25. Reads item texts, produces scores of a domain's items for a query of texts.
 
-Robertson and Zaragoza 2009, in Lucene's form (`retrieval.index.bm25_matrix`), without the most common English words.
-It finds
-what vectors blur: a name, a series, a rare word that two items share.
+Robertson and Zaragoza 2009, in Lucene's form (Kamphuis, de Vries, Boytsov and Lin 2020): a token that n of N texts have
+is worth, in a text that has it f times and is l tokens long, a being the mean length,
+
+    log(1 + (N - n + ½) / (n + ½)) · f / (f + k1 · (1 - b + b · l / a))
+
+bm25s weighs the tokens, without the most common English words; its matrix is searched memory-mapped. BM25 finds what
+vectors blur: a name, a series, a rare word that two items share.
 """
 
 from __future__ import annotations
@@ -12,29 +16,30 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from retrieval.index.bm25_matrix import K1, B, rarity, write_matrix
+if TYPE_CHECKING:
+    from scipy import sparse
 
+_K1: Final = 1.5
+_B: Final = 0.75
 _WORD: Final = re.compile(r"[^\W_]{2,}")
 _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 """Chinese and Japanese, which write without spaces."""
-_AT_MOST: Final = 2
-"""How often a word of the query counts: what every liked item has in common must not drown the rest."""
-_POSTINGS: Final = 2_000_000
-"""Most entries of the matrix that a query adds up. Where its words have more, the most common ones, which tell least,
-are left out: only a history of long texts in a catalogue of hundred thousands comes to that."""
-_PARTS: Final = ("data", "indices", "indptr")
+_MAX_QUERY_COUNT: Final = 2
+"""How often a token of the query counts at most: what all liked items share must not drown the rest."""
+_MAX_POSTINGS: Final = 2_000_000
+"""Most matrix entries that a query adds up. Beyond that the most common tokens, which tell least, are left out: only a
+history of long texts in a catalogue of hundred thousands needs so many."""
+_ARRAYS: Final = ("data", "indices", "indptr")
 _VOCABULARY: Final = "vocabulary.json"
 
 
-def words_of(text: str) -> Iterator[str]:
+def tokenize(text: str) -> Iterator[str]:
     """The words of a text; of text without spaces, every two neighbouring characters."""
     for run in _UNSPACED.findall(text):
         yield from (run[at : at + 2] for at in range(max(len(run) - 1, 1)))
@@ -42,90 +47,100 @@ def words_of(text: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Words:
-    """BM25 of one domain: what each word is worth in each item's text; `weights` has the shape (items, words).
+class BM25Index:
+    """BM25 weights of one domain: of each token in each item's text; `weights` has the shape (items, tokens).
 
-    `added` are those of items that came after these, with a vocabulary of their own; their rows follow. A query adds up
-    at most `most` entries of the matrix.
+    `incremental` holds later items, with a vocabulary of their own; their rows follow. A query adds up at most
+    `max_postings` entries of the matrix.
     """
 
     vocabulary: dict[str, int]
     weights: sparse.csc_array
-    added: Words | None = None
-    most: int = _POSTINGS
+    incremental: BM25Index | None = None
+    max_postings: int = _MAX_POSTINGS
 
     def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """BM25 of every item for the words of `texts` as one query, over the root of their number; shape (items,).
+        """BM25 of every item for the tokens of `texts` as one query, over the root of their number; shape (items,).
 
         A longer history finds more by chance: the root keeps histories comparable.
         """
-        said = self._scores(texts)
-        return said if self.added is None else np.concatenate([said, self.added.scores(texts)])
+        scores = self._scores(texts)
+        return scores if self.incremental is None else np.concatenate([scores, self.incremental.scores(texts)])
 
     def _scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        counts = Counter(word for text in texts for word in words_of(text) if word in self.vocabulary)
-        columns = np.fromiter((self.vocabulary[word] for word in counts), dtype=np.int64, count=len(counts))
-        times = np.minimum(np.fromiter(counts.values(), dtype=np.float32, count=len(counts)), _AT_MOST)
-        kept = self._rarest(columns)
-        columns, times = columns[kept], times[kept]
-        return np.asarray(self.weights[:, columns] @ times / np.sqrt(max(len(texts), 1)), dtype=np.float32)
+        counts = Counter(token for text in texts for token in tokenize(text) if token in self.vocabulary)
+        columns = np.fromiter((self.vocabulary[token] for token in counts), dtype=np.int64, count=len(counts))
+        counted = np.minimum(np.fromiter(counts.values(), dtype=np.float32, count=len(counts)), _MAX_QUERY_COUNT)
+        rarest = self._rarest(columns)
+        weighted = self.weights[:, columns[rarest]] @ counted[rarest]
+        return np.asarray(weighted / np.sqrt(max(len(texts), 1)), dtype=np.float32)
 
     def _rarest(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places of the columns that are added up, in their order."""
         sizes = self.weights.indptr[columns + 1] - self.weights.indptr[columns]
         order = np.argsort(sizes, kind="stable")
-        return np.sort(order[np.cumsum(sizes[order], dtype=np.int64) <= self.most])
+        return np.sort(order[np.cumsum(sizes[order], dtype=np.int64) <= self.max_postings])
 
 
-def write_words(folder: Path, texts: Iterable[str]) -> None:
-    """Index the texts, in the order of the rows that scores will have, into a folder of their own."""
-    folder.mkdir(parents=True)
-    _save_vocabulary(folder, write_matrix(folder, _documents(texts)))
+def write_bm25(folder: Path, texts: Iterable[str]) -> None:
+    """Index the texts, in the order of the rows that scores will have, into a new folder."""
+    from bm25s import BM25
+
+    vocabulary: dict[str, int] = {}
+    documents = [[vocabulary.setdefault(token, len(vocabulary)) for token in tokens] for tokens in _documents(texts)]
+    # The numpy backend mixes widths of integers, so that scipy would copy the memory-mapped arrays.
+    index = BM25(k1=_K1, b=_B, method="lucene", csc_backend="scipy")
+    index.index((documents, vocabulary), show_progress=False)
+    _save(folder, vocabulary, index.scores)
 
 
-def write_added_words(folder: Path, texts: Sequence[str], base: Words) -> None:
-    """Index a few more texts, each word weighed by how rare it is among the `base`'s; open it with `open_words`.
+def write_incremental_bm25(folder: Path, texts: Sequence[str], base: BM25Index) -> None:
+    """Index later texts into a new folder, with the token frequencies of `base`; open it with `open_bm25`.
 
-    A text's length is its number of different words: the base keeps no other.
+    A text's length is its number of different tokens: the base keeps no other.
     """
-    items, known = base.weights.shape[0], np.diff(base.weights.indptr)
-    average = base.weights.indptr[-1] / max(items, 1)
-    documents = list(map(Counter, _documents(texts)))
-    vocabulary = {word: column for column, word in enumerate(dict.fromkeys(chain.from_iterable(documents)))}
-    # A text counts itself among those that have its words.
-    found = [1 + (known[base.vocabulary[word]] if word in base.vocabulary else 0) for word in vocabulary]
-    worth = rarity(items + 1, np.array(found, dtype=np.float64))
+    from scipy import sparse
+
+    items, frequencies = base.weights.shape[0], np.diff(base.weights.indptr)
+    mean_length = base.weights.indptr[-1] / max(items, 1)
+    documents = [Counter(tokens) for tokens in _documents(texts)]
+    vocabulary = {token: column for column, token in enumerate(dict.fromkeys(t for d in documents for t in d))}
+    # A text counts itself among those that have its tokens.
+    having = np.array([1 + (frequencies[base.vocabulary[t]] if t in base.vocabulary else 0) for t in vocabulary])
+    idf = np.log1p((items + 1 - having + 0.5) / (having + 0.5))
     weights = sparse.lil_array((len(texts), len(vocabulary)), dtype=np.float32)
-    for row, words in enumerate(documents):
-        length = K1 * (1 - B + B * len(words) / average)
-        for word, times in words.items():
-            weights[row, vocabulary[word]] = worth[vocabulary[word]] * times / (length + times)
+    for row, counts in enumerate(documents):
+        length_norm = _K1 * (1 - _B + _B * len(counts) / mean_length)
+        for token, count in counts.items():
+            weights[row, vocabulary[token]] = idf[vocabulary[token]] * count / (length_norm + count)
     columns = weights.tocsc()
-    folder.mkdir(parents=True)
-    for part in _PARTS:
-        np.save(folder / f"{part}.npy", getattr(columns, part))
-    _save_vocabulary(folder, vocabulary)
+    _save(folder, vocabulary, {name: getattr(columns, name) for name in _ARRAYS})
 
 
 def _documents(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The words of each text, but the most common ones of the language."""
+    """The tokens of each text without stop words."""
     from bm25s.stopwords import STOPWORDS_EN
 
-    common = set(STOPWORDS_EN)
-    # The empty word keeps a catalogue without any words from having no columns; no query holds it.
-    return (["", *(word for word in words_of(text) if word not in common)] for text in texts)
+    stop_words = set(STOPWORDS_EN)
+    # The empty token keeps a catalogue without any words from having no columns; no query holds it.
+    return (["", *(token for token in tokenize(text) if token not in stop_words)] for text in texts)
 
 
-def _save_vocabulary(folder: Path, vocabulary: Mapping[str, int]) -> None:
+def _save(folder: Path, vocabulary: Mapping[str, int], matrix: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True)
+    for name in _ARRAYS:
+        np.save(folder / f"{name}.npy", matrix[name])
     (folder / _VOCABULARY).write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
 
 
-def open_words(folder: Path, items: int) -> Words:
-    """Open what `write_words` wrote for so many texts, memory-mapped.
+def open_bm25(folder: Path, items: int) -> BM25Index:
+    """Open what was written for so many texts, memory-mapped.
 
     Raises:
         OSError, ValueError: it cannot be read.
     """
+    from scipy import sparse
+
     vocabulary: dict[str, int] = json.loads((folder / _VOCABULARY).read_text(encoding="utf-8"))
-    parts = tuple(np.load(folder / f"{part}.npy", mmap_mode="r") for part in _PARTS)
-    return Words(vocabulary, sparse.csc_array(parts, shape=(items, len(parts[2]) - 1), copy=False))
+    arrays = tuple(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS)
+    return BM25Index(vocabulary, sparse.csc_array(arrays, shape=(items, len(arrays[2]) - 1), copy=False))

@@ -1,4 +1,4 @@
-"""Facts: what filters and rules ask of items. Reads items, produces a columnar file of a snapshot."""
+"""Item metadata for filters and rules. Reads items, produces a columnar file of a snapshot."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _BLOCK: Final = 16_384
 """Items in memory at a time."""
 
 
-def write_facts(path: Path, items: Iterator[Item], text: Callable[[Item], str]) -> Iterator[str]:
-    """Write the facts of the items, a row each; yields their texts as it goes, and has done all when it ends."""
+def write_metadata(path: Path, items: Iterator[Item], text: Callable[[Item], str]) -> Iterator[str]:
+    """Write the metadata, one row per item; yields the items' texts as it goes. The file is whole when it ends."""
     import pyarrow as pa
 
     schema = _schema()
@@ -27,35 +27,25 @@ def write_facts(path: Path, items: Iterator[Item], text: Callable[[Item], str]) 
             yield from map(text, page)
 
 
-def open_facts(path: Path) -> pa.Table:
-    """What `write_facts` wrote, memory-mapped. Raises OSError, ValueError: it cannot be read."""
+def open_metadata(path: Path) -> pa.Table:
+    """What `write_metadata` wrote, memory-mapped. Raises OSError, ValueError: it cannot be read."""
     import pyarrow as pa
 
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def attribute_key(name: str, value: object) -> str:
-    """How an attribute's value is written in the facts and compared by filters."""
+    """How the metadata hold an attribute's value, and how filters compare it."""
     return f"{name}={value}".casefold()
 
 
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    texts = pa.list_(pa.string())
+    text, texts = pa.string(), pa.list_(pa.string())
+    single = {"id": text, "work": text, "series": text, "volume": pa.float64(), "year": pa.int64(), "language": text}
     return pa.schema(
-        {
-            "id": pa.string(),
-            "work": pa.string(),
-            "series": pa.string(),
-            "volume": pa.float64(),
-            "year": pa.int64(),
-            "language": pa.string(),
-            "categories": texts,
-            "creators": texts,
-            "attributes": texts,
-            "available": pa.bool_(),
-        }
+        single | dict.fromkeys(("categories", "creators", "attributes"), texts) | {"available": pa.bool_()}
     )
 
 
@@ -70,14 +60,10 @@ def _row(item: Item) -> dict[str, object]:
         "language": item.language.casefold() if item.language else None,
         "categories": [c.casefold() for c in item.categories],
         "creators": [c.casefold() for c in item.creators],
-        "attributes": [attribute_key(k, v) for k, v in _tags(item)],
+        "attributes": [
+            attribute_key(name, value)
+            for name, values in item.attributes.items()
+            for value in (values if isinstance(values, tuple) else (values,))
+        ],
         "available": item.available,
     }
-
-
-def _tags(item: Item) -> Iterator[tuple[str, object]]:
-    for name, value in item.attributes.items():
-        if isinstance(value, tuple):
-            yield from ((name, v) for v in value)
-        else:
-            yield name, value

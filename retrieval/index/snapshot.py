@@ -1,4 +1,4 @@
-"""The snapshot: a domain's vectors and filterable facts as memory-mapped files, derived from store and Chroma.
+"""Snapshots: a domain's vectors, metadata and BM25 as memory-mapped files, derived from store and Chroma.
 
 Reads items and their vectors, produces a folder that opens in milliseconds and never changes; a new build writes a new
 folder and then moves the pointer `CURRENT` to it, so readers see the old one or the new one, never a mixture.
@@ -6,6 +6,7 @@ folder and then moves the pointer `CURRENT` to it, so readers see the old one or
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +22,9 @@ from numpy.typing import NDArray
 from retrieval.encoder import Vectors
 from retrieval.errors import IndexMissing
 from retrieval.files import write_atomic
-from retrieval.index.bm25 import Words, open_words, write_words
-from retrieval.index.memmap import new_array
-from retrieval.index.metadata import open_facts, write_facts
-from retrieval.index.quantization import Codes, open_codes, write_codes
+from retrieval.index.bm25 import BM25Index, open_bm25, write_bm25
+from retrieval.index.metadata import open_metadata, write_metadata
+from retrieval.index.quantization import QuantizedVectors, open_quantized, write_quantized
 from retrieval.types import Frozen, Item
 
 if TYPE_CHECKING:
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 Positions = NDArray[np.int64]
 """Row numbers of a snapshot."""
 
-Scores = NDArray[np.float32]
-"""A number for each row of a snapshot, shape (items,)."""
+ItemScores = NDArray[np.float32]
+"""A number for each row of a snapshot, or for some rows; shape (rows,)."""
 
 POINTER: Final = "CURRENT"
 MANIFEST: Final = "manifest.json"
 VECTORS: Final = "vectors.npy"
 MEAN: Final = "mean.npy"
-FACTS: Final = "facts.arrow"
-WORDS: Final = "words"
-CODES: Final = "codes.faiss"
-ADDED: Final = "added"
-"""What a snapshot's folder holds; in `ADDED` lie facts and words of what was added after the last run."""
-FORMAT: Final = 2
-"""1 had no words."""
+METADATA: Final = "metadata.arrow"
+BM25: Final = "bm25"
+QUANTIZED: Final = "quantized.faiss"
+INCREMENTAL: Final = "incremental"
+"""Metadata and BM25 of items that were added after the last run."""
+FORMAT: Final = 3
+"""Of the folder. 1 had no BM25, 2 other file names."""
 _BLOCK: Final = 16_384
 """Vectors in memory at a time."""
 
@@ -62,19 +62,19 @@ class Manifest(Frozen):
     dims: int
     generation: int
     """The store's generation of the domain at the time."""
-    format: int = 1
-    """Of the folder: `FORMAT` when this version wrote it."""
+    format: int = FORMAT
+    """`FORMAT` of the version that wrote the folder."""
     added: int = 0
     """How many of the items, the last ones, came after the last run of the index (`retrieval.index.incremental`)."""
-    coded: bool = False
+    quantized: bool = False
     """Whether there are codes: too many items for all of them to be scored."""
 
 
 def centred(vectors: Vectors, mean: Vectors) -> Vectors:
     """Subtract the domain's mean and scale to unit length.
 
-    What all texts of one domain share (that they are books, say) says nothing about taste, yet dominates the cosine
-    between domains; without it, items of two domains can be compared.
+    What all texts of one domain share (that they are books, say) says nothing about preferences, yet dominates the
+    cosine between domains; without it, items of two domains can be compared.
     """
     moved = vectors - mean
     norms = np.linalg.norm(moved, axis=1, keepdims=True)
@@ -88,70 +88,65 @@ class Snapshot:
     Attributes:
         vectors: centred unit vectors, shape (items, dims), memory-mapped.
         mean: mean of the raw vectors, shape (dims,).
-        facts: one row an item, the columns of `retrieval.index.metadata`.
+        metadata: one row an item, the columns of `retrieval.index.metadata`.
         folder: where it lies.
-        codes: short ones of the vectors, but of those added; None in a catalogue that is scored whole.
+        quantized: codes of the vectors, without incremental ones; None in a catalogue that is scored whole.
     """
 
     manifest: Manifest
     vectors: Vectors
     mean: Vectors
-    facts: pa.Table
+    metadata: pa.Table
     folder: Path
-    codes: Codes | None = None
+    quantized: QuantizedVectors | None = None
 
     @cached_property
-    def words(self) -> Words:
+    def bm25(self) -> BM25Index:
         """BM25 over the items' texts; opened at its first use.
 
         Raises:
             IndexMissing: it cannot be read.
         """
-        made = self.manifest
+        domain, added = self.manifest.domain, self.manifest.added
         try:
-            words = open_words(self.folder / WORDS, made.items - made.added)
-            if not made.added:
-                return words
-            return replace(words, added=open_words(self.folder / ADDED / WORDS, made.added))
+            base = open_bm25(self.folder / BM25, self.manifest.items - added)
+            return replace(base, incremental=open_bm25(self.folder / INCREMENTAL / BM25, added)) if added else base
         except (OSError, ValueError, KeyError) as exc:
-            # A run writes an older format anew by itself, but takes one of its own for whole.
-            rebuild = " --rebuild" if self.manifest.format == FORMAT else ""
-            hint = f"xdrec index {self.manifest.domain}{rebuild}"
-            raise IndexMissing(f"the words of {self.manifest.domain!r} cannot be read: {exc}", hint=hint) from exc
+            hint = f"xdrec index {domain} --rebuild"
+            raise IndexMissing(f"the BM25 index of {domain!r} cannot be read: {exc}", hint=hint) from exc
 
     @cached_property
     def positions(self) -> Mapping[str, int]:
         """Item id → row."""
-        return {item_id: row for row, item_id in enumerate(self.facts["id"].to_pylist())}
+        return {item_id: row for row, item_id in enumerate(self.metadata["id"].to_pylist())}
 
     def rows(self, ids: Iterable[str]) -> Positions:
         """Rows of those ids that are in the snapshot."""
-        found = (self.positions[i] for i in ids if i in self.positions)
-        return np.fromiter(found, dtype=np.int64)
+        return np.fromiter((self.positions[i] for i in ids if i in self.positions), dtype=np.int64)
 
     def ids(self, rows: Positions) -> list[str]:
         """Item ids of rows."""
-        return [str(i) for i in self.facts["id"].take(rows).to_pylist()]
+        return [str(i) for i in self.metadata["id"].take(rows).to_pylist()]
 
     @cached_property
     def available(self) -> NDArray[np.bool_]:
-        """For each row whether the item can be had; not to be written to."""
+        """For each row whether the item can be recommended; read-only."""
         import pyarrow.compute as pc
 
-        return np.array(pc.fill_null(self.facts["available"], False), dtype=np.bool_)
+        return np.array(pc.fill_null(self.metadata["available"], False), dtype=np.bool_)
 
     @cached_property
     def works(self) -> NDArray[np.int64]:
         """For each row a number that all editions of one work share."""
-        codes = self.facts["work"].combine_chunks().dictionary_encode().indices
+        codes = self.metadata["work"].combine_chunks().dictionary_encode().indices
         return np.asarray(codes.to_numpy(zero_copy_only=False), dtype=np.int64)
 
     @cached_property
     def series(self) -> Mapping[int, Positions]:
         """Row → rows of the whole series in reading order, for rows that belong to one and have a volume."""
-        volumes = self.facts["volume"].to_numpy()
+        volumes = self.metadata["volume"].to_numpy()
         members: dict[str, list[int]] = {}
-        for row, name in enumerate(self.facts["series"].to_pylist()):
+        for row, name in enumerate(self.metadata["series"].to_pylist()):
             if name and not np.isnan(volumes[row]):
                 members.setdefault(name, []).append(row)
         ordered = (np.array(sorted(rows, key=lambda r: volumes[r]), dtype=np.int64) for rows in members.values())
@@ -166,38 +161,32 @@ def write_snapshot(
     Args:
         folder: the domain's index folder.
         items: in the order of `vectors`, which are raw unit vectors of shape (items, dims).
-        text: what an item's words are found by.
+        text: the text of an item that BM25 indexes.
     """
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(vectors), _BLOCK)]
     with new_snapshot(folder) as target:
-        mean = _mean(vectors)
-        rows = new_array(target / VECTORS, np.dtype(np.float32), vectors.shape)
-        for part in _parts(vectors):
-            rows[part] = centred(vectors[part], mean)
+        total = np.zeros(vectors.shape[1], dtype=np.float64)
+        for block in blocks:
+            total += vectors[block].sum(axis=0, dtype=np.float64)
+        mean = np.asarray(total / max(len(vectors), 1), dtype=np.float32)
+        # Filled on disk, block by block: all vectors together may be more than memory holds.
+        rows = np.lib.format.open_memmap(target / VECTORS, mode="w+", dtype=np.float32, shape=vectors.shape)  # type: ignore[no-untyped-call] # of numpy
+        for block in blocks:
+            rows[block] = centred(vectors[block], mean)
         rows.flush()
         np.save(target / MEAN, mean)
-        if manifest.coded:
-            write_codes(target / CODES, rows)
-        write_words(target / WORDS, write_facts(target / FACTS, items, text))
+        if manifest.quantized:
+            write_quantized(target / QUANTIZED, rows)
+        write_bm25(target / BM25, write_metadata(target / METADATA, items, text))
         (target / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
 
 
-def _mean(vectors: Vectors) -> Vectors:
-    total = np.zeros(vectors.shape[1], dtype=np.float64)
-    for part in _parts(vectors):
-        total += vectors[part].sum(axis=0, dtype=np.float64)
-    return np.asarray(total / max(len(vectors), 1), dtype=np.float32)
-
-
-def _parts(vectors: Vectors) -> Iterator[slice]:
-    return (slice(start, start + _BLOCK) for start in range(0, len(vectors), _BLOCK))
-
-
 @contextmanager
-def new_snapshot(folder: Path, before: str = "") -> Iterator[Path]:
+def new_snapshot(folder: Path, keep: str = "") -> Iterator[Path]:
     """A folder to write a snapshot into, which becomes the domain's current one at the end.
 
     Args:
-        before: name of a snapshot that stays until the next one comes: who has just opened it opens parts of it yet.
+        keep: name of an older snapshot that stays: readers that have just opened it still open its parts.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"snapshot-{uuid4().hex[:12]}"
@@ -210,15 +199,15 @@ def new_snapshot(folder: Path, before: str = "") -> Iterator[Path]:
         raise
     write_atomic(folder / POINTER, name)
     for old in folder.glob("snapshot-*"):
-        if old.name not in {name, before}:
-            shutil.rmtree(old, ignore_errors=True)  # whoever has it mapped keeps it until they close it
+        if old.name not in {name, keep}:
+            shutil.rmtree(old, ignore_errors=True)  # readers that have it mapped keep it until they close it
 
 
 def open_snapshot(folder: Path, domain: str) -> Snapshot:
     """Open a domain's current snapshot.
 
     Raises:
-        IndexMissing: there is none, or it cannot be read.
+        IndexMissing: there is none, it cannot be read, or an earlier version wrote it.
     """
     name = current_name(folder)
     if name is None:
@@ -232,32 +221,26 @@ def open_snapshot(folder: Path, domain: str) -> Snapshot:
         raise IndexMissing(f"the index of {domain!r} cannot be read: {exc}", hint=hint) from exc
 
 
-def _read(current: Path) -> Snapshot:
-    manifest = Manifest.model_validate_json((current / MANIFEST).read_bytes())
-    vectors = np.load(current / VECTORS, mmap_mode="r")
-    mean = np.load(current / MEAN)
-    facts = open_facts(current / FACTS)
+def _read(folder: Path) -> Snapshot:
+    made_from = json.loads((folder / MANIFEST).read_bytes())
+    if made_from.get("format") != FORMAT:
+        raise ValueError("another version wrote it")
+    manifest = Manifest.model_validate(made_from)
+    vectors = np.load(folder / VECTORS, mmap_mode="r")
+    mean = np.load(folder / MEAN)
+    metadata = open_metadata(folder / METADATA)
     if manifest.added:
         import pyarrow as pa
 
-        vectors = with_added(vectors, current / VECTORS, manifest.items)
-        facts = pa.concat_tables([facts, open_facts(current / ADDED / FACTS)])
-    if vectors.shape != (manifest.items, manifest.dims) or len(facts) != manifest.items:
-        msg = f"{manifest.items} items, {len(facts)} facts and vectors of shape {vectors.shape}"
+        # The file's header goes on giving the rows of the last run: readers of older snapshots see those alone.
+        shape = (manifest.items, vectors.shape[1])
+        vectors = np.memmap(folder / VECTORS, vectors.dtype, "r", offset=vectors.offset, shape=shape)
+        metadata = pa.concat_tables([metadata, open_metadata(folder / INCREMENTAL / METADATA)])
+    if vectors.shape != (manifest.items, manifest.dims) or len(metadata) != manifest.items:
+        msg = f"{manifest.items} items, {len(metadata)} rows of metadata and vectors of shape {vectors.shape}"
         raise ValueError(msg)
-    codes = open_codes(current / CODES, manifest.items - manifest.added) if manifest.coded else None
-    return Snapshot(manifest, vectors, mean, facts, current, codes)
-
-
-def with_added(vectors: np.memmap, path: Path, rows: int) -> Vectors:
-    """The same file with the rows that were added to its end, `rows` together.
-
-    Raises:
-        ValueError: it does not hold so many.
-    """
-    # The file's head goes on saying how many rows it was made with: readers of older snapshots see those alone.
-    shape = (rows, vectors.shape[1])
-    return np.memmap(path, vectors.dtype, "r", offset=vectors.offset, shape=shape)
+    quantized = open_quantized(folder / QUANTIZED, manifest.items - manifest.added) if manifest.quantized else None
+    return Snapshot(manifest, vectors, mean, metadata, folder, quantized)
 
 
 def current_name(folder: Path) -> str | None:

@@ -1,21 +1,29 @@
-"""Ranking. Reads a query, produces the candidates of the target domain in order, with what each signal says."""
+"""Ranking. Reads a query, produces the target domain's candidates in order, with the score of each signal."""
 
-from retrieval.ranking.collaborative import Crowd
+from retrieval.ranking.collaborative import CollaborativeSignals
 from retrieval.ranking.filters import eligible
-from retrieval.ranking.fusion import BY_HAND, SOURCES, FusionFit, Source, Weight, fusion_fit, save_fusion
-from retrieval.ranking.profile import liked_and_disliked
+from retrieval.ranking.fusion import (
+    SIGNALS,
+    UNFITTED_WEIGHTS,
+    FusionFit,
+    Signal,
+    SignalWeight,
+    fusion_fit,
+    save_fusion,
+)
+from retrieval.ranking.profile import history_profiles
 from retrieval.ranking.retriever import Retriever
 
 __all__ = [
-    "BY_HAND",
-    "SOURCES",
-    "Crowd",
+    "SIGNALS",
+    "UNFITTED_WEIGHTS",
+    "CollaborativeSignals",
     "FusionFit",
     "Retriever",
-    "Source",
-    "Weight",
+    "Signal",
+    "SignalWeight",
     "eligible",
     "fusion_fit",
-    "liked_and_disliked",
+    "history_profiles",
     "save_fusion",
 ]

@@ -1,118 +1,120 @@
-"""The crowd: what other people's behaviour says for a candidate. Reads behaviour and snapshots, produces scores by row.
+"""Collaborative signals. Reads all users' interactions and snapshots, produces scores of every row of a target domain.
 
-Three sources: how many people touched an item, those above all who did when the person was last seen (popularity); the
-cosine, over the people who liked both, of a candidate with the liked history, also across domains (co-occurrence;
-Sarwar, Karypis, Konstan and Riedl 2001); and what people with similar taste liked, taste being the mean vector of the
-texts of what they like (neighbours), so that people are compared who share no item. All are 0 where nobody did
-anything, and shrink where the crowd is small: a handful of people never outweigh the texts.
+Three signals: how many users interacted with an item, mostly those near the time when the history ends (popularity);
+the cosine, over the users who liked both, of an item with the liked history, also across domains (co-occurrence;
+Sarwar, Karypis, Konstan and Riedl 2001); and what similar users liked, a user being the mean vector of the texts of
+their liked items (neighbours), so that users are compared who share no item. All are 0 without interactions and shrink
+where there are few users: a handful of users never outweighs the texts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from retrieval.encoder import Vectors
-from retrieval.index import Behaviour, Likes, Positions, Scores, Snapshot
+from retrieval.index import DomainInteractions, InteractionTable, ItemScores, Positions, Snapshot
 
-_HALF: Final = 500
-"""A crowd of so many people has half the say of a very large one."""
-_COMPARED: Final = 20_000
-"""Most people that a history is compared with: of more, a random sample."""
-_SHARPNESS: Final = 0.1
-"""Temperature of the softmax over people's similarity in [-1, 1]; chosen on validation users (docs/experiments.md)."""
-_FAINT: Final = 1e-6
-"""Share of the neighbours' likes below which nothing is said for an item."""
+if TYPE_CHECKING:
+    from scipy import sparse
+
+_HALF_RELIABILITY: Final = 500
+"""So many users give the signals half the weight that very many users give them."""
+_SAMPLED_USERS: Final = 20_000
+"""Most users that a history is compared with: of more, a random sample."""
+_TEMPERATURE: Final = 0.1
+"""Of the softmax over users' similarity in [-1, 1]; chosen on validation users (docs/experiments.md)."""
+_NEGLIGIBLE: Final = 1e-6
+"""Share of the neighbours' likes below which an item scores about 0."""
 
 
-class Crowd:
-    """What is computed of people once and used by every query. Not thread-safe to make, safe to read."""
+class CollaborativeSignals:
+    """What is computed once of the interactions and used by every query. Not thread-safe to make, safe to read."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
-        self.behaviour = behaviour
-        everybody = len(behaviour.people)
-        self.reliability: float = everybody / (everybody + _HALF)
-        """What the crowd's word is worth, in [0, 1)."""
-        self._sample = np.sort(np.random.default_rng(0).permutation(everybody)[:_COMPARED])
-        self._likes: dict[str, tuple[Snapshot, Likes]] = {}
-        self._compared_likes: dict[str, tuple[Snapshot, sparse.csr_array]] = {}
-        self._tastes: dict[tuple[str, ...], tuple[tuple[Snapshot, ...], Vectors, NDArray[np.bool_]]] = {}
+    def __init__(self, interactions: InteractionTable) -> None:
+        self.interactions = interactions
+        users = len(interactions.users)
+        self.reliability: float = users / (users + _HALF_RELIABILITY)
+        """Factor of all signals, in [0, 1)."""
+        self._sample = np.sort(np.random.default_rng(0).permutation(users)[:_SAMPLED_USERS])
+        self._by_domain: dict[str, tuple[Snapshot, DomainInteractions]] = {}
+        self._sampled_likes: dict[str, tuple[Snapshot, sparse.csr_array]] = {}
+        self._user_vectors: dict[tuple[str, ...], tuple[tuple[Snapshot, ...], Vectors, NDArray[np.bool_]]] = {}
 
-    def popularity(self, target: Snapshot, at: int | None) -> Scores:
-        """`Likes.popularity`, as far as the crowd can be relied upon; shape (items,)."""
-        return np.float32(self.reliability) * self.likes(target).popularity(at)
+    def popularity(self, target: Snapshot, at: int | None) -> ItemScores:
+        """`DomainInteractions.popularity` times the reliability; shape (items,), in [0, 1)."""
+        return np.float32(self.reliability) * self.in_domain(target).popularity(at)
 
-    def cooccurrence(self, liked: Mapping[Snapshot, Positions], target: Snapshot) -> Scores:
+    def cooccurrence(self, liked: Mapping[Snapshot, Positions], target: Snapshot) -> ItemScores:
         """Logarithm of 1 + 100 times the sum of cosines with the liked rows; shape (items,), at least 0."""
-        people = np.zeros(len(self.behaviour.people), dtype=np.float32)
+        users = np.zeros(len(self.interactions.users), dtype=np.float32)
         for source, rows in liked.items():
-            known, times = np.unique(rows, return_counts=True)
-            people += self.likes(source).unit_by_item[:, known] @ times.astype(np.float32)
-        some = np.flatnonzero(people)  # of all people few share a like
-        total = self.likes(target).unit[some].T @ people[some]
-        return self._logarithm(100 * total)
+            distinct, times = np.unique(rows, return_counts=True)
+            users += self.in_domain(source).item_normalized_columns[:, distinct] @ times.astype(np.float32)
+        sharing = np.flatnonzero(users)  # few of all users share a liked item
+        return self._logarithm(100 * (self.in_domain(target).item_normalized[sharing].T @ users[sharing]))
 
-    def neighbours(self, liked: Mapping[Snapshot, Positions], target: Snapshot, user: str | None) -> Scores:
-        """Logarithm of the share of similar people's likes, in multiples of `_FAINT`; shape (items,), at least 0."""
-        nothing = np.zeros(len(target.vectors), dtype=np.float32)
+    def neighbours(self, liked: Mapping[Snapshot, Positions], target: Snapshot, user: str | None) -> ItemScores:
+        """Logarithm of the share of similar users' likes, in multiples of `_NEGLIGIBLE`; shape (items,), at least 0."""
+        zeros = np.zeros(len(target.vectors), dtype=np.float32)
         if not liked:
-            return nothing
-        wish = sum(source.vectors[rows].sum(axis=0) for source, rows in liked.items())
-        norm = float(np.linalg.norm(wish))
-        tastes, known = self._compared(sorted(liked, key=lambda source: source.manifest.domain))
+            return zeros
+        profile = sum(source.vectors[rows].sum(axis=0) for source, rows in liked.items())
+        norm = float(np.linalg.norm(profile))
+        user_vectors, known = self._vectors_of_users(sorted(liked, key=lambda source: source.manifest.domain))
         if norm == 0 or not known.any():
-            return nothing
-        near = np.where(known, tastes @ (wish / norm), -np.inf)
-        own = self.behaviour.people.get(user) if user else None
+            return zeros
+        similarity = np.where(known, user_vectors @ (profile / norm), -np.inf)
+        own = self.interactions.users.get(user) if user else None
         if own is not None:
-            near[self._sample == own] = -np.inf
-        weights = np.exp((near - near.max()) / _SHARPNESS) if np.isfinite(near.max()) else np.zeros_like(near)
-        weights /= max(float(weights.sum()), 1e-12)
-        share = self._likes_compared(target).T @ weights.astype(np.float32)
-        return self._logarithm(share / _FAINT)
+            similarity[self._sample == own] = -np.inf
+        if not np.isfinite(similarity.max()):  # the user is the only one
+            return zeros
+        weights = np.exp((similarity - similarity.max()) / _TEMPERATURE)
+        weights /= weights.sum()
+        share = self._likes_of_sample(target).T @ weights.astype(np.float32)
+        return self._logarithm(share / _NEGLIGIBLE)
 
-    def above(self, target: Snapshot, rows: Positions) -> float:
-        """Share of the catalogue that fewer people touched than the median of these rows, in [0, 1); 0 without rows."""
-        touched = self.likes(target).touched
-        return float(np.mean(touched < np.median(touched[rows]))) if len(rows) else 0.0
+    def popularity_percentile(self, target: Snapshot, rows: Positions) -> float:
+        """Share of the catalogue with fewer users than the median of these rows, in [0, 1); 0 without rows."""
+        counts = self.in_domain(target).user_counts
+        return float(np.mean(counts < np.median(counts[rows]))) if len(rows) else 0.0
 
-    def likes(self, snapshot: Snapshot) -> Likes:
-        """What people did in the snapshot's domain."""
+    def in_domain(self, snapshot: Snapshot) -> DomainInteractions:
+        """The interactions with the snapshot's items."""
         domain = snapshot.manifest.domain
-        known = self._likes.get(domain)
-        if known is None or known[0] is not snapshot:
-            known = self._likes[domain] = (snapshot, self.behaviour.likes(domain, snapshot.positions))
-        return known[1]
+        cached = self._by_domain.get(domain)
+        if cached is None or cached[0] is not snapshot:
+            cached = self._by_domain[domain] = (snapshot, self.interactions.in_domain(domain, snapshot.positions))
+        return cached[1]
 
-    def _likes_compared(self, target: Snapshot) -> sparse.csr_array:
-        """`Likes.by_person` of the people compared alone."""
+    def _likes_of_sample(self, target: Snapshot) -> sparse.csr_array:
+        """`DomainInteractions.user_normalized` of the sampled users."""
         domain = target.manifest.domain
-        known = self._compared_likes.get(domain)
-        if known is None or known[0] is not target:
-            known = self._compared_likes[domain] = (target, self.likes(target).by_person[self._sample])
-        return known[1]
+        cached = self._sampled_likes.get(domain)
+        if cached is None or cached[0] is not target:
+            cached = self._sampled_likes[domain] = (target, self.in_domain(target).user_normalized[self._sample])
+        return cached[1]
 
-    def _logarithm(self, said: Scores) -> Scores:
-        """log(1 + what is said), as far as the crowd can be relied upon."""
-        # numpy has vector instructions for log but not for log1p. What is below 1e-7, and says nothing, becomes 0.
-        out = said + np.float32(1)
+    def _logarithm(self, values: ItemScores) -> ItemScores:
+        """log(1 + values), times the reliability."""
+        # numpy has vector instructions for log but not for log1p. Values below 1e-7, which mean nothing, become 0.
+        out = values + np.float32(1)
         np.log(out, out=out)
         out *= np.float32(self.reliability)
         return out
 
-    def _compared(self, sources: Sequence[Snapshot]) -> tuple[Vectors, NDArray[np.bool_]]:
-        """Unit tastes of the people compared, in these domains, and who has one there."""
+    def _vectors_of_users(self, sources: Sequence[Snapshot]) -> tuple[Vectors, NDArray[np.bool_]]:
+        """Unit mean vectors of the sampled users' likes in these domains, and which users have any likes there."""
         key = tuple(source.manifest.domain for source in sources)
-        known = self._tastes.get(key)
-        if known is not None and all(a is b for a, b in zip(known[0], sources, strict=True)):
-            return known[1:]
-        sums = [self.likes(source).liked[self._sample] @ source.vectors for source in sources]
+        cached = self._user_vectors.get(key)
+        if cached is not None and all(a is b for a, b in zip(cached[0], sources, strict=True)):
+            return cached[1:]
+        sums = [self.in_domain(source).liked[self._sample] @ source.vectors for source in sources]
         total = np.asarray(sum(sums), dtype=np.float32)
         norms = np.linalg.norm(total, axis=1, keepdims=True)
-        tastes = total / np.maximum(norms, 1e-12)
-        self._tastes[key] = (tuple(sources), tastes, norms[:, 0] > 0)
-        return self._tastes[key][1:]
+        self._user_vectors[key] = (tuple(sources), total / np.maximum(norms, 1e-12), norms[:, 0] > 0)
+        return self._user_vectors[key][1:]

@@ -1,4 +1,4 @@
-"""Filters. Reads a `Filter` and a snapshot's facts, produces a mask over its rows."""
+"""Filters. Reads a `Filter` and a snapshot's metadata, produces a mask over its rows."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 
 
-def eligible(snapshot: Snapshot, wanted: Filter) -> Mask:
+def eligible(snapshot: Snapshot, conditions: Filter) -> Mask:
     """Rows that are available and fulfil the filter, shape (items,). An item without a year fails any year limit."""
     import pyarrow.compute as pc
 
-    facts = snapshot.facts
+    metadata = snapshot.metadata
     mask = snapshot.available.copy()
-    if wanted.year_from is not None:
-        mask &= _array(pc.greater_equal(facts["year"], wanted.year_from))
-    if wanted.year_to is not None:
-        mask &= _array(pc.less_equal(facts["year"], wanted.year_to))
-    if wanted.languages:
-        mask &= _array(pc.is_in(facts["language"], value_set=_folded(wanted.languages)))
-    if wanted.categories:
-        mask &= _any_of(facts["categories"], wanted.categories)
-    if wanted.not_categories:
-        mask &= ~_any_of(facts["categories"], wanted.not_categories)
-    if wanted.creators:
-        mask &= _any_of(facts["creators"], wanted.creators)
-    for name, values in wanted.attributes.items():
-        mask &= _any_of(facts["attributes"], [attribute_key(name, v) for v in values])
-    for name, values in wanted.not_attributes.items():
-        mask &= ~_any_of(facts["attributes"], [attribute_key(name, v) for v in values])
-    for name, values in wanted.within_attributes.items():
-        mask &= ~_any_other(facts["attributes"], attribute_key(name, ""), [attribute_key(name, v) for v in values])
+    if conditions.year_from is not None:
+        mask &= _array(pc.greater_equal(metadata["year"], conditions.year_from))
+    if conditions.year_to is not None:
+        mask &= _array(pc.less_equal(metadata["year"], conditions.year_to))
+    if conditions.languages:
+        mask &= _array(pc.is_in(metadata["language"], value_set=_folded(conditions.languages)))
+    if conditions.categories:
+        mask &= _any_of(metadata["categories"], conditions.categories)
+    if conditions.not_categories:
+        mask &= ~_any_of(metadata["categories"], conditions.not_categories)
+    if conditions.creators:
+        mask &= _any_of(metadata["creators"], conditions.creators)
+    for name, values in conditions.attributes.items():
+        mask &= _any_of(metadata["attributes"], [attribute_key(name, v) for v in values])
+    for name, values in conditions.not_attributes.items():
+        mask &= ~_any_of(metadata["attributes"], [attribute_key(name, v) for v in values])
+    for name, values in conditions.within_attributes.items():
+        mask &= ~_any_other(metadata["attributes"], attribute_key(name, ""), [attribute_key(name, v) for v in values])
     return mask
 
 

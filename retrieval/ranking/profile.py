@@ -1,12 +1,12 @@
-"""Profiles. Reads a query, produces what candidates are compared with: vectors and texts of what was liked, or not.
+"""History profiles. Reads a query, produces what candidates are compared with: vectors and texts of liked items.
 
-A soft maximum of cosines says how well a candidate's text fits a profile. For items h with weights w_h that sum to 1, x
-the centred unit vectors (snapshot) and T the temperature, a candidate c gets
+Log-sum-exp pooling of cosines scores how well a candidate's text fits a profile. For items h with weights w_h that sum
+to 1, x the centred unit vectors (snapshot) and T the temperature, a candidate c gets
 
     T · log Σ_h w_h · exp(x_c · x_h / T)
 
-One film that fits well is enough, which a mean over the history would wash out. What somebody chose and then found
-middling still tells where they look for things, so it has a part in the profile; it is no reason to name.
+One film that fits well is enough, which a mean over the history would wash out. Items that a user chose and found
+neutral still tell what they look for, so they are part of the profile; they are no reason for a recommendation.
 """
 
 from __future__ import annotations
@@ -20,32 +20,33 @@ from numpy.typing import NDArray
 
 from retrieval.encoder import Vectors
 from retrieval.errors import UsageError
-from retrieval.index import Index, Positions, Scores, Snapshot, centred
+from retrieval.index import Index, ItemScores, Positions, Snapshot, centred
 from retrieval.settings import RetrieverSettings
 from retrieval.types import HistoryEntry, Query
 
 _DAY: Final = 86_400.0
 _BLOCK: Final = 1_024
 """Rows scored at a time: a block and its product stay in the processor's cache."""
-_SAID: Final = ("", "text")
+_QUERY_TEXT: Final = ("", "text")
 
 
 @dataclass(frozen=True)
-class Profile:
-    """What candidates are compared with: rows of one sign, with weights that sum to 1.
+class HistoryProfile:
+    """The liked or the disliked part of a history; the liked one holds the query's text, too.
 
     Attributes:
-        entries: (domain, item id) of each row; of words that were said, ("", "text").
-        vectors: unit rows.
-        liked: which rows are items with a clear preference (of the profile's sign); the others are words or middling.
-        rows: where these items stand in their domains' snapshots.
-        texts: of all items and what was said.
+        entries: (domain, item id) of each row; of the query's text, ("", "text").
+        vectors: unit rows, shape (entries, dims).
+        weights: sum to 1, shape (entries,).
+        clear: which rows are items with a clear preference; the others are neutral items or the query's text.
+        rows: of the items with a clear preference, in their domains' snapshots.
+        texts: of all entries.
     """
 
     entries: tuple[tuple[str, str], ...]
     vectors: Vectors
-    weights: Scores
-    liked: NDArray[np.bool_]
+    weights: NDArray[np.float32]
+    clear: NDArray[np.bool_]
     rows: Mapping[Snapshot, Positions]
     texts: tuple[str, ...]
 
@@ -54,88 +55,84 @@ class Profile:
 
     @property
     def items(self) -> int:
-        """How many items with a clear preference it has."""
+        """The number of items with a clear preference."""
         return sum(map(len, self.rows.values()))
 
 
-def soft_maximum(candidates: Vectors, profile: Profile, temperature: float, rows: Positions | None = None) -> Scores:
+def log_sum_exp_pooling(
+    candidates: Vectors, profile: HistoryProfile, temperature: float, rows: Positions | None = None
+) -> ItemScores:
     """The module's formula for each row of `candidates`, or for these rows; shape (rows,), values in [-1, 1]."""
-    candidates = np.asarray(candidates)  # each slice of a mapped array would be one, too, which takes longer to make
-    out = np.empty(len(candidates) if rows is None else len(rows), dtype=np.float32)
-    right = np.ascontiguousarray(profile.vectors.T / np.float32(temperature))
-    for start in range(0, len(out), _BLOCK):
+    candidates = np.asarray(candidates)  # slices of a memmap are memmaps, which take longer to make
+    scores = np.empty(len(candidates) if rows is None else len(rows), dtype=np.float32)
+    history = np.ascontiguousarray(profile.vectors.T / np.float32(temperature))
+    for start in range(0, len(scores), _BLOCK):
         part = slice(start, start + _BLOCK)
-        block = candidates[part if rows is None else rows[part]] @ right
+        block = candidates[part if rows is None else rows[part]] @ history
         np.exp(block, out=block)
-        out[part] = block @ profile.weights
-    np.log(out, out=out)
-    out *= np.float32(temperature)
-    return out
+        scores[part] = block @ profile.weights
+    np.log(scores, out=scores)
+    scores *= np.float32(temperature)
+    return scores
 
 
-def liked_and_disliked(query: Query, index: Index, settings: RetrieverSettings) -> tuple[Profile, Profile]:
-    """The profile of what the query's history likes (and its text asks for), and that of what it dislikes.
+def history_profiles(query: Query, index: Index, settings: RetrieverSettings) -> tuple[HistoryProfile, HistoryProfile]:
+    """The profile of liked (and neutral) items and the query's text, and the profile of disliked items.
 
     Raises:
-        UsageError: neither a liked item with a vector nor a text to go by.
+        UsageError: neither a liked item with a vector nor a text.
         IndexMissing, IndexMismatch: see `Index.snapshot`.
     """
-    sources = [e for e in query.history.entries if e.item.domain != query.target]
-    said = query.text if settings.text_weight else None
-    liked = _profile([e for e in sources if not e.disliked], said, index.snapshot(query.target), index, settings)
-    if not (liked.items or said):
+    source_entries = [e for e in query.history.entries if e.item.domain != query.target]
+    text, target = query.text if settings.text_weight else None, index.snapshot(query.target)
+    liked = _profile([e for e in source_entries if not e.disliked], text, target, index, settings)
+    if not (liked.items or text):
         raise UsageError(
             "nothing to go by: no liked item outside the target domain, and no text",
             hint="name what you liked with --like TITLE, or what you want with --about TEXT",
         )
-    disliked = _profile([e for e in sources if e.disliked], None, index.snapshot(query.target), index, settings)
-    return liked, disliked
+    return liked, _profile([e for e in source_entries if e.disliked], None, target, index, settings)
 
 
 def _profile(
-    entries: Sequence[HistoryEntry], said: str | None, target: Snapshot, index: Index, settings: RetrieverSettings
-) -> Profile:
-    names: list[tuple[str, str]] = []
-    vectors: list[Vectors] = []
-    weights: list[float] = []
-    texts: list[str] = []
-    liked: list[bool] = []
-    rows: dict[Snapshot, list[int]] = {}
-    snapshots = {domain: index.snapshot(domain) for domain in {e.item.domain for e in entries}}
-    # Less what came after the last index run, and what has no weight.
-    found = [
-        (e, snapshots[e.item.domain])
-        for e in entries
-        if e.item.id in snapshots[e.item.domain].positions and (e.liked or e.disliked or settings.middling_weight)
+    entries: Sequence[HistoryEntry], text: str | None, target: Snapshot, index: Index, settings: RetrieverSettings
+) -> HistoryProfile:
+    snapshots = {domain: index.snapshot(domain) for domain in dict.fromkeys(e.item.domain for e in entries)}
+    # Items that came after the last index run have no vector, and items without weight do not count.
+    entries = [
+        e for e in entries if e.item.id in snapshots[e.item.domain].positions and (_clear(e) or settings.neutral_weight)
     ]
-    newest = max((e.timestamp for e, _ in found if e.timestamp is not None), default=None)
-    for entry, snapshot in found:
-        row = snapshot.positions[entry.item.id]
-        names.append((entry.item.domain, entry.item.id))
-        vectors.append(np.asarray(snapshot.vectors)[row])
-        clear = entry.liked or entry.disliked
-        weight = abs(entry.preference) if clear else settings.middling_weight
-        weights.append(weight * _recency(entry.timestamp, newest, settings.half_life_days))
-        texts.append(index.text(entry.item))
-        liked.append(clear)
-        if clear:
-            rows.setdefault(snapshot, []).append(row)
-    if said:
-        names.append(_SAID)
-        vectors.append(centred(index.encoder.encode([said]), target.mean)[0])
-        # Beside a history of any length the words said now count as much as all of it.
+    keys = [(e.item.domain, e.item.id) for e in entries]
+    vectors = [np.asarray(snapshots[domain].vectors)[snapshots[domain].positions[item_id]] for domain, item_id in keys]
+    newest = max((e.timestamp for e in entries if e.timestamp is not None), default=None)
+    weights = [
+        (abs(e.preference) if _clear(e) else settings.neutral_weight)
+        * _recency(e.timestamp, newest, settings.half_life_days)
+        for e in entries
+    ]
+    texts = [index.text(e.item) for e in entries]
+    clear = [_clear(e) for e in entries]
+    rows = {s: s.rows(e.item.id for e in entries if e.item.domain == d and _clear(e)) for d, s in snapshots.items()}
+    if text:
+        keys.append(_QUERY_TEXT)
+        vectors.append(centred(index.encoder.encode([text]), target.mean)[0])
+        # The query's text counts as much as a whole history, however long.
         weights.append(settings.text_weight * (sum(weights) or 1.0))
-        texts.append(said)
-        liked.append(False)
+        texts.append(text)
+        clear.append(False)
     w = np.asarray(weights, dtype=np.float32)
-    return Profile(
-        entries=tuple(names),
+    return HistoryProfile(
+        entries=tuple(keys),
         vectors=np.array(vectors, dtype=np.float32) if vectors else np.empty((0, 0), dtype=np.float32),
         weights=w / max(float(w.sum()), 1e-12),
-        liked=np.asarray(liked, dtype=np.bool_),
-        rows={snapshot: np.asarray(some, dtype=np.int64) for snapshot, some in rows.items()},
+        clear=np.asarray(clear, dtype=np.bool_),
+        rows={snapshot: found for snapshot, found in rows.items() if len(found)},
         texts=tuple(texts),
     )
+
+
+def _clear(entry: HistoryEntry) -> bool:
+    return entry.liked or entry.disliked
 
 
 def _recency(timestamp: int | None, newest: int | None, half_life: float | None) -> float:

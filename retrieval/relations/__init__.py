@@ -1,5 +1,5 @@
-"""The graph of facts. Reads stored relations, produces paths between items."""
+"""The relation graph. Reads stored relations, produces paths between items and the items that relations lead to."""
 
-from retrieval.relations.graph import RelationGraph
+from retrieval.relations.graph import PathFinder, RelationGraph
 
-__all__ = ["RelationGraph"]
+__all__ = ["PathFinder", "RelationGraph"]

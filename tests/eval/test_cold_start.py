@@ -80,10 +80,11 @@ def test_a_new_domain_has_a_catalogue_and_nobody(data):
     others, elsewhere = Others(data), Elsewhere(data, list(histories(data.store)))
     assert others.touched(asked).any()
     assert not elsewhere.touched(asked).any()
-    crowd = elsewhere.retriever(asked, RetrieverSettings()).crowd()
+    signals = elsewhere.retriever(asked, RetrieverSettings()).collaborative()
     films = data.index.snapshot("films")
     np.testing.assert_array_equal(
-        crowd.likes(films).touched, others.retriever(asked, RetrieverSettings()).crowd().likes(films).touched
+        signals.in_domain(films).user_counts,
+        others.retriever(asked, RetrieverSettings()).collaborative().in_domain(films).user_counts,
     )
 
 
@@ -111,7 +112,7 @@ def test_a_new_item_is_ranked_like_one_that_was_always_there(data, tmp_path):
     names = {"books": {f"{taste}-50" for taste in TASTES}}
     liked = HistoryEntry(item=data.store.items("films", ["crime-1"])["crime-1"])
     query = Query(history=History(entries=(liked,)), target="books")
-    settings = RetrieverSettings(sources=("text",))
+    settings = RetrieverSettings(signals=("text",))
 
     def place(dataset):
         scores = Retriever(dataset.store, dataset.index, settings).scores(query)[1]

@@ -16,7 +16,7 @@ from eval.cli import app
 from eval.runs import compare_runs
 from eval.studies import METRIC, Enriched, run_both
 from retrieval.errors import DataError, UsageError
-from retrieval.index import FILE
+from retrieval.index import INTERACTIONS_FILE
 from retrieval.store import Store
 from retrieval.types import Interaction, Item
 from xdrec_agent.enrich import Enrichment, FacetStore, load_wordings
@@ -70,7 +70,7 @@ async def enrich(home, known, limit=None):
 def work(home, encoder=None):
     store, kept, folder = home
     # The text alone: what everybody likes would say the same in both arms.
-    settings = Settings(home=folder, retriever={"sources": ["text"]})
+    settings = Settings(home=folder, retriever={"signals": ["text"]})
     return Enriched(store, kept, encoder or WordEncoder(), settings, users=PEOPLE)
 
 
@@ -111,7 +111,7 @@ async def test_it_goes_on_and_leaves_nobody_behind(home):
     again = [run.results() for run in run_both(work(home, encoder), out, lambda _: None)]
     assert again == first
     assert encoder.encoded == []
-    assert not list(out.rglob(FILE))
+    assert not list(out.rglob(INTERACTIONS_FILE))
 
 
 async def test_other_facets_are_another_run(home):
@@ -146,7 +146,7 @@ async def test_the_command_compares_and_advises(home, monkeypatch):
     monkeypatch.setenv("XDREC_HOME", str(home[2]))
     monkeypatch.setenv("XDREC_MODELS_DIR", str(home[2] / "models"))
     monkeypatch.setenv("XDREC_DEVICE", "cpu")
-    monkeypatch.setenv("XDREC_RETRIEVER__SOURCES", '["text"]')
+    monkeypatch.setenv("XDREC_RETRIEVER__SIGNALS", '["text"]')
     done = CliRunner().invoke(app, ["facets", str(home[2] / "out"), "--json"], catch_exceptions=False)
     assert done.exit_code == 0
     (decisive, *_) = json.loads(done.stdout)["comparisons"]

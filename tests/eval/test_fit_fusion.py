@@ -13,7 +13,7 @@ from eval.fitting import fit_apart, fit_shipped, picks_of
 from eval.fitting.fusion import DRAWN, Picks, fit_fusion
 from retrieval.errors import DataError
 from retrieval.index import Index
-from retrieval.ranking import BY_HAND, SOURCES
+from retrieval.ranking import SIGNALS, UNFITTED_WEIGHTS
 from retrieval.settings import IndexSettings, RetrieverSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
@@ -22,7 +22,7 @@ from retrieval.types import Interaction, Item, Query
 DOMAINS = ("films", "books")
 TASTES = ("space", "crime", "love")
 PEOPLE = 40
-NAMES = tuple(source for source in SOURCES if source not in BY_HAND)
+NAMES = tuple(signal for signal in SIGNALS if signal not in UNFITTED_WEIGHTS)
 
 
 def interactions():
@@ -87,9 +87,9 @@ def test_weights_are_found_again():
     found = fit_fusion(synthetic(bases, slopes), "test", "hash", "encoder")
     for name, base, slope, scale in zip(NAMES, bases, slopes, [0.2, 10, 0.3, 2, 1], strict=True):
         for n in (5, 20, 50):
-            error = found.weights[name].of(n) - (base + slope * np.log(n))
+            error = found.weights[name].at(n) - (base + slope * np.log(n))
             assert abs(error) * scale < 0.15, name
-    assert (found.people, found.picks) == (4_000, 4_000)
+    assert (found.users, found.picks) == (4_000, 4_000)
     assert (found.made_by, found.data, found.encoder) == ("test", "hash", "encoder")
 
 
@@ -98,9 +98,9 @@ def test_what_says_nothing_gets_no_weight():
     picks = synthetic([5.0, 0, 0, 0, 0], [0] * 5)
     picks.says[..., NAMES.index("popularity")] = 3
     found = fit_fusion(picks, "", "", "").weights
-    assert found["text"].of(10) == pytest.approx(5, rel=0.2)
+    assert found["text"].at(10) == pytest.approx(5, rel=0.2)
     assert found["popularity"].base == found["popularity"].slope == 0
-    assert abs(found["words"].of(10)) * 10 < 0.1
+    assert abs(found["bm25"].at(10)) * 10 < 0.1
 
 
 def test_a_case_of_many_picks_counts_like_one_of_a_single_pick():
@@ -113,24 +113,24 @@ def test_a_case_of_many_picks_counts_like_one_of_a_single_pick():
 
 
 def test_others_hold_nobody_of_the_cases_fold(data, asked):
-    """The crowd of a case has everybody of the other folds, and neither the case's user nor anybody of their fold."""
+    """The signals of a case has everybody of the other folds, and neither the case's user nor anybody of their fold."""
     others = Others(data)
     everybody = {f"user {n}" for n in range(PEOPLE)}
     for case in asked:
-        crowd = others.retriever(case, RetrieverSettings()).crowd()
+        signals = others.retriever(case, RetrieverSettings()).collaborative()
         own = {user for user in everybody if fold(user, FOLDS) == fold(case.user, FOLDS)}
         assert case.user in own
-        assert set(crowd.behaviour.people) == everybody - own
-    assert len({id(others.retriever(case, RetrieverSettings()).crowd()) for case in asked}) <= FOLDS
+        assert set(signals.interactions.users) == everybody - own
+    assert len({id(others.retriever(case, RetrieverSettings()).collaborative()) for case in asked}) <= FOLDS
 
 
 def test_what_one_fold_alone_did_is_not_said_in_it(data, asked):
-    """A book that nobody but the case's user touched gets nothing from the crowd."""
+    """A book that nobody but the case's user touched gets nothing from the signals."""
     case = next(c for c in asked if c.user == "user 0")
     voices = (
         Others(data)
         .retriever(case, RetrieverSettings())
-        .voices(Query(history=case.history, target="books"), dict.fromkeys(NAMES, 1.0))
+        .signal_scores(Query(history=case.history, target="books"), dict.fromkeys(NAMES, 1.0))
     )
     row = data.index.snapshot("books").positions["space-9"]
     assert [float(voices[s][row]) for s in ("popularity", "cooccurrence", "neighbours")] == [0, 0, 0]
@@ -169,16 +169,16 @@ def test_the_shipped_fit_uses_nobody_of_the_test_fold(data):
     found = fit_shipped(data, "xdrec-eval fit", "hash", np.random.default_rng(0), lambda _: None)
     people = [h for h in histories(data.store) if any(cases(h, DOMAINS))]
     allowed = [h for h in people if fold(h.user, FOLDS) != TEST_FOLD]
-    assert found.people == len(allowed) < len(people)
+    assert found.users == len(allowed) < len(people)
     assert found.encoder == WordEncoder().name
-    assert found.weights["text"].of(3) > 0
+    assert found.weights["text"].at(3) > 0
 
 
 def test_the_shipped_fit_uses_nobody_whom_the_encoder_has_met(data):
     """Where the encoder has learnt from people, the others are fitted on, of whatever fold."""
     met = frozenset(f"user {n}" for n in range(PEOPLE // 2))
     found = fit_shipped(replace(data, met=met), "", "", np.random.default_rng(0), lambda _: None)
-    assert found.people == sum(any(cases(h, DOMAINS)) for h in histories(data.store) if h.user not in met)
+    assert found.users == sum(any(cases(h, DOMAINS)) for h in histories(data.store) if h.user not in met)
 
 
 def test_a_users_weights_come_from_the_people_of_other_parts(data):
@@ -187,7 +187,7 @@ def test_a_users_weights_come_from_the_people_of_other_parts(data):
     weights = fit_apart(data, training, Others(data), np.random.default_rng(0), lambda _: None)
     parts = [part_of(person.user) for person in training if any(cases(person, DOMAINS))]
     for user in ("user 0", "user 1", "user 2", "somebody else"):
-        assert weights(user).people == len(parts) - parts.count(part_of(user))
+        assert weights(user).users == len(parts) - parts.count(part_of(user))
     for few in (training[:1], []):
         with pytest.raises(DataError, match="too few people") as refused:
             fit_apart(data, few, Others(data), np.random.default_rng(0), lambda _: None)

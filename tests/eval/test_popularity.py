@@ -51,8 +51,8 @@ def test_a_share_is_what_the_setting_does(data):
     query = Query(history=case.history, target=case.target)
     others = Others(data)
     whole = others.retriever(case, RetrieverSettings(popularity=1))
-    weights = whole.fusion.for_person(len(case.history.liked), None, 1.0)
-    said = whole.voices(query, weights)
+    weights = whole.fusion.weights_for(len(case.history.liked), None, 1.0)
+    said = whole.signal_scores(query, weights)
     popular = said.pop("popularity")
     half = others.retriever(case, RetrieverSettings(popularity=0.5)).scores(query)[1]
     np.testing.assert_allclose(half, sum(said.values()) + 0.5 * popular, rtol=1e-4, atol=1e-5)

@@ -128,7 +128,7 @@ def test_a_deletion_reaches_what_an_index_copied(xdrec, home):
     copied = [{"domain": "films", "item": "a", "preference": 1.0, "timestamp": None}]
     assert json.loads(xdrec("users", "export", "ada").stdout)["indexed_interactions"] == copied
     assert "indexed_interactions: 1 deleted" in xdrec("users", "delete", "ada", "--yes").stdout
-    assert all(b"ada" not in file.read_bytes() for file in (home / "index").glob("*behaviour*"))
+    assert all(b"ada" not in file.read_bytes() for file in (home / "index").glob("*interactions*"))
     assert json.loads(xdrec("users", "export", "bob").stdout)["indexed_interactions"] == [
         copied[0] | {"preference": 0.5}
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from retrieval.errors import IndexMissing, ModelMissing, XDRecError
-from retrieval.index import Additions, Index, indexed
+from retrieval.index import IncrementalReport, Index, has_index
 from retrieval.ingest import IngestReport
 from retrieval.store import DomainSummary, Store
 from retrieval.types import Frozen
@@ -52,20 +52,22 @@ def index_state(index: Index, domain: DomainSummary) -> IndexState:
     return IndexState(domain=name, state="stale", detail=detail, next=f"xdrec index {name}")
 
 
-def index_new_items(settings: Settings, store: Store, domain: str, reports: Sequence[IngestReport]) -> Additions | None:
+def index_new_items(
+    settings: Settings, store: Store, domain: str, reports: Sequence[IngestReport]
+) -> IncrementalReport | None:
     """Add the items that an ingest brought to the domain's index, if there is one and they are few.
 
     Args:
         reports: of the ingest.
 
     Returns:
-        None where there is nothing to do: no new items, no index, or `index.at_once` is 0.
+        None where there is nothing to do: no new items, no index, or `index.incremental_limit` is 0.
 
     Raises:
         SetupError, BackendError: from the index. The items are in the store all the same, and `xdrec index` adds them.
     """
     new = any(report.new_items or (report.kind != "interactions" and report.added) for report in reports)
-    if not (new and settings.index.at_once and indexed(settings.index_dir, domain)):
+    if not (new and settings.index.incremental_limit and has_index(settings.index_dir, domain)):
         return None
     with open_index(settings) as index:
-        return index.add(store, domain, settings.index.at_once)
+        return index.add(store, domain, settings.index.incremental_limit)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+from retrieval import index
 from retrieval.errors import BackendError, SetupError, UsageError
 from retrieval.files import translated_writes, write_atomic
-from retrieval.index import interactions
 from retrieval.tabular import INTERACTION_COLUMNS
 from xdrec_agent.app.factory import open_dialogues, open_keys, open_recommendation_log, open_responses, open_store
 from xdrec_agent.recommend import RecommendationLog
@@ -118,7 +118,7 @@ def _may_be_of(row: object, user: str) -> bool:
 
 
 def _indexed_interactions(settings: Settings, user: str) -> list[Record]:
-    preferences = interactions.preferences_of(settings.index_dir, user)
+    preferences = index.user_preferences(settings.index_dir, user)
     columns = ("domain", "item", "preference", "timestamp")
     return [dict(zip(columns, values, strict=True)) for _, *values in preferences]
 
@@ -183,7 +183,7 @@ PLACES: Final[Mapping[str, Place]] = {
     "interactions": _tables(open_store, lambda store, user: [one.model_dump() for one in store.export_user(user)]),
     # After the interactions: an index run that copies them is waited for, and the next one finds none.
     "indexed_interactions": Place(
-        _indexed_interactions, lambda settings, user: interactions.forget(settings.index_dir, user)
+        _indexed_interactions, lambda settings, user: index.delete_user(settings.index_dir, user)
     ),
     "rejected_rows": Place(_rejected_rows, _delete_rejected_rows),
     "llm_replies": Place(_replies, _delete_replies),

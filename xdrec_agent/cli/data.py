@@ -62,7 +62,7 @@ def ingest(
 ) -> None:
     """Read items or interactions from a file into the store; safe to run again.
 
-    A few new items (index.at_once) join the index of a domain that has one, so that they can be recommended at once.
+    A few new items (index.incremental_limit) join the index of a domain that has one and can be recommended at once.
 
     \b
     Examples:

@@ -101,7 +101,7 @@ def _paths(configured: Settings) -> Iterator[PathFinder]:
     from xdrec_agent.app import open_relations
 
     with open_relations(configured, create=False) as relations:
-        yield RelationGraph(relations).between
+        yield RelationGraph(relations).paths_between
 
 
 def _computed(

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from retrieval.ranking import SOURCES
+from retrieval.ranking import SIGNALS
 from retrieval.templates import visible
 from retrieval.types import Item, Query
 from xdrec_agent.types import Recommendation, Recommendations
@@ -66,7 +66,7 @@ def _line(entry: Recommendation) -> Table:
 
 def _speaking(entry: Recommendation) -> str:
     """Who speaks for the item, and how much of what is said is theirs; nothing where one source says it all."""
-    said = {name: entry.stages[name] for name in SOURCES if entry.stages.get(name, 0) > 0}
+    said = {name: entry.stages[name] for name in SIGNALS if entry.stages.get(name, 0) > 0}
     total = sum(said.values())
     shares = sorted(((value / total, name) for name, value in said.items() if value / total >= _LEAST), reverse=True)
     return f" ({', '.join(f'{name} {share:.0%}' for share, name in shares)})" if len(shares) > 1 else ""

@@ -92,7 +92,7 @@ class Recommender:
         self.templates = templates
         self.log = log
         self.rerank_context = RerankContext(rerank, templates, client, fits=rerank_fits() if fits is None else fits)
-        paths = retriever.graph.between if retriever.graph else None
+        paths = retriever.graph.paths_between if retriever.graph else None
         self.explain_context = ExplainContext(explain, templates["explain"], client, paths)
 
     @property
@@ -313,12 +313,12 @@ class Recommender:
 
 def _paths(retriever: Retriever) -> PathFinder | None:
     """How items hang together, for the reasons of one answer, where there is a graph."""
-    return retriever.graph.between_now() if retriever.graph else None
+    return retriever.graph.path_finder() if retriever.graph else None
 
 
 def _popularity_note(retriever: Retriever, target: str, items: Sequence[Recommendation]) -> list[str]:
     """That a list holds what everybody likes, where that can be set otherwise."""
-    share = retriever.popularity(target, [one.item.id for one in items])
+    share = retriever.popularity_percentile(target, [one.item.id for one in items])
     if share <= _POPULAR:
         return []
     return [

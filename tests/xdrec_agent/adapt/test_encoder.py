@@ -27,7 +27,7 @@ from retrieval.adapt.hard_negatives import KEPT, LEFT_OUT, hard_negatives
 from retrieval.adapt.lora_encoder import load_base_encoder
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import UsageError
-from retrieval.ranking.profile import Profile, soft_maximum
+from retrieval.ranking.profile import HistoryProfile, log_sum_exp_pooling
 from retrieval.store import Store
 from retrieval.templates import load_template
 from xdrec_agent.adapt import EncoderRunSettings, Place, train_taste, train_views
@@ -80,7 +80,7 @@ def test_training_scores_as_the_retriever_does(seed, items, temperature):
 
     rng = np.random.default_rng(seed)
     history, candidates = unit(items, 8, rng), unit(5, 8, rng)
-    profile = Profile(
+    profile = HistoryProfile(
         entries=(("d", "i"),) * items,
         vectors=history,
         weights=np.full(items, 1 / items, dtype=np.float32),
@@ -91,7 +91,7 @@ def test_training_scores_as_the_retriever_does(seed, items, temperature):
     padded = np.concatenate([history, unit(2, 8, rng)])[None]
     there = np.arange(items + 2)[None] < items
     found = set_scores(torch.tensor(padded), torch.tensor(there), torch.tensor(candidates), temperature)
-    assert np.allclose(found[0].numpy(), soft_maximum(candidates, profile, temperature), atol=1e-5)
+    assert np.allclose(found[0].numpy(), log_sum_exp_pooling(candidates, profile, temperature), atol=1e-5)
 
 
 def test_the_mean_of_each_domain_is_taken_off():

@@ -1,4 +1,4 @@
-"""Promises of the crowd: each source is its formula, says nothing of what nobody did, and follows the snapshots."""
+"""Promises of the collaborative signals: each is its formula, is 0 without interactions, and follows the snapshots."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.index import Behaviour, Snapshot
+from retrieval.index import InteractionTable, Snapshot
 from retrieval.index.snapshot import Manifest
-from retrieval.ranking import Crowd
-from retrieval.ranking import collaborative as crowd_module
+from retrieval.ranking import CollaborativeSignals
 from retrieval.types import LIKED
 
 SIZES = {"films": 5, "music": 3, "books": 6}
@@ -25,7 +24,7 @@ def snapshot(domain, seed=0):
     size = SIZES[domain]
     rows = np.random.default_rng([seed, size]).standard_normal((size, 4)).astype(np.float32)
     vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    facts = pa.table({"id": [f"{domain}{n}" for n in range(size)]})
+    metadata = pa.table({"id": [f"{domain}{n}" for n in range(size)]})
     manifest = Manifest(
         domain=domain,
         encoder="e",
@@ -35,7 +34,7 @@ def snapshot(domain, seed=0):
         dims=4,
         generation=seed,
     )
-    return Snapshot(manifest, vectors, np.zeros(4, dtype=np.float32), facts, Path())
+    return Snapshot(manifest, vectors, np.zeros(4, dtype=np.float32), metadata, Path())
 
 
 FILMS, MUSIC, BOOKS = map(snapshot, SIZES)
@@ -72,7 +71,7 @@ def reliability(rows):
 @given(preferences)
 def test_popularity_is_the_logarithm_of_the_people(rows):
     """The share of the most popular item's log(1 + people), disliked ones too, times the reliability."""
-    found = Crowd(Behaviour.of(rows)).popularity(BOOKS, None)
+    found = CollaborativeSignals(InteractionTable.of(rows)).popularity(BOOKS, None)
     touched = np.array([len({r[0] for r in rows if r[2] == f"books{n}"}) for n in range(SIZES["books"])])
     expected = reliability(rows) * np.log1p(touched) / max(np.log1p(touched).max(), 1e-9)
     assert ((found >= 0) & (found <= reliability(rows) + 1e-6)).all()
@@ -83,7 +82,7 @@ def test_popularity_is_the_logarithm_of_the_people(rows):
 @given(preferences, rows_of_films, rows_of_music)
 def test_cooccurrence_is_the_logarithm_of_summed_cosines(rows, films, music):
     """log(1 + 100 Σ cosine over people) with every liked item, of all source domains together."""
-    found = Crowd(Behaviour.of(rows)).cooccurrence(history(films, music), BOOKS)
+    found = CollaborativeSignals(InteractionTable.of(rows)).cooccurrence(history(films, music), BOOKS)
     for n in range(SIZES["books"]):
         them, total = who_likes(rows, "books", n), 0.0
         for domain, numbers in (("films", films), ("music", music)):
@@ -123,7 +122,7 @@ def expected_neighbours(rows, liked, user):
 def test_neighbours_are_the_softmax_over_similar_people(rows, films, music, user):
     """The share of the likes of people with a similar taste, without the person's own, as the formula says."""
     liked = history(films, music)
-    found = Crowd(Behaviour.of(rows)).neighbours(liked, BOOKS, user)
+    found = CollaborativeSignals(InteractionTable.of(rows)).neighbours(liked, BOOKS, user)
     expected = expected_neighbours(rows, liked, user)
     np.testing.assert_allclose(found, expected, atol=2e-3 * max(reliability(rows), 1e-3))
     assert (found[expected == 0] == 0).all()
@@ -131,10 +130,12 @@ def test_neighbours_are_the_softmax_over_similar_people(rows, films, music, user
 
 def test_a_person_is_no_neighbour_of_themselves():
     """What the person alone likes is not said by the neighbours; asked by somebody else, it is."""
-    crowd = Crowd(Behaviour.of([("ada", "books", "books0", 1.0, None), ("ada", "films", "films0", 1.0, None)]))
-    assert not crowd.neighbours(history([0]), BOOKS, "ada").any()
-    assert crowd.neighbours(history([0]), BOOKS, None)[0] > 0
-    assert crowd.neighbours(history([0]), BOOKS, "bob")[0] > 0
+    signals = CollaborativeSignals(
+        InteractionTable.of([("ada", "books", "books0", 1.0, None), ("ada", "films", "films0", 1.0, None)])
+    )
+    assert not signals.neighbours(history([0]), BOOKS, "ada").any()
+    assert signals.neighbours(history([0]), BOOKS, None)[0] > 0
+    assert signals.neighbours(history([0]), BOOKS, "bob")[0] > 0
 
 
 def test_similar_people_count_more():
@@ -143,35 +144,35 @@ def test_similar_people_count_more():
     far = int(vectors.argmin())
     rows = [("a", "books", "books0", 1.0, None), ("a", "films", "films0", 1.0, None)]
     rows += [("b", "books", "books1", 1.0, None), ("b", "films", f"films{far}", 1.0, None)]
-    found = Crowd(Behaviour.of(rows)).neighbours(history([0]), BOOKS, None)
+    found = CollaborativeSignals(InteractionTable.of(rows)).neighbours(history([0]), BOOKS, None)
     assert found[0] > found[1] >= 0
     assert not found[2:].any()
 
 
 def test_nobody_at_all_says_nothing():
     """Without any interaction every source gives zeros, in the shape of the target."""
-    crowd = Crowd(Behaviour.of([]))
-    assert crowd.reliability == 0
+    signals = CollaborativeSignals(InteractionTable.of([]))
+    assert signals.reliability == 0
     for said in (
-        crowd.popularity(BOOKS, None),
-        crowd.cooccurrence(history([0, 1], [0]), BOOKS),
-        crowd.neighbours(history([0, 1], [0]), BOOKS, "ada"),
-        crowd.neighbours({}, BOOKS, None),
-        crowd.cooccurrence({}, BOOKS),
+        signals.popularity(BOOKS, None),
+        signals.cooccurrence(history([0, 1], [0]), BOOKS),
+        signals.neighbours(history([0, 1], [0]), BOOKS, "ada"),
+        signals.neighbours({}, BOOKS, None),
+        signals.cooccurrence({}, BOOKS),
     ):
         assert said.tolist() == [0] * SIZES["books"]
         assert said.dtype == np.float32
-    assert crowd.above(BOOKS, np.array([0])) == 0
+    assert signals.popularity_percentile(BOOKS, np.array([0])) == 0
 
 
-def test_the_crowds_word_grows_with_the_people():
+def test_the_weight_grows_with_the_number_of_users():
     """A handful of people hardly count; so many as half the limit have half the say; never the whole."""
 
     def said(people):
         rows = [(f"u{n:05}", d, f"{d}0", 1.0, None) for n in range(people) for d in ("books", "films")]
-        crowd = Crowd(Behaviour.of(rows))
-        voices = crowd.popularity(BOOKS, None), crowd.cooccurrence(history([0]), BOOKS)
-        return crowd.reliability, *(float(voice[0]) for voice in voices)
+        signals = CollaborativeSignals(InteractionTable.of(rows))
+        scores = signals.popularity(BOOKS, None), signals.cooccurrence(history([0]), BOOKS)
+        return signals.reliability, *(float(voice[0]) for voice in scores)
 
     few, half, many = said(5), said(500), said(5_000)
     assert few[0] < 0.01
@@ -189,10 +190,10 @@ def test_another_snapshot_is_noticed():
         ("b", "films", "films3", 1.0, None),
     ]
     rows += [("b", "books", "books1", 1.0, None)]
-    turned = BOOKS.facts.take(list(range(5, -1, -1)))
+    turned = BOOKS.metadata.take(list(range(5, -1, -1)))
     new_books = Snapshot(BOOKS.manifest, BOOKS.vectors, BOOKS.mean, turned, BOOKS.folder)
     new_films = snapshot("films", seed=1)
-    used, fresh = (Crowd(Behaviour.of(rows)) for _ in range(2))
+    used, fresh = (CollaborativeSignals(InteractionTable.of(rows)) for _ in range(2))
     before = used.neighbours(history([0]), BOOKS, None)
     assert used.popularity(BOOKS, None)[5] > 0
     assert used.popularity(new_books, None)[5] == 0
@@ -203,12 +204,12 @@ def test_another_snapshot_is_noticed():
     assert not np.array_equal(after, before)
 
 
-def test_a_large_crowd_is_sampled(monkeypatch):
+def test_many_users_are_sampled(monkeypatch):
     """Beyond the limit only a sample is compared; what it says is of the same size, and stays the same."""
     rows = [(f"u{n:03}", d, f"{d}{n % 5}", 1.0, None) for n in range(200) for d in ("books", "films")]
-    every = Crowd(Behaviour.of(rows)).neighbours(history([0]), BOOKS, "u000")
-    monkeypatch.setattr(crowd_module, "_COMPARED", 100)
-    some = [Crowd(Behaviour.of(rows)).neighbours(history([0]), BOOKS, "u000") for _ in range(2)]
+    every = CollaborativeSignals(InteractionTable.of(rows)).neighbours(history([0]), BOOKS, "u000")
+    monkeypatch.setattr("retrieval.ranking.collaborative._SAMPLED_USERS", 100)
+    some = [CollaborativeSignals(InteractionTable.of(rows)).neighbours(history([0]), BOOKS, "u000") for _ in range(2)]
     np.testing.assert_array_equal(*some)
     np.testing.assert_allclose(some[0], every, atol=0.5)
     assert (some[0] > 0).tolist() == (every > 0).tolist()
@@ -217,8 +218,8 @@ def test_a_large_crowd_is_sampled(monkeypatch):
 def test_above_is_the_share_of_less_popular_items():
     """Of six books with 0, 1 … 5 people the most popular one is above five sixths; of several the median counts."""
     rows = sorted((f"u{m}", "books", f"books{n}", -1.0, None) for n in range(6) for m in range(n))
-    crowd = Crowd(Behaviour.of(rows))
-    assert crowd.above(BOOKS, np.array([5])) == pytest.approx(5 / 6)
-    assert crowd.above(BOOKS, np.array([0])) == 0
-    assert crowd.above(BOOKS, np.array([0, 3, 5])) == pytest.approx(3 / 6)
-    assert crowd.above(BOOKS, np.array([], dtype=np.int64)) == 0
+    signals = CollaborativeSignals(InteractionTable.of(rows))
+    assert signals.popularity_percentile(BOOKS, np.array([5])) == pytest.approx(5 / 6)
+    assert signals.popularity_percentile(BOOKS, np.array([0])) == 0
+    assert signals.popularity_percentile(BOOKS, np.array([0, 3, 5])) == pytest.approx(3 / 6)
+    assert signals.popularity_percentile(BOOKS, np.array([], dtype=np.int64)) == 0

@@ -1,4 +1,4 @@
-"""Promises of what is kept of people's behaviour: all of it comes back, and nothing of whoever is forgotten."""
+"""Promises of the interaction file: all of it comes back, and nothing of a deleted user."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import IndexMissing
-from retrieval.index import FILE, Behaviour
-from retrieval.index.interactions import behaviour_mark, forget, preferences_of, write_behaviour
+from retrieval.index import INTERACTIONS_FILE, InteractionTable
+from retrieval.index.interactions import delete_user, interactions_version, user_preferences, write_interactions
 from retrieval.store import store as store_module
 from retrieval.types import Interaction, Item
 
@@ -43,11 +43,11 @@ preferences = st.dictionaries(st.tuples(texts, texts, texts), said, max_size=20)
 def test_what_is_written_comes_back(rows):
     """Users, domains, items (any text), preferences and times are read as they were written, in their order."""
     with tempfile.TemporaryDirectory() as folder:
-        write_behaviour(Path(folder), rows)
-        found = Behaviour.open(Path(folder))
+        write_interactions(Path(folder), rows)
+        found = InteractionTable.open(Path(folder))
         assert list(found) == rows
         assert len(found) == len(rows)
-        assert list(found.people) == [user for user, _ in groupby(rows, key=lambda row: row[0])]
+        assert list(found.users) == [user for user, _ in groupby(rows, key=lambda row: row[0])]
 
 
 @given(preferences, st.integers(0, 19))
@@ -55,7 +55,7 @@ def test_what_is_written_comes_back(rows):
 def test_without_and_only_part_people(rows, at):
     """`only` is everything of one person, `without` everything else; together they are all there was."""
     user = rows[at % len(rows)][0] if rows else "nobody"
-    everybody = Behaviour.of(rows)
+    everybody = InteractionTable.of(rows)
     assert list(everybody.without([user])) == [row for row in rows if row[0] != user]
     assert list(everybody.only(user)) == [row for row in rows if row[0] == user]
     assert list(everybody.without([])) == rows
@@ -63,31 +63,31 @@ def test_without_and_only_part_people(rows, at):
 
 
 def test_nobody_did_anything_where_nothing_was_written(tmp_path):
-    """A folder without the file is nobody's behaviour, and forgetting there makes nothing."""
+    """A folder without the file holds no interactions, and deleting a user there makes nothing."""
     missing = tmp_path / "missing"
-    assert len(Behaviour.open(missing)) == 0
-    assert Behaviour.open(missing).people == {}
-    assert behaviour_mark(missing) is None
-    assert (preferences_of(missing, "ada"), forget(missing, "ada")) == ([], 0)
+    assert len(InteractionTable.open(missing)) == 0
+    assert InteractionTable.open(missing).users == {}
+    assert interactions_version(missing) is None
+    assert (user_preferences(missing, "ada"), delete_user(missing, "ada")) == ([], 0)
     assert not missing.exists()
 
 
 def test_likes_count_everybody_and_hold_what_was_liked():
     """Every touch counts for an item, a preference of at least 0.5 is a like; items without a row are left out."""
-    likes = Behaviour.of(ROWS).likes("films", FILMS)
-    assert likes.touched.tolist() == [2, 1, 1, 0]
-    assert likes.liked.toarray().tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    some = Behaviour.of(ROWS).likes("films", {"f3": 0})
-    assert some.touched.tolist() == [1]
+    films = InteractionTable.of(ROWS).in_domain("films", FILMS)
+    assert films.user_counts.tolist() == [2, 1, 1, 0]
+    assert films.liked.toarray().tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    some = InteractionTable.of(ROWS).in_domain("films", {"f3": 0})
+    assert some.user_counts.tolist() == [1]
     assert some.liked.toarray().tolist() == [[0], [1], [0]]
 
 
 def test_likes_of_a_domain_that_nobody_knows():
     """Shapes hold, and nothing is in them."""
-    likes = Behaviour.of(ROWS).likes("games", {"g": 0, "h": 1})
-    assert likes.touched.tolist() == [0, 0]
-    assert (likes.liked.shape, likes.liked.nnz) == ((3, 2), 0)
-    assert likes.unit.shape == likes.by_person.shape == (3, 2)
+    films = InteractionTable.of(ROWS).in_domain("games", {"g": 0, "h": 1})
+    assert films.user_counts.tolist() == [0, 0]
+    assert (films.liked.shape, films.liked.nnz) == ((3, 2), 0)
+    assert films.item_normalized.shape == films.user_normalized.shape == (3, 2)
 
 
 YEAR = 31_557_600
@@ -101,7 +101,7 @@ def touches(*of_item):
         for item, years in zip(FILMS, of_item, strict=False)
         for n, year in enumerate(years)
     ]
-    return Behaviour.of(rows).likes("films", FILMS)
+    return InteractionTable.of(rows).in_domain("films", FILMS)
 
 
 def test_popularity_counts_people_alike_without_a_time_to_look_from():
@@ -121,9 +121,9 @@ def test_popularity_is_that_of_the_time():
 
 def test_popularity_asked_from_outside_the_known_time_looks_from_its_end():
     """Long after the last touch, or before the first, nothing fades away: the nearest month known stands for then."""
-    likes = touches([0, 0], [-8])
-    early, late = likes.popularity(AT - 50 * YEAR), likes.popularity(AT + 50 * YEAR)
-    np.testing.assert_array_equal(late, likes.popularity(AT))
+    films = touches([0, 0], [-8])
+    early, late = films.popularity(AT - 50 * YEAR), films.popularity(AT + 50 * YEAR)
+    np.testing.assert_array_equal(late, films.popularity(AT))
     assert (early[:2] > 0).all()
     assert early[1] > late[1]
     assert early[0] < late[0]
@@ -143,92 +143,92 @@ def test_popularity_where_no_time_is_known(times):
 
 
 def test_likes_are_scaled_by_item_and_by_person():
-    """Columns of `unit` have length 1; rows of `by_person` are divided by the root of their likes."""
+    """Columns of `item_normalized` have length 1; rows of `user_normalized` are divided by the root of their films."""
     rows = [("ada", "films", i, 1.0, None) for i in ("f1", "f2", "f3")] + [("bob", "films", "f1", 1.0, None)]
-    likes = Behaviour.of(rows).likes("films", FILMS)
-    np.testing.assert_allclose(np.linalg.norm(likes.unit.toarray(), axis=0), [1, 1, 1, 0], atol=1e-6)
+    films = InteractionTable.of(rows).in_domain("films", FILMS)
+    np.testing.assert_allclose(np.linalg.norm(films.item_normalized.toarray(), axis=0), [1, 1, 1, 0], atol=1e-6)
     third = 1 / np.sqrt(3)
-    np.testing.assert_allclose(likes.by_person.toarray(), [[third, third, third, 0], [1, 0, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(films.user_normalized.toarray(), [[third, third, third, 0], [1, 0, 0, 0]], atol=1e-6)
 
 
 def test_forgetting_removes_every_trace_of_one_person_and_of_nobody_else(tmp_path):
     """The name is in no file any more, not in what a killed run left either; the others' rows stay as they were."""
-    write_behaviour(tmp_path, ROWS)
-    (tmp_path / f".partial-{FILE}").write_bytes(b"half a file that names bob")
-    assert preferences_of(tmp_path, "bob") == ROWS[3:5]
-    assert forget(tmp_path, "bob") == 2
+    write_interactions(tmp_path, ROWS)
+    (tmp_path / f".partial-{INTERACTIONS_FILE}").write_bytes(b"half a file that names bob")
+    assert user_preferences(tmp_path, "bob") == ROWS[3:5]
+    assert delete_user(tmp_path, "bob") == 2
     assert all(b"bob" not in file.read_bytes() for file in tmp_path.iterdir())
-    assert list(Behaviour.open(tmp_path)) == [row for row in ROWS if row[0] != "bob"]
-    before = behaviour_mark(tmp_path)
-    assert forget(tmp_path, "bob") == 0
-    assert behaviour_mark(tmp_path) == before
+    assert list(InteractionTable.open(tmp_path)) == [row for row in ROWS if row[0] != "bob"]
+    before = interactions_version(tmp_path)
+    assert delete_user(tmp_path, "bob") == 0
+    assert interactions_version(tmp_path) == before
 
 
 def test_forgetting_waits_for_a_run(tmp_path):
     """A person who is deleted while an index run copies what it read of them before is gone after both."""
-    write_behaviour(tmp_path, ROWS)
-    forgetting = threading.Thread(target=forget, args=(tmp_path, "bob"))
+    write_interactions(tmp_path, ROWS)
+    forgetting = threading.Thread(target=delete_user, args=(tmp_path, "bob"))
 
     def read_before():
         forgetting.start()
         with pytest.raises(Timeout):
-            FileLock(tmp_path / "behaviour.lock").acquire(blocking=False)
+            FileLock(tmp_path / "interactions.lock").acquire(blocking=False)
         yield from ROWS
 
-    write_behaviour(tmp_path, read_before())
+    write_interactions(tmp_path, read_before())
     forgetting.join()
-    assert preferences_of(tmp_path, "bob") == []
-    assert len(Behaviour.open(tmp_path)) == len(ROWS) - 2
+    assert user_preferences(tmp_path, "bob") == []
+    assert len(InteractionTable.open(tmp_path)) == len(ROWS) - 2
 
 
 def test_whoever_has_the_file_open_keeps_reading_it(tmp_path):
     """A reader sees what it opened; a new one sees the new file, and the mark tells them apart."""
-    write_behaviour(tmp_path, ROWS)
-    opened, mark = Behaviour.open(tmp_path), behaviour_mark(tmp_path)
-    write_behaviour(tmp_path, ROWS[:1])
-    assert behaviour_mark(tmp_path) != mark
+    write_interactions(tmp_path, ROWS)
+    opened, mark = InteractionTable.open(tmp_path), interactions_version(tmp_path)
+    write_interactions(tmp_path, ROWS[:1])
+    assert interactions_version(tmp_path) != mark
     assert list(opened) == ROWS
-    assert list(Behaviour.open(tmp_path)) == ROWS[:1]
+    assert list(InteractionTable.open(tmp_path)) == ROWS[:1]
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     """What was there stays readable, and nothing half-written stays beside it."""
-    write_behaviour(tmp_path, ROWS)
+    write_interactions(tmp_path, ROWS)
 
     def cut_off():
         yield ROWS[0]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_behaviour(tmp_path, cut_off())
-    assert list(Behaviour.open(tmp_path)) == ROWS
+        write_interactions(tmp_path, cut_off())
+    assert list(InteractionTable.open(tmp_path)) == ROWS
     assert not list(tmp_path.glob(".partial-*"))
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:40], lambda _: b"", lambda _: b"no such format" * 9])
 def test_a_damaged_file_names_the_command(tmp_path, damage):
     """A file that is cut off, empty or something else is an index to be made again, which another run does."""
-    write_behaviour(tmp_path, ROWS)
-    (tmp_path / FILE).write_bytes(damage((tmp_path / FILE).read_bytes()))
-    with pytest.raises(IndexMissing, match=FILE) as caught:
-        Behaviour.open(tmp_path)
+    write_interactions(tmp_path, ROWS)
+    (tmp_path / INTERACTIONS_FILE).write_bytes(damage((tmp_path / INTERACTIONS_FILE).read_bytes()))
+    with pytest.raises(IndexMissing, match=INTERACTIONS_FILE) as caught:
+        InteractionTable.open(tmp_path)
     assert caught.value.hint == "xdrec index"
-    write_behaviour(tmp_path, ROWS, 1)
-    assert list(Behaviour.open(tmp_path)) == ROWS
+    write_interactions(tmp_path, ROWS, 1)
+    assert list(InteractionTable.open(tmp_path)) == ROWS
 
 
 def test_a_file_of_other_columns_is_an_index_to_be_made_again(tmp_path):
     """One that knows no times is not read as if it did, and the next run writes it anew whatever it was made from."""
-    write_behaviour(tmp_path, ROWS, 1)
-    with pa.ipc.open_file(tmp_path / FILE) as file:
+    write_interactions(tmp_path, ROWS, 1)
+    with pa.ipc.open_file(tmp_path / INTERACTIONS_FILE) as file:
         table = file.read_all().drop_columns("time")
-    with pa.OSFile(str(tmp_path / FILE), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    with pa.OSFile(str(tmp_path / INTERACTIONS_FILE), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     with pytest.raises(IndexMissing, match="earlier version") as caught:
-        Behaviour.open(tmp_path)
+        InteractionTable.open(tmp_path)
     assert caught.value.hint == "xdrec index"
-    write_behaviour(tmp_path, ROWS, 1)
-    assert list(Behaviour.open(tmp_path)) == ROWS
+    write_interactions(tmp_path, ROWS, 1)
+    assert list(InteractionTable.open(tmp_path)) == ROWS
 
 
 known = st.none() | st.integers(0, 9)
@@ -276,32 +276,32 @@ def test_all_pages_of_users_come(store):
 
 
 def test_an_index_run_writes_what_people_did_and_forgetting_reaches_who_has_it_open(store, open_index):
-    """`Index.behaviour` is the store's after a run, the same object until a deletion, and then without the person."""
+    """`Index.interactions` is the store's after a run, the same object until a deletion, then without the user."""
     store.upsert_items([Item(domain="films", id=i, title=i) for i in ("f1", "f2")], "run")
     index = open_index()
     index.build(store, "films")
-    assert len(index.behaviour()) == 0
+    assert len(index.interactions()) == 0
     given_ = [Interaction(user=u, domain="films", item="f1", value=5) for u in ("ada", "bob")]
     store.upsert_interactions(given_, "run")
     index.build(store, "films")
-    first = index.behaviour()
+    first = index.interactions()
     assert list(first) == [("ada", "films", "f1", 1.0, None), ("bob", "films", "f1", 1.0, None)]
-    assert index.behaviour() is first
-    forget(index.folder, "ada")
-    assert list(index.behaviour()) == [("bob", "films", "f1", 1.0, None)]
+    assert index.interactions() is first
+    delete_user(index.folder, "ada")
+    assert list(index.interactions()) == [("bob", "films", "f1", 1.0, None)]
 
 
 def test_nothing_is_written_twice_for_one_generation(tmp_path):
     """A run that finds what it would write leaves the file alone; a change of interactions is written."""
-    write_behaviour(tmp_path, ROWS, 3)
-    mark = behaviour_mark(tmp_path)
-    write_behaviour(tmp_path, iter(()), 3)
-    assert behaviour_mark(tmp_path) == mark
-    assert Behaviour.open(tmp_path).generation == 3
-    write_behaviour(tmp_path, ROWS[:2], 4)
-    assert list(Behaviour.open(tmp_path)) == ROWS[:2]
-    forget(tmp_path, "ada")
-    assert Behaviour.open(tmp_path).generation == 4
+    write_interactions(tmp_path, ROWS, 3)
+    mark = interactions_version(tmp_path)
+    write_interactions(tmp_path, iter(()), 3)
+    assert interactions_version(tmp_path) == mark
+    assert InteractionTable.open(tmp_path).generation == 3
+    write_interactions(tmp_path, ROWS[:2], 4)
+    assert list(InteractionTable.open(tmp_path)) == ROWS[:2]
+    delete_user(tmp_path, "ada")
+    assert InteractionTable.open(tmp_path).generation == 4
 
 
 def test_every_change_of_interactions_is_a_generation(store):

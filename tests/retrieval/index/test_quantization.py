@@ -1,4 +1,4 @@
-"""Promises of the codes: what they propose holds nearly all that is near, and a search by them is one of everything."""
+"""Promises of product quantization: it proposes nearly all near rows, and a search by it is about an exact one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import IndexMissing
-from retrieval.index.quantization import Codes, open_codes, write_codes
+from retrieval.index.quantization import QuantizedVectors, open_quantized, write_quantized
 from retrieval.ranking import Retriever
-from retrieval.ranking.retriever import _best
+from retrieval.ranking.selection import best_rows
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 
@@ -25,11 +25,11 @@ def unit(rows, dims=32, seed=0):
 
 @pytest.fixture
 def codes(tmp_path):
-    """Codes some vectors."""
+    """QuantizedVectors some vectors."""
 
     def made(vectors):
-        write_codes(tmp_path / "codes.faiss", vectors)
-        return open_codes(tmp_path / "codes.faiss", len(vectors))
+        write_quantized(tmp_path / "quantized.faiss", vectors)
+        return open_quantized(tmp_path / "quantized.faiss", len(vectors))
 
     return made
 
@@ -38,7 +38,7 @@ def codes(tmp_path):
 def test_the_nearest_are_among_what_is_proposed(codes, dims):
     """Of the ten nearest to each query nearly all are proposed, whatever the number of dimensions."""
     vectors, queries = unit(2_000, dims), unit(20, dims, seed=1)
-    rows = set(codes(vectors).near(queries, 200).tolist())
+    rows = set(codes(vectors).search(queries, 200).tolist())
     best = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
     assert np.mean([row in rows for row in best.ravel()]) > 0.97
 
@@ -46,18 +46,18 @@ def test_the_nearest_are_among_what_is_proposed(codes, dims):
 def test_every_query_proposes_its_own(codes):
     """What several queries propose is put together; asking for more than there are gives all."""
     found = codes(unit(300))
-    rows = found.near(unit(5, seed=1), 50).tolist()
+    rows = found.search(unit(5, seed=1), 50).tolist()
     assert len(rows) == 250
     assert 50 <= len(set(rows)) <= 250
-    assert set(found.near(unit(2, seed=1), 1_000).tolist()) == set(range(300))
+    assert set(found.search(unit(2, seed=1), 1_000).tolist()) == set(range(300))
 
 
 def test_several_threads_propose_what_one_does(codes, monkeypatch):
     """How many threads look is decided by how much there is to look at, and changes nothing."""
     found, queries = codes(unit(500)), unit(9, seed=1)
-    alone = sorted(found.near(queries, 20).tolist())
-    monkeypatch.setattr("retrieval.index.quantization._A_THREAD", 1)
-    assert sorted(found.near(queries, 20).tolist()) == alone
+    alone = sorted(found.search(queries, 20).tolist())
+    monkeypatch.setattr("retrieval.index.quantization._COMPARISONS_PER_THREAD", 1)
+    assert sorted(found.search(queries, 20).tolist()) == alone
 
 
 @settings(max_examples=50, deadline=None)
@@ -70,8 +70,8 @@ def test_the_best_are_the_best_whatever_the_sample_shows(rows, seed, k, ties):
     scores[rng.random(rows) < 0.3] = -np.inf
     k = min(k, rows - 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("retrieval.ranking.retriever._SAMPLED", 200)
-        found = _best(scores, k)
+        patch.setattr("retrieval.ranking.selection._SAMPLE", 200)
+        found = best_rows(scores, k)
     assert len(set(found.tolist())) == k
     assert np.array_equal(np.sort(scores[found]), np.sort(scores)[-k:])
 
@@ -80,9 +80,9 @@ def test_the_best_are_the_best_whatever_the_sample_shows(rows, seed, k, ties):
 @given(st.integers(1, 40), st.integers(1, 9))
 def test_few_vectors(tmp_path_factory, rows, dims):
     """Fewer vectors than a code has values, of any length, are coded; a row that is proposed is one of them."""
-    path = tmp_path_factory.mktemp("codes") / "codes.faiss"
-    write_codes(path, unit(rows, dims))
-    assert set(open_codes(path, rows).near(unit(2, dims, seed=1), 5).tolist()) <= set(range(rows))
+    path = tmp_path_factory.mktemp("codes") / "quantized.faiss"
+    write_quantized(path, unit(rows, dims))
+    assert set(open_quantized(path, rows).search(unit(2, dims, seed=1), 5).tolist()) <= set(range(rows))
 
 
 def book(n, topic):
@@ -102,22 +102,24 @@ def library(store, open_index):
     index = open_index(exact_limit=LIMIT)
     for domain in ("books", "films"):
         index.build(store, domain)
-    assert index.snapshot("books").codes is not None
-    assert index.snapshot("films").codes is None
+    assert index.snapshot("books").quantized is not None
+    assert index.snapshot("films").quantized is None
     return index
 
 
 @pytest.fixture
 def searches(monkeypatch):
     """How many rows each search by codes was asked for."""
-    asked, near = [], Codes.near
-    monkeypatch.setattr(Codes, "near", lambda codes, queries, k: asked.append(k) or near(codes, queries, k))
+    asked, near = [], QuantizedVectors.search
+    monkeypatch.setattr(
+        QuantizedVectors, "search", lambda codes, queries, k: asked.append(k) or near(codes, queries, k)
+    )
     return asked
 
 
 def test_a_search_by_codes_is_about_as_good(store, library, searches):
     """What is found is of the liked topic and scores hardly less than the best of everything."""
-    retriever = Retriever(store, library, RetrieverSettings(sources=("text",)))
+    retriever = Retriever(store, library, RetrieverSettings(signals=("text",)))
     _, scores = retriever.scores(asking())
     found = retriever.rank(asking(k=5))
     assert len(searches) == 1
@@ -129,13 +131,13 @@ def test_an_item_that_is_added_is_found(store, library, searches):
     """What joins the index between two runs has no code and is looked at all the same."""
     store.upsert_items([Item(domain="books", id="new", title="film", description=TOPICS[0])], "later")
     assert library.add(store, "books", 10).added == 1
-    assert library.snapshot("books").codes is not None
+    assert library.snapshot("books").quantized is not None
     assert "new" in Retriever(store, library, RetrieverSettings()).rank(asking()).ids
     assert len(searches) == 1
 
 
 def test_few_that_are_eligible_are_all_scored(store, library, searches):
-    """Codes are not asked for more rows than a filter leaves."""
+    """QuantizedVectors are not asked for more rows than a filter leaves."""
     old = [Item(domain="books", id=f"old {n}", title=TOPICS[2], year=1900) for n in range(300)]
     store.upsert_items(old, "later")
     library.build(store, "books")
@@ -158,19 +160,19 @@ def test_a_run_follows_the_limit(store, library, open_index):
     """Another limit makes the next run write codes or leave them out, without embedding anything."""
     large = open_index(exact_limit=10_000)
     assert large.build(store, "books").embedded == 0
-    assert large.snapshot("books").codes is None
+    assert large.snapshot("books").quantized is None
     small = open_index(exact_limit=LIMIT)
     assert small.build(store, "books").embedded == 0
     before = small.snapshot("books")
-    assert before.codes is not None
+    assert before.quantized is not None
     small.build(store, "books")
     assert small.snapshot("books") is before
 
 
 @pytest.mark.parametrize("damage", [b"", b"IxPf", None])
 def test_damaged_codes_name_the_command(library, open_index, damage):
-    """Codes that are empty, cut off or gone are an index that cannot be read."""
-    path = library.snapshot("books").folder / "codes.faiss"
+    """QuantizedVectors that are empty, cut off or gone are an index that cannot be read."""
+    path = library.snapshot("books").folder / "quantized.faiss"
     if damage is None:
         path.unlink()
     else:
@@ -181,7 +183,7 @@ def test_damaged_codes_name_the_command(library, open_index, damage):
 
 
 def test_codes_of_another_number_of_rows_are_refused(tmp_path):
-    """Codes that do not belong to the snapshot's rows are not searched."""
-    write_codes(tmp_path / "codes.faiss", unit(40))
+    """QuantizedVectors that do not belong to the snapshot's rows are not searched."""
+    write_quantized(tmp_path / "quantized.faiss", unit(40))
     with pytest.raises(ValueError, match="40 codes for 41 rows"):
-        open_codes(tmp_path / "codes.faiss", 41)
+        open_quantized(tmp_path / "quantized.faiss", 41)

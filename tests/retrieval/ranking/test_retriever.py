@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 from word_encoder import WordEncoder
 
 from retrieval.errors import IndexMismatch, IndexMissing, UsageError
-from retrieval.index.quantization import Codes
+from retrieval.index.quantization import QuantizedVectors
 from retrieval.ranking import Retriever, fusion_fit
-from retrieval.ranking.profile import Profile, soft_maximum
+from retrieval.ranking.profile import HistoryProfile, log_sum_exp_pooling
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 
@@ -73,7 +73,7 @@ unit_rows = hnp.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(4)), ele
 def profile_of(rows, weights):
     w = np.asarray(weights, dtype=np.float32)
     names = tuple(("films", str(n)) for n in range(len(rows)))
-    return Profile(names, rows, w / w.sum(), np.ones(len(rows), dtype=bool), {}, ())
+    return HistoryProfile(names, rows, w / w.sum(), np.ones(len(rows), dtype=bool), {}, ())
 
 
 class TestSoftMaximum:
@@ -84,7 +84,7 @@ class TestSoftMaximum:
         dots = candidates.astype(np.float64) @ rows.T.astype(np.float64)
         exact = temperature * np.log(np.exp(dots / temperature) @ profile.weights.astype(np.float64))
         np.testing.assert_allclose(
-            soft_maximum(candidates, profile, temperature), exact, atol=1e-4 * max(1, temperature)
+            log_sum_exp_pooling(candidates, profile, temperature), exact, atol=1e-4 * max(1, temperature)
         )
 
     @given(unit_rows, unit_rows, st.randoms(use_true_random=False))
@@ -93,8 +93,8 @@ class TestSoftMaximum:
         order = random.sample(range(len(rows)), len(rows))
         weights = np.arange(1, len(rows) + 1)
         np.testing.assert_allclose(
-            soft_maximum(candidates, profile_of(rows, weights), 0.1),
-            soft_maximum(candidates, profile_of(rows[order], weights[order]), 0.1),
+            log_sum_exp_pooling(candidates, profile_of(rows, weights), 0.1),
+            log_sum_exp_pooling(candidates, profile_of(rows[order], weights[order]), 0.1),
             atol=1e-5,
         )
 
@@ -106,8 +106,8 @@ class TestSoftMaximum:
             (m / np.linalg.norm(m, axis=1, keepdims=True)).astype(np.float32) for m in (candidates, rows)
         )
         dots, profile = candidates @ rows.T, profile_of(rows, np.ones(7))
-        np.testing.assert_allclose(soft_maximum(candidates, profile, 100), dots.mean(axis=1), atol=0.01)
-        cold = soft_maximum(candidates, profile, 0.03)
+        np.testing.assert_allclose(log_sum_exp_pooling(candidates, profile, 100), dots.mean(axis=1), atol=0.01)
+        cold = log_sum_exp_pooling(candidates, profile, 0.03)
         assert (cold <= dots.max(axis=1) + 1e-5).all()
         np.testing.assert_allclose(cold, dots.max(axis=1), atol=0.03 * np.log(7) + 1e-5)
 
@@ -115,13 +115,13 @@ class TestSoftMaximum:
         """Rows beyond the first block are scored like the first."""
         rows = np.eye(2, 4, dtype=np.float32)
         candidates = np.tile(np.eye(4, dtype=np.float32), (5_000, 1))
-        scores = soft_maximum(candidates, profile_of(rows, [1, 1]), 0.1).reshape(5_000, 4)
+        scores = log_sum_exp_pooling(candidates, profile_of(rows, [1, 1]), 0.1).reshape(5_000, 4)
         np.testing.assert_allclose(scores, scores[:1].repeat(5_000, axis=0), atol=1e-6)
 
 
 def test_ranks_what_fits(world):
     """Books of the liked film's topic come first, with scores that fall and the film as the match."""
-    ranking = world(sources=("text",)).rank(query(*liked("space-0"), k=8))
+    ranking = world(signals=("text",)).rank(query(*liked("space-0"), k=8))
     assert topics(ranking) == ["space"] * 8
     scores = [c.score for c in ranking.candidates]
     assert scores == sorted(scores, reverse=True)
@@ -129,7 +129,7 @@ def test_ranks_what_fits(world):
     for candidate in ranking.candidates:
         (match,) = candidate.matches
         assert (match.domain, match.item, match.share) == ("films", "space-0", pytest.approx(1))
-        weight = fusion_fit("any").for_person(1, ("text",), 1)["text"]
+        weight = fusion_fit("any").weights_for(1, ("text",), 1)["text"]
         assert candidate.stages == {"text": pytest.approx(candidate.score)}
         assert match.similarity == pytest.approx(candidate.score / weight, abs=1e-3)
 
@@ -138,9 +138,9 @@ def test_one_good_match_beats_a_mean(world):
     """With tastes in two topics, books of either come before a book that is a little like both."""
     both = item("books", "both", description=f"{TOPICS['space']} {TOPICS['love']}")
     entries = (*liked("space-0"), *liked("love-0"))
-    found = world(both, temperature=0.03, sources=("text",)).rank(query(*entries, k=10))
+    found = world(both, temperature=0.03, signals=("text",)).rank(query(*entries, k=10))
     assert set(topics(found)) == {"space", "love"}
-    assert world(both, temperature=50, sources=("text",)).rank(query(*entries)).ids[0] == "both"
+    assert world(both, temperature=50, signals=("text",)).rank(query(*entries)).ids[0] == "both"
 
 
 def test_matches_explain_the_score(world):
@@ -174,7 +174,7 @@ def test_a_middling_item_tells_where_somebody_looks(world):
     found = world().rank(asked)
     assert {"space", "love"} <= set(topics(found)[:16])
     assert {match.item for candidate in found.candidates for match in candidate.matches} == {"space-0"}
-    without = world(middling_weight=0)
+    without = world(neutral_weight=0)
     assert without.rank(asked) == without.rank(query(*liked("space-0"), k=20))
 
 
@@ -404,8 +404,10 @@ def test_approximate_search_finds_nearly_the_same(world, wanted, monkeypatch):
     ]
     films = [item("films", f"f{n}", description=" ".join(rng.choice(words, 6))) for n in range(20)]
     exact, near = world(*many, *films), world(*many, *films, exact_limit=50)
-    searches, by_codes = [], Codes.near
-    monkeypatch.setattr(Codes, "near", lambda codes, queries, k: searches.append(k) or by_codes(codes, queries, k))
+    searches, by_codes = [], QuantizedVectors.search
+    monkeypatch.setattr(
+        QuantizedVectors, "search", lambda codes, queries, k: searches.append(k) or by_codes(codes, queries, k)
+    )
     shared = 0
     for n in range(0, 20, 4):
         asked = query(*liked(*(f"f{m}" for m in range(n, n + 4))), k=10, filter=wanted)

@@ -8,7 +8,7 @@ from filelock import FileLock
 from word_encoder import WordEncoder
 
 from retrieval.errors import IndexMissing
-from retrieval.index.bm25 import open_words, write_added_words, write_words
+from retrieval.index.bm25 import open_bm25, write_bm25, write_incremental_bm25
 from retrieval.index.snapshot import VECTORS
 from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
@@ -55,7 +55,7 @@ def ids_of(snapshot):
 
 def test_a_new_item_is_recommended_by_whoever_is_running(store, library, open_index):
     """A retriever that was open before finds the item with its next question, though nobody ran the index."""
-    running = Retriever(store, open_index(), RetrieverSettings(sources=("text",)))
+    running = Retriever(store, open_index(), RetrieverSettings(signals=("text",)))
     assert "new" not in running.rank(asking(0, 4)).ids
     store.upsert_items([book("new", "space film 0", description="space")], "later")
     done = library.add(store, "books", 10)
@@ -97,7 +97,7 @@ def test_additions_follow_one_another(store, library, open_index):
     texts = library.texts("books", list(store.items("books", ids_of(snapshot)).values()))
     moved = WordEncoder().encode(texts) - snapshot.mean
     np.testing.assert_allclose(snapshot.vectors, moved / np.linalg.norm(moved, axis=1, keepdims=True), atol=1e-4)
-    said = snapshot.words.scores(["fresh love"])
+    said = snapshot.bm25.scores(["fresh love"])
     assert len(said) == 43
     assert said.argmax() == 42
 
@@ -115,7 +115,7 @@ def test_an_old_snapshot_stays_as_it_was(store, library, open_index):
     vectors = np.array(old.vectors)
     store.upsert_items([book("new")], "later")
     library.add(store, "books", 10)
-    assert len(old.vectors) == len(old.facts) == len(old.words.scores(["space"])) == 40
+    assert len(old.vectors) == len(old.metadata) == len(old.bm25.scores(["space"])) == 40
     np.testing.assert_array_equal(old.vectors, vectors)
 
 
@@ -195,12 +195,12 @@ def test_added_words_weigh_as_in_a_whole_index(tmp_path):
     vocabulary = [f"word{n}" for n in range(60)]
     texts = [" ".join(rng.choice(vocabulary, 8, replace=False)) for _ in range(400)]
     fresh = ["word1 word2 word3 word4", "word5 neverseen word6 word7 word8 word9 word10 word11", ""]
-    write_words(tmp_path / "whole", [*texts, *fresh])
-    write_words(tmp_path / "base", texts)
-    base = open_words(tmp_path / "base", len(texts))
-    write_added_words(tmp_path / "added", fresh, base)
-    whole = open_words(tmp_path / "whole", len(texts) + len(fresh))
-    added = open_words(tmp_path / "added", len(fresh))
+    write_bm25(tmp_path / "whole", [*texts, *fresh])
+    write_bm25(tmp_path / "base", texts)
+    base = open_bm25(tmp_path / "base", len(texts))
+    write_incremental_bm25(tmp_path / "added", fresh, base)
+    whole = open_bm25(tmp_path / "whole", len(texts) + len(fresh))
+    added = open_bm25(tmp_path / "added", len(fresh))
     for query in ("word1", "word2 word5 word5", "neverseen word9"):
         expected = whole.scores([query])[len(texts) :]
         np.testing.assert_allclose(added.scores([query]), expected, rtol=0.08, atol=1e-6)

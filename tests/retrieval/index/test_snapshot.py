@@ -104,7 +104,7 @@ def test_missing_snapshot_names_the_command(tmp_path):
     assert caught.value.hint == "xdrec index books"
 
 
-@pytest.mark.parametrize("file", ["manifest.json", "vectors.npy", "mean.npy", "facts.arrow"])
+@pytest.mark.parametrize("file", ["manifest.json", "vectors.npy", "mean.npy", "metadata.arrow"])
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY{", None])
 def test_damaged_snapshot_names_the_command(tmp_path, file, damage):
     """A file that is empty, cut off or gone is IndexMissing with the command that mends it, never another exception."""

@@ -89,8 +89,8 @@ def test_json_stays_alone_on_stdout(xdrec):
 
 @pytest.mark.usefixtures("indexed")
 def test_many_new_items_wait_for_a_run(xdrec, monkeypatch):
-    """More than `index.at_once`: nothing is embedded, and the command that does it is named."""
-    monkeypatch.setenv("XDREC_INDEX__AT_ONCE", "2")
+    """More than `index.incremental_limit`: nothing is embedded, and the command that does it is named."""
+    monkeypatch.setenv("XDREC_INDEX__INCREMENTAL_LIMIT", "2")
     done = xdrec("ingest", "books", text=catalogue("new", ["A", "B", "C"], "space"))
     assert "books: new and not in the index: 3 → xdrec index books" in done.stderr
     assert not {"A", "B", "C"} & set(books_for(xdrec, "space films 1"))
@@ -99,7 +99,7 @@ def test_many_new_items_wait_for_a_run(xdrec, monkeypatch):
 @pytest.mark.usefixtures("indexed")
 def test_it_can_be_turned_off(xdrec, monkeypatch):
     """With 0 ingesting is what it was: rows go into the store, and nothing is said of the index."""
-    monkeypatch.setenv("XDREC_INDEX__AT_ONCE", "0")
+    monkeypatch.setenv("XDREC_INDEX__INCREMENTAL_LIMIT", "0")
     done = xdrec("ingest", "books", text=catalogue("new", ["Voyager"], "space"))
     assert (done.exit_code, done.stderr) == (0, "")
     assert "Voyager" not in books_for(xdrec, "space films 1")

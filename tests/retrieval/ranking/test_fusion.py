@@ -1,4 +1,4 @@
-"""Promises of the fusion: what each source's word is worth, and that a ranking is the sum of what the sources say."""
+"""Promises of the fusion: what each signal weighs, and that a score is the sum of the weighted signals."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from pydantic import ValidationError
 from word_encoder import WordEncoder
 
 from retrieval.errors import DataError, UsageError
-from retrieval.index import Behaviour, Index
-from retrieval.index.interactions import forget
-from retrieval.index.quantization import Codes
+from retrieval.index import Index, InteractionTable
+from retrieval.index.interactions import delete_user
+from retrieval.index.quantization import QuantizedVectors
 from retrieval.ingest import IngestRequest, ingest
-from retrieval.ranking import BY_HAND, SOURCES, Crowd, FusionFit, Retriever, Weight, fusion_fit, save_fusion
+from retrieval.ranking import (
+    SIGNALS,
+    UNFITTED_WEIGHTS,
+    CollaborativeSignals,
+    FusionFit,
+    Retriever,
+    SignalWeight,
+    fusion_fit,
+    save_fusion,
+)
 from retrieval.relations import RelationGraph
 from retrieval.settings import EncoderSettings, IndexSettings, RetrieverSettings
 from retrieval.store import RelationStore, Store
@@ -33,11 +42,11 @@ TWINS = ("twin0", "twin1", "twin2")
 
 
 def fit(**weights):
-    made = {name: Weight(base=base) for name, base in weights.items()}
-    return FusionFit(made_by="test", data="", encoder="", people=0, picks=0, weights=made)
+    made = {name: SignalWeight(base=base) for name, base in weights.items()}
+    return FusionFit(made_by="test", data="", encoder="", users=0, picks=0, weights=made)
 
 
-EVEN = fit(text=1, words=1, popularity=1, cooccurrence=1, neighbours=1)
+EVEN = fit(text=1, bm25=1, popularity=1, cooccurrence=1, neighbours=1)
 
 
 def catalogue():
@@ -103,10 +112,10 @@ def retriever():
     """Makes a retriever over a home; closes its index at the end."""
     indexes = []
 
-    def made(home, fusion=None, exact_limit=200_000, crowd=None, **settings):
+    def made(home, fusion=None, exact_limit=200_000, collaborative=None, **settings):
         folder, store = home
         indexes.append(opened(folder / "index", exact_limit=exact_limit))
-        return Retriever(store, indexes[-1], RetrieverSettings(**settings), crowd, fusion)
+        return Retriever(store, indexes[-1], RetrieverSettings(**settings), collaborative, fusion)
 
     yield made
     for index in indexes:
@@ -118,41 +127,41 @@ def asking(*films, user=None, at=None, **fields):
     return Query(history=History(user=user, entries=entries), target="books", **({"k": 10} | fields))
 
 
-weights = st.builds(Weight, base=st.floats(-10, 10), slope=st.floats(-5, 5))
+weights = st.builds(SignalWeight, base=st.floats(-10, 10), slope=st.floats(-5, 5))
 
 
 @given(weights, st.integers(0, 10_000))
 def test_a_weight_is_a_line_in_the_logarithm_of_the_history_and_never_negative(weight, liked):
     """base + slope · log n, at least 0; a history of text alone counts like one of one item."""
-    assert weight.of(liked) == max(0, weight.base + weight.slope * log(max(liked, 1)))
-    assert weight.of(liked) >= 0
+    assert weight.at(liked) == max(0, weight.base + weight.slope * log(max(liked, 1)))
+    assert weight.at(liked) >= 0
 
 
 def test_ten_times_the_history_adds_the_same_each_time():
     """The slope works on the logarithm, of base e."""
-    weight = Weight(base=1, slope=2)
-    assert [weight.of(n) for n in (0, 1)] == [1, 1]
-    assert weight.of(100) - weight.of(10) == pytest.approx(2 * log(10))
-    assert weight.of(1_000) - weight.of(100) == pytest.approx(2 * log(10))
+    weight = SignalWeight(base=1, slope=2)
+    assert [weight.at(n) for n in (0, 1)] == [1, 1]
+    assert weight.at(100) - weight.at(10) == pytest.approx(2 * log(10))
+    assert weight.at(1_000) - weight.at(100) == pytest.approx(2 * log(10))
 
 
-def test_who_has_a_say():
-    """Only the named sources, popularity by its factor; a weight of 0 leaves a source out."""
-    fitted = fit(text=2, words=1, popularity=4, neighbours=-1)
-    assert fitted.for_person(5, None, 1) == {"text": 2, "words": 1, "popularity": 4}
-    assert fitted.for_person(5, None, 0.25) == {"text": 2, "words": 1, "popularity": 1}
-    assert fitted.for_person(5, None, 0) == {"text": 2, "words": 1}
-    assert fitted.for_person(5, ("text", "popularity", "cooccurrence"), 1) == {"text": 2, "popularity": 4}
+def test_which_signals_count():
+    """Only the named signals, popularity by its factor; a weight of 0 leaves a signal out."""
+    fitted = fit(text=2, bm25=1, popularity=4, neighbours=-1)
+    assert fitted.weights_for(5, None, 1) == {"text": 2, "bm25": 1, "popularity": 4}
+    assert fitted.weights_for(5, None, 0.25) == {"text": 2, "bm25": 1, "popularity": 1}
+    assert fitted.weights_for(5, None, 0) == {"text": 2, "bm25": 1}
+    assert fitted.weights_for(5, ("text", "popularity", "cooccurrence"), 1) == {"text": 2, "popularity": 4}
 
 
-def test_the_shipped_weights_are_of_the_sources_there_are():
-    """The file loads, has every source and no other, and every source can speak."""
+def test_the_shipped_weights_are_of_the_known_signals():
+    """The file loads, has every signal and no other, and every signal can count."""
     for encoder in ("minilm-taste", "all-MiniLM-L6-v2"):
         shipped = fusion_fit(encoder)
         assert shipped.encoder == encoder
-        assert set(shipped.weights) == set(SOURCES)
-        assert all(weight.of(n) < inf for weight in shipped.weights.values() for n in (1, 1_000))
-        assert shipped.weights["text"].of(1) > 0
+        assert set(shipped.weights) == set(SIGNALS)
+        assert all(weight.at(n) < inf for weight in shipped.weights.values() for n in (1, 1_000))
+        assert shipped.weights["text"].at(1) > 0
     with pytest.raises(ValidationError):
         fit(**{"astrology": 1})
 
@@ -186,30 +195,32 @@ def test_a_damaged_file_of_weights_is_an_error_with_a_way_out(tmp_path):
     assert "xdrec-eval fit fusion --write" in damaged.value.hint
 
 
-def test_every_source_can_speak(home, retriever):
-    """`voices` has each source asked for, for every row, times its weight."""
+def test_every_signal_can_count(home, retriever):
+    """`signal_scores` has each signal asked for, for every row, times its weight."""
     asked = asking("space-0", "space-1")
-    once, thrice = (retriever(home).voices(asked, dict.fromkeys(SOURCES, w)) for w in (1.0, 3.0))
-    assert set(once) == set(SOURCES)
-    for source, said in once.items():
-        assert said.shape == (sum(item.domain == "books" for item in catalogue()),)
-        np.testing.assert_allclose(thrice[source], 3 * said, rtol=1e-5)
-        assert said.std() > 0 or source == "relations"  # there is no graph; test_relations_propose has one
+    once, thrice = (retriever(home).signal_scores(asked, dict.fromkeys(SIGNALS, w)) for w in (1.0, 3.0))
+    assert set(once) == set(SIGNALS)
+    for signal, scores in once.items():
+        assert scores.shape == (sum(item.domain == "books" for item in catalogue()),)
+        np.testing.assert_allclose(thrice[signal], 3 * scores, rtol=1e-5)
+        assert scores.std() > 0 or signal == "relations"  # there is no graph; test_relations_propose has one
 
 
 @pytest.mark.parametrize("exact_limit", [200_000, 20])
 @pytest.mark.parametrize("diversity", [0.0, 0.5])
 def test_stages_sum_to_the_score(home, retriever, exact_limit, diversity, monkeypatch):
-    """What the sources say adds up to each candidate's score, also of a series, whose first volume is shown."""
-    monkeypatch.setattr("retrieval.ranking.retriever._AS_MANY", 1)  # else all of so few are scored
-    searches, near = [], Codes.near
-    monkeypatch.setattr(Codes, "near", lambda codes, queries, k: searches.append(k) or near(codes, queries, k))
+    """The weighted signals add up to each candidate's score, also of a series, whose first volume is shown."""
+    monkeypatch.setattr("retrieval.ranking.retriever._LEAST_K", 1)  # else all of so few are scored
+    searches, near = [], QuantizedVectors.search
+    monkeypatch.setattr(
+        QuantizedVectors, "search", lambda codes, queries, k: searches.append(k) or near(codes, queries, k)
+    )
     asked = asking("space-0", "space-2", k=4)
-    ranking = retriever(home, fit(text=1, words=1, popularity=1e-3), exact_limit, diversity=diversity).rank(asked)
+    ranking = retriever(home, fit(text=1, bm25=1, popularity=1e-3), exact_limit, diversity=diversity).rank(asked)
     assert len(searches) == (exact_limit == 20)
     assert "saga-1" in ranking.ids  # far from what was asked; its third volume is not
     for candidate in ranking.candidates:
-        assert set(candidate.stages) == {"text", "words", "popularity"}
+        assert set(candidate.stages) == {"text", "bm25", "popularity"}
         assert sum(candidate.stages.values()) == pytest.approx(candidate.score, abs=1e-4)
 
 
@@ -218,7 +229,7 @@ def test_popularity_can_be_left_out(home, retriever):
     asked = asking("crime-0")
     without = retriever(home, EVEN, popularity=0).rank(asked)
     assert all("popularity" not in candidate.stages for candidate in without.candidates)
-    assert without == retriever(home, fit(text=1, words=1, cooccurrence=1, neighbours=1)).rank(asked)
+    assert without == retriever(home, fit(text=1, bm25=1, cooccurrence=1, neighbours=1)).rank(asked)
     half, whole = (retriever(home, EVEN, popularity=f).rank(asking("crime-0", k=1_000)) for f in (0.5, 1))
     said = [{c.item.id: c.stages["popularity"] for c in found.candidates} for found in (half, whole)]
     assert said[1]["far"] == pytest.approx(2 * said[0]["far"])
@@ -230,17 +241,19 @@ def test_popularity_is_that_of_when_the_history_ends(home, retriever, at, first)
     """Of two books touched by as many people long ago and lately, more is said for the one of the person's own time."""
     when = {"twin0": 1_000, "twin1": 1_000_000_000}
     rows = [(f"{twin}{n}", "books", twin, 1.0, time) for twin, time in when.items() for n in range(20)]
-    asked = retriever(home, EVEN, crowd=Crowd(Behaviour.of(rows))).rank(asking("crime-0", at=at, k=1_000))
+    asked = retriever(home, EVEN, collaborative=CollaborativeSignals(InteractionTable.of(rows))).rank(
+        asking("crime-0", at=at, k=1_000)
+    )
     said = {c.item.id: c.stages["popularity"] for c in asked.candidates}
     assert np.sign(said["twin0"] - said["twin1"]) == first
 
 
-@pytest.mark.parametrize("sources", [(), ("words",), ("text", "astrology"), ("astrology",)])
-def test_unknown_sources_are_refused(home, retriever, sources):
-    """Sources that there are not, or none, or not the text, are an error that lists those there are."""
-    with pytest.raises(UsageError, match=r"retriever\.sources") as caught:
-        retriever(home, sources=sources)
-    assert all(source in caught.value.hint for source in SOURCES)
+@pytest.mark.parametrize("signals", [(), ("bm25",), ("text", "astrology"), ("astrology",)])
+def test_unknown_signals_are_refused(home, retriever, signals):
+    """Unknown signals, or none, or not the text, are an error that lists those there are."""
+    with pytest.raises(UsageError, match=r"retriever\.signals") as caught:
+        retriever(home, signals=signals)
+    assert all(signal in caught.value.hint for signal in SIGNALS)
 
 
 @pytest.mark.parametrize(
@@ -261,18 +274,18 @@ def test_what_people_like_rises(home, empty, retriever, fusion):
 
 
 def test_without_people_text_and_words_decide(empty, retriever):
-    """Where nobody did anything, the crowd's sources change neither order nor score."""
+    """Where nobody did anything, the collaborative signals change neither order nor score."""
     asked = asking("space-0", "love-2", k=200)
-    everyone, texts = retriever(empty).rank(asked), retriever(empty, sources=("text", "words")).rank(asked)
+    everyone, texts = retriever(empty).rank(asked), retriever(empty, signals=("text", "bm25")).rank(asked)
     assert everyone.ids == texts.ids
     assert [c.score for c in everyone.candidates] == pytest.approx([c.score for c in texts.candidates])
     assert all(c.stages[s] == 0 for c in everyone.candidates for s in ("popularity", "cooccurrence", "neighbours"))
 
 
 def test_what_nobody_touched_stands_on_its_texts(home, retriever):
-    """An item without interactions gets nothing from the crowd, and loses nothing by it."""
+    """An item without interactions gets nothing from other users, and loses nothing by it."""
     asked = asking("space-0", k=1_000)
-    alone = {c.item.id: c.score for c in retriever(home, sources=("text", "words")).rank(asked).candidates}
+    alone = {c.item.id: c.score for c in retriever(home, signals=("text", "bm25")).rank(asked).candidates}
     untouched = [c for c in retriever(home).rank(asked).candidates if c.item.id in {"space-20", "love-29", "twin0"}]
     assert len(untouched) == 3
     assert [c.score for c in untouched] == pytest.approx([alone[c.item.id] for c in untouched])
@@ -281,7 +294,7 @@ def test_what_nobody_touched_stands_on_its_texts(home, retriever):
 @pytest.mark.parametrize("fusion", [None, EVEN, fit(text=1, popularity=1_000)])
 @pytest.mark.parametrize("wanted", [Filter(), Filter(year_to=1990)])
 def test_a_large_catalogue_has_the_same_top(home, retriever, fusion, wanted):
-    """Where Chroma proposes what is scored, what others speak for is proposed too: the top is the exact one."""
+    """Where the codes propose what is scored, what others speak for is proposed too: the top is the exact one."""
     for films in (["space-0"], ["crime-1", "love-0"]):
         asked = asking(*films, k=3, filter=wanted)
         exact, near = (retriever(home, fusion, limit).rank(asked) for limit in (200_000, 20))
@@ -300,10 +313,12 @@ def test_weights_without_the_text_still_rank(home, retriever):
 
 def test_longer_histories_use_the_weights_of_their_length(home, retriever):
     """The slope counts liked items: with a weight of log n alone one item says nothing by its words."""
-    growing = fit(text=1).model_copy(update={"weights": {"text": Weight(base=1), "words": Weight(base=0, slope=1)}})
+    growing = fit(text=1).model_copy(
+        update={"weights": {"text": SignalWeight(base=1), "bm25": SignalWeight(base=0, slope=1)}}
+    )
     short, long = (retriever(home, growing).rank(asking(*films)) for films in (["space-0"], ["space-0", "space-1"]))
-    assert all("words" not in c.stages for c in short.candidates)
-    assert all(c.stages["words"] > 0 for c in long.candidates)
+    assert all("bm25" not in c.stages for c in short.candidates)
+    assert all(c.stages["bm25"] > 0 for c in long.candidates)
 
 
 def test_a_deleted_person_no_longer_speaks(tmp_path, retriever):
@@ -313,7 +328,7 @@ def test_a_deleted_person_no_longer_speaks(tmp_path, retriever):
         used = retriever((tmp_path, store), EVEN)
         said = {c.item.id: c.stages for c in used.rank(asking_).candidates}
         assert said["crime-1"]["popularity"] > 0
-        assert forget(tmp_path / "index", "u01") == 5
+        assert delete_user(tmp_path / "index", "u01") == 5
         said = {c.item.id: c.stages for c in used.rank(asking_).candidates}
         assert said["crime-1"]["popularity"] == 0
         assert said["space-0"]["popularity"] > 0
@@ -332,11 +347,13 @@ def test_a_person_does_not_speak_for_themselves(home, retriever):
 def test_how_popular_a_list_is(home, empty, retriever):
     """The share of the catalogue that fewer people touched than the list's median item; 0 where that has no say."""
     books = sum(item.domain == "books" for item in catalogue())
-    assert retriever(home).popularity("books", ["far", "twin2", "space-20"]) == pytest.approx((books - 2) / books)
-    assert retriever(home).popularity("books", ["space-20", "nowhere"]) == 0
-    assert retriever(empty).popularity("books", ["far"]) == 0
-    assert retriever(home, popularity=0).popularity("books", ["far"]) == 0
-    assert retriever(home, sources=("text", "words")).popularity("books", ["far"]) == 0
+    assert retriever(home).popularity_percentile("books", ["far", "twin2", "space-20"]) == pytest.approx(
+        (books - 2) / books
+    )
+    assert retriever(home).popularity_percentile("books", ["space-20", "nowhere"]) == 0
+    assert retriever(empty).popularity_percentile("books", ["far"]) == 0
+    assert retriever(home, popularity=0).popularity_percentile("books", ["far"]) == 0
+    assert retriever(home, signals=("text", "bm25")).popularity_percentile("books", ["far"]) == 0
 
 
 def test_relations_propose(home, retriever, tmp_path):
@@ -352,8 +369,8 @@ def test_relations_propose(home, retriever, tmp_path):
         with_graph, without = related.rank(asked), made.rank(asked)
         stages = {c.item.id: c.stages for c in with_graph.candidates}
         assert with_graph.ids.index("love-7") < without.ids.index("love-7")
-        assert stages["love-7"]["relations"] == pytest.approx(BY_HAND["relations"].base)
+        assert stages["love-7"]["relations"] == pytest.approx(UNFITTED_WEIGHTS["relations"].base)
         assert stages["space-1"]["relations"] == 0
-        text = RetrieverSettings(sources=("text", "words"))
+        text = RetrieverSettings(signals=("text", "bm25"))
         alone = [Retriever(store, made.index, text, graph=g).rank(asked).ids for g in (RelationGraph(relations), None)]
         assert alone[0] == alone[1]

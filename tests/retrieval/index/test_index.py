@@ -75,7 +75,7 @@ def test_a_change_that_no_vector_needs_reaches_the_snapshot(store, open_index):
     index.build(store, "books")
     store.upsert_items([book(1, available=False)], "again")
     index.build(store, "books")
-    assert sorted(index.snapshot("books").facts["available"].to_pylist()) == [False, True]
+    assert sorted(index.snapshot("books").metadata["available"].to_pylist()) == [False, True]
 
 
 def test_deletes_reach_the_index(store, open_index):
@@ -95,7 +95,7 @@ def test_items_deleted_during_a_run(store, open_index):
     fill(store, 3)
     first = open_index(WordEncoder(batches=0, end=lambda: store.delete_items("books", ["1"])))
     first.build(store, "books")
-    facts = first.snapshot("books").facts
+    facts = first.snapshot("books").metadata
     assert dict(zip(facts["id"].to_pylist(), facts["available"].to_pylist(), strict=True))["1"] is False
     index = open_index()
     assert index.build(store, "books").deleted == 1
@@ -190,7 +190,7 @@ def test_a_run_mends_a_damaged_snapshot(store, open_index):
     index = open_index()
     index.build(store, "books")
     (pointer,) = index.folder.glob(f"*/{POINTER}")
-    (pointer.parent / pointer.read_text() / "facts.arrow").write_bytes(b"")
+    (pointer.parent / pointer.read_text() / "metadata.arrow").write_bytes(b"")
     reader = open_index()
     with pytest.raises(IndexMissing, match="cannot be read"):
         reader.snapshot("books")

@@ -108,7 +108,7 @@ def test_paths_and_scores_are_those_of_a_brute_force_walk(triples, starts, max_d
     for key, _, path in candidates:
         assert path == graph.paths(keys, key, 1)[0]
     assert graph.candidates(keys, "books", 2) == candidates[:2]
-    assert graph.ranked(keys, "books", 100) == tuple(id_ for (_, id_), *_ in candidates)
+    assert graph.ranked_items(keys, "books", 100) == tuple(id_ for (_, id_), *_ in candidates)
 
 
 def test_a_path_walks_relations_in_either_direction_and_keeps_theirs():
@@ -139,7 +139,7 @@ def test_who_is_not_in_the_graph_has_no_path():
     assert graph.paths([("films", "0")], ("books", "77")) == ()
     assert graph.candidates([("films", "0")], "music", 5) == []
     assert graph.candidates([], "books", 5) == []
-    assert graph.ranked([("films", "0")], "music", 5) == graph.ranked([], "books", 5) == ()
+    assert graph.ranked_items([("films", "0")], "music", 5) == graph.ranked_items([], "books", 5) == ()
     assert RelationGraph(Relations(set())).candidates([("films", "0")], "books", 5) == []
 
 
@@ -184,10 +184,10 @@ def test_the_reasons_of_one_answer_look_once_whether_relations_have_changed():
     graph = RelationGraph(relations)
     starts = [Item(domain="films", id="0", title="0")]
     ends = [Item(domain="books", id=str(n), title=str(n)) for n in range(8)]
-    singly = [graph.between(starts, end) for end in ends]
+    singly = [graph.paths_between(starts, end) for end in ends]
     before = relations.asked
-    between = graph.between_now()
+    find = graph.path_finder()
     assert relations.asked == before
-    assert [between(starts, end) for end in ends] == singly
+    assert [find(starts, end) for end in ends] == singly
     assert relations.asked == before + 1
     assert any(singly)
