@@ -9,7 +9,7 @@ import hashlib
 import ipaddress
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, ValidationError
 
@@ -27,12 +27,14 @@ _KEPT_S = 24 * 3600
 class Endpoint(Frozen):
     """An OpenAI-compatible endpoint: one server, or several that serve the same model.
 
-    `base_url` names one or, separated by commas, several. `instance` tells one start of a managed server from another.
+    `base_url` names one or, separated by commas, several, without user and password: those are in `passwords`, by
+    base URL. `instance` tells one start of a managed server from another.
     `notes` is the file for what is learnt about it; None: nothing is kept.
     """
 
     base_url: str
     key: str | None = Field(default=None, repr=False)
+    passwords: dict[str, tuple[str, str]] = Field(default_factory=dict, repr=False)
     model: str
     managed: bool
     instance: str = ""
@@ -90,9 +92,11 @@ def resolve_endpoint(settings: Settings) -> Endpoint:
         return Endpoint(base_url="the response cache", model=llm.adapter or llm.model, managed=False)
     if llm.base_url is None:
         return _managed(settings)
-    base_url = ",".join(_checked(url.strip(), llm) for url in llm.base_url.split(","))
+    servers = dict(_checked(url.strip(), llm) for url in llm.base_url.split(","))
+    base_url = ",".join(servers)
     return Endpoint(
         base_url=base_url,
+        passwords={url: login for url, login in servers.items() if login},
         key=llm.api_key.get_secret_value() if llm.api_key else None,
         model=llm.adapter or llm.model,
         managed=False,
@@ -157,19 +161,29 @@ def _managed(settings: Settings) -> Endpoint:
     )
 
 
-def _checked(base_url: str, llm: LLMSettings) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(f"llm.base_url {base_url} is no http(s) URL", hint="write http://HOST:PORT/v1")
-    if not _is_loopback(parts.hostname):
+def _checked(url: str, llm: LLMSettings) -> tuple[str, tuple[str, str] | None]:
+    """The base URL as it may be shown, and the user and password that stood in it."""
+    try:
+        parts = urlsplit(url)
+        host, login = (
+            parts.hostname,
+            (unquote(parts.username), unquote(parts.password or "")) if parts.username else None,
+        )
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"}:
+        raise UsageError("llm.base_url is no http(s) URL", hint="write http://HOST:PORT/v1")
+    login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    base_url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    if not _is_loopback(host):
         if not llm.allow_remote:
             raise RemoteNotAllowed(
-                f"{parts.hostname} is another machine, and it would get people's histories",
+                f"{host} is another machine, and it would get people's histories",
                 hint="set llm.allow_remote = true if that is wanted",
             )
         if parts.scheme != "https":
             raise RemoteNotAllowed(f"{base_url} is not encrypted", hint="use an https:// URL")
-    return base_url.rstrip("/")
+    return base_url, login
 
 
 def _is_loopback(host: str) -> bool:

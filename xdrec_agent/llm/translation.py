@@ -6,6 +6,7 @@ Imported only once a request is made: importing openai takes most of a second.
 from __future__ import annotations
 
 import email.utils
+import math
 import time
 
 import httpx2
@@ -65,6 +66,8 @@ def kind_of(foreign: type[Exception]) -> type[LLMError] | None:
 
 def translate(exc: Exception, base_url: str) -> LLMError:
     """Our error for a foreign exception, with a hint; to be raised `from` it."""
+    if isinstance(exc, openai.APIConnectionError) and isinstance(exc.__cause__, httpx2.DecodingError):
+        exc = exc.__cause__  # openai takes what cannot be read for a lost connection
     kind = kind_of(type(exc)) or LLMRefused
     status = exc.status_code if isinstance(exc, openai.APIStatusError) else None
     if status in _NEVER_AGAIN:
@@ -75,14 +78,17 @@ def translate(exc: Exception, base_url: str) -> LLMError:
 
 
 def retry_after(exc: BaseException | None) -> float:
-    """Seconds that the server asked to wait (`Retry-After`, as seconds or as a date); 0 if it did not."""
+    """Seconds that the server asked to wait (`Retry-After`, as seconds or as a date); 0 if it cannot be read."""
     cause = exc.__cause__ if exc else None
     value = cause.response.headers.get("retry-after", "") if isinstance(cause, openai.APIStatusError) else ""
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        parsed = email.utils.parsedate_tz(value)
-        return max(0.0, email.utils.mktime_tz(parsed) - time.time()) if parsed else 0.0
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError, OSError):
+            return 0.0
+    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
 
 
 def _reason(exc: Exception) -> str:

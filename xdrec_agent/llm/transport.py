@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Final, Generic, Self, TypeVar
 
 import httpx2
 from pydantic import BaseModel, Field, ValidationError
@@ -25,14 +25,18 @@ from tenacity import (
 )
 
 from xdrec_agent.errors import CacheMiss, LLMError, LLMReplyInvalid, LLMTimeout
+from xdrec_agent.llm.bounded import bound
 from xdrec_agent.llm.endpoint import Endpoint
 from xdrec_agent.llm.replicas import Replica, Replicas
 from xdrec_agent.llm.response_cache import Origin, ResponseCache, key_of
 from xdrec_agent.settings import LLMSettings
 
 T = TypeVar("T")
-Logprob = Annotated[float, Field(allow_inf_nan=False, le=1e-3)]
-"""A log-probability; rounding may lift it a little above zero."""
+Logprob = Annotated[float, Field(allow_inf_nan=False, ge=-1e5, le=1e-3)]
+"""A natural-log probability; rounding may lift it a little above zero, and vLLM writes -9999 for none at all."""
+
+_LARGE: Final = 2**16
+"""Bytes of a reply from which on it is parsed in a thread: others must not wait for it."""
 
 _backoff = wait_exponential(multiplier=0.25, max=8) + wait_random(0, 0.25)
 
@@ -145,7 +149,7 @@ class Wire:
                 project="",
                 max_retries=0,
                 timeout=self._settings.timeout_s,
-                http_client=self._http_client or _http_client(self.endpoint, self._settings),
+                http_client=self._http_client or _http_client(self.endpoint, base_url, self._settings),
             )
             for base_url in self.endpoint.base_urls
         ]
@@ -220,7 +224,9 @@ class Wire:
             try:
                 async with asyncio.timeout_at(deadline):
                     content = await _send(replica, request)
-                return content, request.parse(content)
+                    if len(content) < _LARGE:
+                        return content, request.parse(content)
+                    return content, await asyncio.to_thread(request.parse, content)
             except TimeoutError as exc:
                 raise LLMTimeout(
                     f"{replica.base_url}: no answer within {self._settings.timeout_s:g} s",
@@ -251,8 +257,11 @@ async def _send(replica: Replica, request: _Request[T]) -> bytes:
     return bytes(response.content)
 
 
-def _http_client(endpoint: Endpoint, settings: LLMSettings) -> httpx2.AsyncClient:
+def _http_client(endpoint: Endpoint, base_url: str, settings: LLMSettings) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
+        auth=endpoint.passwords.get(base_url),
+        headers={"accept-encoding": "gzip"},
+        event_hooks={"response": [bound]},
         # A proxy is for other machines, and a redirect could carry a history to one that nobody allowed.
         trust_env=not endpoint.loopback,
         follow_redirects=False,
