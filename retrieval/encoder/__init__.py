@@ -1,4 +1,4 @@
-"""Encoders. Read texts, produce unit vectors."""
+"""Encoders. Read a sentence-transformers model and texts, produce unit vectors."""
 
 from retrieval.encoder.int8 import Int8Encoder
 from retrieval.encoder.sentence import Encoder, SentenceEncoder, Vectors

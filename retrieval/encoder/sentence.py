@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]
 """A matrix of row vectors, float32."""
 
-DERIVED: Final = "onnx-int8"
-"""Folder in a model's folder for what was made from it (`retrieval.encoder.int8_export`): no part of its identity."""
+INT8_FOLDER: Final = "onnx-int8"
+"""Folder in a model's folder for its 8-bit form (`retrieval.encoder.int8`): no part of the model's identity."""
 
 
 class Encoder(Protocol):
@@ -62,7 +62,7 @@ class SentenceEncoder:
             ModelMissing: the folder holds no weights.
         """
         digest = hashlib.sha256()
-        inside = [p for p in self.folder.rglob("*") if DERIVED not in p.relative_to(self.folder).parts]
+        inside = [p for p in self.folder.rglob("*") if INT8_FOLDER not in p.relative_to(self.folder).parts]
         files = sorted(p for p in inside if p.suffix in {".safetensors", ".json"} and p.is_file())
         if not any(p.suffix == ".safetensors" for p in files):
             raise ModelMissing(f"{self.folder} holds no model", hint=f"xdrec models pull {self.name}")
@@ -82,13 +82,14 @@ class SentenceEncoder:
         disable_progress_bar()
         # It would tell of every model with a default prompt that it has one.
         logging.getLogger("sentence_transformers.base.model").setLevel(logging.ERROR)
-        options: dict[str, Any] = {
-            "device": self.device,
-            "trust_remote_code": False,
-            "local_files_only": True,
-        }
         try:
-            return SentenceTransformer(str(self.folder), model_kwargs={"use_safetensors": True}, **options)
+            return SentenceTransformer(
+                str(self.folder),
+                device=self.device,
+                model_kwargs={"use_safetensors": True},
+                trust_remote_code=False,
+                local_files_only=True,
+            )
         except (OSError, ValueError) as exc:
             raise ModelMissing(
                 f"{self.folder} does not load as a sentence-transformers model: {exc}",

@@ -11,8 +11,8 @@ import pytest
 from tiny_bert import DIMS, make_encoder
 
 from retrieval.encoder import Int8Encoder, SentenceEncoder
-from retrieval.encoder.int8_graph import GRAPH
-from retrieval.encoder.sentence import DERIVED
+from retrieval.encoder.int8 import GRAPH
+from retrieval.encoder.sentence import INT8_FOLDER
 from retrieval.errors import IndexMismatch, SetupError, UsageError
 from retrieval.index import Index
 from retrieval.settings import IndexSettings
@@ -38,7 +38,7 @@ def model(made, tmp_path):
 
 
 def graphs(folder):
-    return sorted((folder / DERIVED).glob(f"*/{GRAPH}"))
+    return sorted((folder / INT8_FOLDER).glob(f"*/{GRAPH}"))
 
 
 def test_vectors_are_those_of_the_model_nearly(made):
@@ -84,7 +84,7 @@ def test_the_form_is_made_once(made):
 def test_no_fingerprint_is_shared(model, tmp_path):
     """8 bits have another fingerprint than the model, other weights have another one; making the form changes none."""
     plain, small = SentenceEncoder("tiny", model).fingerprint, Int8Encoder("tiny", model).fingerprint
-    shutil.rmtree(model / DERIVED)
+    shutil.rmtree(model / INT8_FOLDER)
     assert (SentenceEncoder("tiny", model).fingerprint, Int8Encoder("tiny", model).fingerprint) == (plain, small)
     other = make_encoder(tmp_path / "other", seed=1)
     prints = {plain, small, SentenceEncoder("other", other).fingerprint, Int8Encoder("other", other).fingerprint}
@@ -118,7 +118,7 @@ def test_an_index_of_one_form_refuses_the_other(made, tmp_path):
 
 def test_a_missing_package_names_its_command(model, monkeypatch):
     """Without onnx the error says what to install."""
-    shutil.rmtree(model / DERIVED)
+    shutil.rmtree(model / INT8_FOLDER)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(SetupError, match="onnx-int8 needs a package") as caught:
         Int8Encoder("tiny", model).encode(["space"])
@@ -127,8 +127,8 @@ def test_a_missing_package_names_its_command(model, monkeypatch):
 
 def test_a_folder_that_cannot_be_written_is_a_set_up_error(model):
     """Where the form cannot be kept the error says so, and what else works."""
-    shutil.rmtree(model / DERIVED)
-    (model / DERIVED).write_text("in the way")
+    shutil.rmtree(model / INT8_FOLDER)
+    (model / INT8_FOLDER).write_text("in the way")
     with pytest.raises(SetupError, match="cannot be written") as caught:
         Int8Encoder("tiny", model).encode(["space"])
     assert "torch" in caught.value.hint
