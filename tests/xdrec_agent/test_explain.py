@@ -12,6 +12,7 @@ from fake_llm import FakeLLM, Hangs
 from pydantic import ValidationError
 
 from retrieval.errors import UsageError
+from retrieval.templates import languages
 from retrieval.types import Candidate, Entity, History, HistoryEntry, Item, Match, Path, Query, Relation
 from xdrec_agent.explain import ExplainContext, explain_candidate, load_locale, plain_explanation
 from xdrec_agent.explain.constrained_output import reply_schema
@@ -228,7 +229,7 @@ def test_the_schema_admits_only_real_ids():
     assert re.search(r'"F1", ?"F2"', json.dumps(schema.model_json_schema()))
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", languages())
 @pytest.mark.parametrize("style", ["short", "detailed", "playful"])
 @pytest.mark.parametrize("paths", [None, graph])
 def test_every_constrained_sentence_passes_the_check(language, style, paths):
@@ -289,7 +290,7 @@ async def test_a_small_model_chooses_and_a_larger_one_writes(model, freedom, fre
 
 
 @pytest.mark.parametrize("paths", [None, graph])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", languages())
 def test_the_plain_sentence_passes_the_same_check(language, paths):
     """What stands in is held to the rule that the model is held to, in its language."""
     locale = load_locale(language, "short")
@@ -333,7 +334,7 @@ def test_the_language_is_told_by_the_prose_alone(text, language, wrong):
     assert (foreign(text, Scope(EVIDENCE, language)) is not None) is wrong
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", languages())
 def test_every_language_has_every_style(language):
     """Short, detailed and playful, each with a template of its own."""
     assert set(styles(language)) == {"short", "detailed", "playful"}

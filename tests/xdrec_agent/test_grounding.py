@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from claim_set import evidence_of, labelled
 
+from retrieval.templates import languages
 from retrieval.types import Path, Relation
 from xdrec_agent.explain import load_locale
 from xdrec_agent.grounding import Evidence, Scope, check, sentences
@@ -87,13 +88,14 @@ def truths(evidence, language):
         said = {
             "en": (f"{title} is by {item.creators[0]}.", f"{title} is from {item.year}."),
             "zh": (f"{title}出自{item.creators[0]}。", f"{title}是{item.year}年的作品。"),
+            "es": (f"{title} es obra de {item.creators[0]}.", f"{title} es de {item.year}."),
         }[language]
         yield from ((kind, item, text) for kind, text in zip(("creators", "year"), said, strict=True))
-        yield "title", item, title + {"en": " is a story.", "zh": "是作品。"}[language]
+        yield "title", item, title + {"en": " is a story.", "zh": "是作品。", "es": " es una historia."}[language]
     for path in evidence.paths[:1]:
         for relation in path.relations:
             one = Path(start=path.start, end=path.end, relations=(relation,))
-            end = {"en": ".", "zh": "。"}[language]
+            end = "。" if language == "zh" else "."
             yield "direction", relation, locale.chain(one, evidence) + end
 
 
@@ -140,7 +142,7 @@ def still_true(kind, about, spoilt):
     return kind == "direction" and about.predicate == "sequel_of" and {about.subject.id, about.object.id} <= ids
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", languages())
 @pytest.mark.parametrize("world", WORLDS)
 def test_corrupted_evidence_is_noticed(world, language):
     """Swap a creator, shift a year, rename an item or turn a relation: what was true is then objected to."""
@@ -173,7 +175,7 @@ def test_each_claim_says_what_it_is_about_and_in_which_sentence():
 
 
 @pytest.mark.parametrize("text", ["", "  ", "?!", "。", "\u0000", "(((", "《", "'" * 50, "a" * 5000, "《" * 500])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", languages())
 def test_odd_texts_are_no_failure(text, language):
     """Whatever a model writes gets claims, or none."""
     assert isinstance(check(text, Scope(evidence_of("solaris"), language)), tuple)

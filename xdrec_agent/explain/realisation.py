@@ -47,17 +47,20 @@ class Sentences(OwnSentences):
         language: how the language is called in it.
         constrained: sentences of which a model only chooses the parts.
         fallback: sentences from the catalogue's facts alone.
-        named: a title with what it is the title of ("the film …").
+        nouns: by domain, what stands before a title to tell it from another item's ("the film"); `named`: how.
         comma, and_, then: what joins the parts of a list, its last two, and clauses.
+        and_before: by the beginning of the last part, what stands in the place of `and_`, the first that fits.
         relations: by predicate; `other_relation` is for all others.
     """
 
     language: str
     title: str
+    nouns: dict[str, str]
     named: str
     decade: str
     comma: str
     and_: str = Field(alias="and")
+    and_before: dict[str, str] = Field(default_factory=dict)
     then: str
     facts: dict[FactKind, str]
     relations: dict[str, str]
@@ -114,7 +117,9 @@ class Locale:
     def joined(self, parts: Sequence[str]) -> str:
         """ "a", "a and b", "a, b and c"."""
         *first, last = dict.fromkeys(parts) or [""]
-        return self.sentences.comma.join(first) + self.sentences.and_ + last if first else last
+        begins = last.lstrip("«“¿¡").casefold()
+        fits = (and_ for start, and_ in self.sentences.and_before.items() if begins.startswith(start))
+        return self.sentences.comma.join(first) + next(fits, self.sentences.and_) + last if first else last
 
     def text(self, sentences: Iterable[str]) -> str:
         """Sentences as one text."""
@@ -123,9 +128,11 @@ class Locale:
     def distinct(self, names: Mapping[EntityKey, str]) -> dict[EntityKey, str]:
         """The names; where a film and a book have the same one, with what each is."""
         count = Counter(names.values())
-        nouns = {key: self.rules.noun(key[0] or "") for key in names}
+        said = self.sentences
         return {
-            key: self.sentences.named.format(noun=nouns[key], title=name) if count[name] > 1 and nouns[key] else name
+            key: said.named.format(noun=said.nouns[key[0]], title=name)
+            if count[name] > 1 and key[0] in said.nouns
+            else name
             for key, name in names.items()
         }
 

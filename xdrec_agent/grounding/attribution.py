@@ -185,8 +185,8 @@ class Sentence:
     def attribute(self, at: int) -> list[Refs]:
         """Of which items the trait, year or number at this place is said; it must hold for each."""
         for rule in (self._own, self._bracketed, self._before, self.set_off, self._listed):
-            if places := rule(at):
-                return [self.refs(k) for k in places]
+            if works := rule(at):
+                return works
         if self.together and self.kind(at) != "volume":
             named = list(dict.fromkeys(self.refs(k) for k in self.mentions))
             if not named and self.scope.items.keys() > self.alone:  # "They are both about grief": of any that was liked
@@ -210,29 +210,32 @@ class Sentence:
         """Whether one of the tokens from `start` to before `end` may be a verb."""
         return any(token.of("verb") for token in self.tokens[start:end])
 
-    def _own(self, at: int) -> list[int]:
+    def _own(self, at: int) -> list[Refs]:
         """What "Its political science fiction …" names at the start is the recommended item's."""
         own = at > 0 and self.tokens[0].of("own") is not None
-        return [0] if own and self.skip(1, {"trait", "neutral", "link", "comma"}) >= at else []
+        return [self.alone] if own and self.skip(1, {"trait", "neutral", "link", "comma"}) >= at else []
 
-    def _bracketed(self, at: int) -> list[int]:
-        return [at - 2] if self.kind(at - 1) == "open" and self.kind(at - 2) == "item" else []
+    def _bracketed(self, at: int) -> list[Refs]:
+        return [self.refs(at - 2)] if self.kind(at - 1) == "open" and self.kind(at - 2) == "item" else []
 
-    def _before(self, at: int) -> list[int]:
+    def _before(self, at: int) -> list[Refs]:
         """ "The 1979 film Alien", "1979年的《异形》", "the horror of Alien"."""
         k = self.skip(at + 1, _BEFORE_TITLE)
-        return [k] if self.kind(at) != "volume" and k <= at + 4 and self.kind(k) == "item" else []
+        return [self.refs(k)] if self.kind(at) != "volume" and k <= at + 4 and self.kind(k) == "item" else []
 
-    def set_off(self, at: int) -> list[int]:
+    def set_off(self, at: int) -> list[Refs]:
         """ "Alien, a horror film from 1979, …"; not "… Alien, and survival with Aliens"."""
         k = at - 1
         while self.kind(k) in _SET_OFF and not self.tokens[k].of("verb") and not self._binds(k):
             k -= 1
         apart = self.kind(k) == "comma" and self.kind(k - 1) == "item" and self.kind(k + 1) != "link"
-        return [k - 1] if apart else []
+        return [self.refs(k - 1)] if apart else []
 
-    def _listed(self, at: int) -> list[int]:
-        """ "It shares horror and survival with Alien": said of the subject and of what stands after "with"."""
+    def _listed(self, at: int) -> list[Refs]:
+        """ "It shares horror and survival with Alien": said of the subject and of what stands after "with".
+
+        Where no subject is named ("Comparte terror con Alien") it is the recommended item.
+        """
         shares = next((k for k in range(at) if self._binds(k, "sharing")), None)
         k = at
         while self.kind(k) in _LISTED and not self.tokens[k].of("with"):
@@ -240,7 +243,8 @@ class Sentence:
         if shares is None or self.kind(k + 1) is None or not self.tokens[k].of("with"):
             return []
         subject, end = self.left(shares), self.right(k)
-        return [] if subject is None or end is None else [*self.group(subject), *self.group(end)]
+        subjects = [self.alone] if subject is None else [self.refs(n) for n in self.group(subject)]
+        return [] if end is None else [*subjects, *(self.refs(n) for n in self.group(end))]
 
 
 def _domain(key: Key) -> str:

@@ -86,7 +86,7 @@ class LanguageRules(Frozen):
             claims nothing.
         neutral: words that claim nothing, separated by blanks.
         nouns: by domain, what its items are called.
-        volumes, numbers: words to numbers; `decades`: words to the first year.
+        volumes, numbers: words to numbers; `decades`: words to the first year. All may have their accents.
         same: phrases that claim a common creator, decade or series.
         patterns: numbers, years and unknown titles, tried in this order.
         copulas: with them a relation phrase speaks of all the titles before it ("A and B are set in …").
@@ -123,6 +123,11 @@ class LanguageRules(Frozen):
     def _split(cls, value: object) -> object:
         return tuple(dict.fromkeys(value.split())) if isinstance(value, str) else value
 
+    @field_validator("volumes", "numbers")
+    @classmethod
+    def _fold(cls, value: dict[str, int]) -> dict[str, int]:
+        return {folded(word).lower(): number for word, number in value.items()}
+
     @model_validator(mode="after")
     def _patterns_are_usable(self) -> Self:
         for pattern in self.patterns:
@@ -135,16 +140,12 @@ class LanguageRules(Frozen):
         return self
 
     def compiled(self, pattern: NumberPattern) -> re.Pattern[str]:
-        """A pattern with the language's words in it."""
+        """A pattern with the language's words in it, for text without accents."""
         expression = pattern.find
         for name, words in zip(_NAMED, (self.volumes, self.numbers, self.volume_nouns), strict=True):
             alternatives = sorted(map(re.escape, words), key=len, reverse=True)
             expression = expression.replace(f"{{{name}}}", "|".join(alternatives))
-        return re.compile(expression, re.IGNORECASE if pattern.any_case else 0)
-
-    def noun(self, domain: str) -> str | None:
-        """What one item of a domain is usually called; None where the language has no noun for it."""
-        return next(iter(self.nouns.get(domain, ())), None)
+        return re.compile(folded(expression), re.IGNORECASE if pattern.any_case else 0)
 
     def stem(self, word: str) -> str:
         """A word in lower case without the first of `suffixes` that leaves at least three letters."""
@@ -196,6 +197,9 @@ def _meanings(rules: LanguageRules) -> Iterator[tuple[str, Meaning]]:
     yield from ((p, Meaning("number", (str(n),))) for p, n in rules.numbers.items())
     for kind in get_args(PhraseKind):
         meaning = Meaning("together", (kind,)) if kind in {"sharing", "closest", "close"} else Meaning(kind)
-        yield from ((p, meaning) for p in rules.phrases.get(kind, ()))
+        phrases = rules.phrases.get(kind, ())
         if kind == "neutral":
-            yield from ((word, meaning) for word in rules.neutral)
+            phrases = (*rules.neutral, *phrases)
+        elif kind in {"because", "article"}:
+            yield from ((p, Meaning("neutral")) for p in phrases)
+        yield from ((p, meaning) for p in phrases)

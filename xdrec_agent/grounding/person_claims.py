@@ -26,7 +26,7 @@ def _works(s: Sentence, at: int) -> tuple[list[Refs], Role | None]:
     if done:
         return done, role
     role = _role_beside(s, at) or role
-    if works := _listed_after(s, at) or [s.refs(k) for k in s.set_off(at)]:
+    if works := _listed_after(s, at) or s.set_off(at):
         return works, role
     joined = at  # "by A and B": B is tied to what A is tied to
     while s.kind(joined - 1) in {"link", "comma"} and s.kind(joined - 2) == "person":
