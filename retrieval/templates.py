@@ -186,7 +186,7 @@ def prompts_dir() -> Path:
 
 
 def languages() -> tuple[str, ...]:
-    """Languages that there are templates for: the folders under prompts/ ("en", "zh")."""
+    """Languages that there are templates for: the folders under prompts/ ("en", "es", "zh")."""
     return tuple(sorted(path.name for path in prompts_dir().iterdir() if (path / "sentences.yaml").is_file()))
 
 

@@ -96,7 +96,7 @@ class ExplainSettings(Section):
     """How reasons are written."""
 
     language: str = "en"
-    """A folder under prompts/: "en" or "zh"; another language is another folder."""
+    """A folder under prompts/: "en", "es" or "zh"; another language is another folder."""
     style: str = "short"
     """"short", "detailed" or "playful": a template of the language."""
     template: str | None = None

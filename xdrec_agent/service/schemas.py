@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 from retrieval.store import DomainSummary
+from retrieval.templates import languages
 from retrieval.types import Frozen, Item
 from xdrec_agent.converse import DialogueSummary
+from xdrec_agent.converse import languages as chat_languages
 from xdrec_agent.llm import Usage
 from xdrec_agent.types import Explanation, Recommendations
 
@@ -20,7 +22,23 @@ Title = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=_
 UserText = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=_NO_NUL)]
 """Something that a user wrote."""
 Year = Annotated[int, Field(ge=-5000, le=9999)]
-Language = Literal["en", "zh"]
+
+
+def _one_of(known: tuple[str, ...]) -> AfterValidator:
+    def check(language: str) -> str:
+        if language not in known:
+            raise ValueError(f"no language {language!r}, one of: {', '.join(known)}")
+        return language
+
+    return AfterValidator(check)
+
+
+Language = Annotated[str, _one_of(languages()), WithJsonSchema({"type": "string", "enum": list(languages())})]
+"""That reasons are told in: a folder under prompts/."""
+ChatLanguage = Annotated[
+    str, _one_of(chat_languages()), WithJsonSchema({"type": "string", "enum": list(chat_languages())})
+]
+"""That conversations are held in."""
 
 
 class ItemRef(Frozen):
@@ -158,7 +176,7 @@ class ChatRequest(Frozen):
     sources: tuple[ShortText, ...] = Field(default=(), max_length=20)
     """Of a new conversation; what is said can change them."""
     target: ShortText | None = None
-    language: Language = "en"
+    language: ChatLanguage = "en"
     """Of a new conversation, until somebody writes in the other."""
 
 
