@@ -56,15 +56,15 @@ def bench_rerank_(
 
     from benchmarks.figures import make_report
     from benchmarks.rerank.rerank import Sizes, bench_rerank
-    from eval.data import tasks
+    from eval.data import rerank_tasks
 
     sizes, judges = Sizes(latency, saturation, shuffles), judges_of(judge)
 
     async def run(bench: Bench) -> list[Figure]:
-        chosen = tasks(bench.dataset, users)
-        asked = frozenset(task.choice.case.user for task in chosen)
+        chosen = rerank_tasks(bench.dataset, users)
+        asked = frozenset(task.case.user for task in chosen)
         # What it costs does not depend on whom the model has met.
-        others = tasks(replace(bench.dataset, met=asked), 4 * (latency + saturation))
+        others = rerank_tasks(replace(bench.dataset, training_users=asked), 4 * (latency + saturation))
         return await bench_rerank(bench.context, bench.settings.llm, judges, (chosen, others), sizes, bench.say)
 
     _show(make_report("rerank", with_model(data, run)), json_)

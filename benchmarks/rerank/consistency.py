@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure
-from eval.data import Say, Task
+from eval.data import RerankTask, Say
 from eval.stats import mean
 from xdrec_agent.llm import gathered
 from xdrec_agent.rerank import TOP, RerankContext, Scores, kendall_tau, listwise_logprob, seed_of, shuffle_scores
@@ -22,7 +22,7 @@ CONSENSUS: Final = 16
 FIXED: Final = 8
 
 
-async def consistency_figures(context: RerankContext, tasks: Sequence[Task], say: Say) -> list[Figure]:
+async def consistency_figures(context: RerankContext, tasks: Sequence[RerankTask], say: Say) -> list[Figure]:
     """Agreement and requests of the two ways, and Kendall's tau between single shuffles."""
     rows: list[tuple[float, float, float, float]] = []
     for at, task in enumerate(tasks, 1):
@@ -40,7 +40,7 @@ async def consistency_figures(context: RerankContext, tasks: Sequence[Task], say
             )
         )
     fixed, adaptive, used, tau = np.array(rows).T
-    users = [t.choice.case.user for t in tasks]
+    users = [t.case.user for t in tasks]
     rng = np.random.default_rng(0)
     difference = mean(adaptive - fixed, users, rng)
     saved = 1 - used.mean() / FIXED
@@ -68,7 +68,7 @@ async def consistency_figures(context: RerankContext, tasks: Sequence[Task], say
     ]
 
 
-async def _independent(context: RerankContext, task: Task, count: int, rng: np.random.Generator) -> Scores:
+async def _independent(context: RerankContext, task: RerankTask, count: int, rng: np.random.Generator) -> Scores:
     """Scores of independent shuffles (rows) of the candidates (columns), as the model gave them."""
     candidates = task.ranking.candidates
     orders = [rng.permutation(len(candidates)) for _ in range(count)]

@@ -17,8 +17,8 @@ import httpx2
 import numpy as np
 
 from benchmarks.figures import Figure
-from eval.data import Say, Task
-from eval.systems import AT_ONCE, Judged, judge_tasks
+from eval.data import RerankTask, Say
+from eval.systems import CONCURRENT_USERS, JudgedTask, judge_tasks
 from xdrec_agent.llm import NO, YES, Endpoint, LLMClient
 from xdrec_agent.rerank import LABELS, RerankContext, list_prompt
 from xdrec_agent.settings import LLMSettings
@@ -60,7 +60,7 @@ async def cost_figures(
     context: RerankContext,
     llm: LLMSettings,
     judges: Sequence[str],
-    tasks: Sequence[Task],
+    tasks: Sequence[RerankTask],
     latency: int,
     saturation: int,
     say: Say,
@@ -70,7 +70,7 @@ async def cost_figures(
     Args:
         tasks: at least 3 · (latency + saturation + 1).
     """
-    transport = _Timed(httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=AT_ONCE)))
+    transport = _Timed(httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=CONCURRENT_USERS)))
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(transport=transport, timeout=llm.timeout_s))
         client = await stack.enter_async_context(LLMClient(context.model.endpoint, llm, http_client=http))
@@ -86,7 +86,7 @@ async def cost_figures(
             inside = transport.seconds
             transport.chats = []
             began = perf_counter()
-            many = (await judge_tasks(live, [judge], rest, AT_ONCE, say))[judge]
+            many = (await judge_tasks(live, [judge], rest, CONCURRENT_USERS, say))[judge]
             seconds = perf_counter() - began
             costs[judge] = _Costs(float(np.median([j.seconds for j in alone])), len(many) / seconds)
             figures += _measured(judge, costs[judge], alone, many)
@@ -98,11 +98,11 @@ async def cost_figures(
 
 
 def _dealt(
-    context: RerankContext, judges: Sequence[str], tasks: Sequence[Task], latency: int, saturation: int
-) -> Mapping[tuple[str, int], Sequence[Task]]:
+    context: RerankContext, judges: Sequence[str], tasks: Sequence[RerankTask], latency: int, saturation: int
+) -> Mapping[tuple[str, int], Sequence[RerankTask]]:
     """The users of each part, by judge and number."""
 
-    def length(task: Task) -> int:
+    def length(task: RerankTask) -> int:
         items = [c.item for c in task.ranking.candidates]
         return sum(len(m["content"]) for m in list_prompt(context, task.query, items))
 
@@ -120,7 +120,7 @@ def _dealt(
     }
 
 
-def _measured(judge: str, costs: _Costs, alone: Sequence[Judged], many: Sequence[Judged]) -> list[Figure]:
+def _measured(judge: str, costs: _Costs, alone: Sequence[JudgedTask], many: Sequence[JudgedTask]) -> list[Figure]:
     usage = [j.judgement.usage for j in many if j.judgement is not None]
     tokens = {
         "prompt": [u.prompt_tokens for u in usage],
@@ -152,7 +152,7 @@ async def _raw(chats: Sequence[tuple[str, bytes]], endpoint: Endpoint, timeout_s
     """Requests a second of the same bodies sent by a bare HTTP client; salted, so that no prefix is known."""
     bodies = [(url, json.dumps(json.loads(body) | {"cache_salt": "raw"}).encode()) for url, body in chats]
     headers = {"authorization": f"Bearer {endpoint.key}", "content-type": "application/json"}
-    turn = asyncio.Semaphore(AT_ONCE)
+    turn = asyncio.Semaphore(CONCURRENT_USERS)
     async with httpx2.AsyncClient(timeout=timeout_s, headers=headers) as client:
 
         async def send(url: str, body: bytes) -> None:

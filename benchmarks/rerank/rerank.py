@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from benchmarks.figures import Figure
 from benchmarks.rerank.consistency import consistency_figures
 from benchmarks.rerank.cost import cost_figures
-from eval.data import CHANCE_OF_20, FOLDS, Say, Task, part_of
-from eval.fitting import fused, weigh
+from eval.data import CHANCE_NDCG, FOLDS, RerankTask, Say, fitting_fold
+from eval.fitting import fit_judge_weight, hybrid_scores
 from eval.stats import Estimate, mean
-from eval.systems import AT_ONCE, Judged, judge_tasks, ndcg_of, one_shuffle
+from eval.systems import CONCURRENT_USERS, JudgedTask, judge_tasks, single_shuffle, task_ndcg
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import LLMSettings
 
@@ -36,7 +36,7 @@ async def bench_rerank(
     context: RerankContext,
     llm: LLMSettings,
     judges: Sequence[str],
-    tasks: tuple[Sequence[Task], Sequence[Task]],
+    tasks: tuple[Sequence[RerankTask], Sequence[RerankTask]],
     sizes: Sizes,
     say: Say,
 ) -> list[Figure]:
@@ -51,21 +51,21 @@ async def bench_rerank(
     chosen, others = tasks
     rng = np.random.default_rng(0)
     model = context.model.endpoint.model
-    judged = await judge_tasks(one_shuffle(context), judges, chosen, AT_ONCE, say)
+    judged = await judge_tasks(single_shuffle(context), judges, chosen, CONCURRENT_USERS, say)
     figures = quality_figures(judged, rng)
     if sizes.shuffles and "listwise-logprob" in judges:
         figures += await consistency_figures(context, chosen[: sizes.shuffles], say)
-    figures += await cost_figures(one_shuffle(context), llm, judges, others, sizes.latency, sizes.saturation, say)
+    figures += await cost_figures(single_shuffle(context), llm, judges, others, sizes.latency, sizes.saturation, say)
     return [f.model_copy(update={"name": f"{model}: {f.name}"}) for f in figures]
 
 
-def quality_figures(judged: Mapping[str, Sequence[Judged]], rng: np.random.Generator) -> list[Figure]:
+def quality_figures(judged: Mapping[str, Sequence[JudgedTask]], rng: np.random.Generator) -> list[Figure]:
     """nDCG@10 of each strategy with 95% intervals over users, beside chance and unseen-first."""
     tasks = [j.task for j in next(iter(judged.values()))]
-    alone = np.array([ndcg_of(t.retrieval, t) for t in tasks])
-    unseen = np.array([ndcg_of(t.unseen.astype(np.float64), t) for t in tasks])
+    alone = np.array([task_ndcg(t.retrieval, t) for t in tasks])
+    unseen = np.array([task_ndcg(t.unseen.astype(np.float64), t) for t in tasks])
     figures = [
-        Figure(name="chance, nDCG@10", value=CHANCE_OF_20, n=len(tasks)),
+        Figure(name="chance, nDCG@10", value=CHANCE_NDCG, n=len(tasks)),
         _ndcg("unseen-first", unseen, tasks, rng),
         _ndcg("identity", alone, tasks, rng),
     ]
@@ -80,37 +80,37 @@ def quality_figures(judged: Mapping[str, Sequence[Judged]], rng: np.random.Gener
             each = left_out / (len(said) - failed)
             figures.append(Figure(name=f"{name}, candidates left out", value=each, unit="of 20", n=len(said) - failed))
         mixed, weights = _cross_fitted(said, rng)
-        gain = mean(mixed - alone, [t.choice.case.user for t in tasks], rng)
+        gain = mean(mixed - alone, [t.case.user for t in tasks], rng)
         note = f"gain over identity {gain.value:+.4f} {gain}; cross-fitted weights {weights}"
         figures.append(_ndcg(f"hybrid of {name}", mixed, tasks, rng, note, met=gain.high >= 0))
     return figures
 
 
-def _cross_fitted(said: Sequence[Judged], rng: np.random.Generator) -> tuple[NDArray[np.float64], str]:
+def _cross_fitted(said: Sequence[JudgedTask], rng: np.random.Generator) -> tuple[NDArray[np.float64], str]:
     """nDCG@10 of `hybrid`, each user with the weight that users of the other parts gave."""
     found = np.empty(len(said))
-    parts = [part_of(j.task.choice.case.user) for j in said]
+    parts = [fitting_fold(j.task.case.user) for j in said]
     weights = []
     for part in range(FOLDS):
-        weight = weigh([j for j, own in zip(said, parts, strict=True) if own != part], rng).weight
+        weight = fit_judge_weight([j for j, own in zip(said, parts, strict=True) if own != part], rng).weight
         weights.append(weight)
         for at, j in enumerate(said):
             if parts[at] == part:
-                scores = j.task.retrieval if j.judgement is None else fused(j.task, j.judgement.scores, weight)
-                found[at] = ndcg_of(scores, j.task)
+                scores = j.task.retrieval if j.judgement is None else hybrid_scores(j.task, j.judgement.scores, weight)
+                found[at] = task_ndcg(scores, j.task)
     return found, "/".join(f"{w:.2f}" for w in weights)
 
 
 def _ndcg(
     name: str,
     values: NDArray[np.float64],
-    tasks: Sequence[Task],
+    tasks: Sequence[RerankTask],
     rng: np.random.Generator,
     note: str = "",
     *,
     met: bool | None = None,
 ) -> Figure:
-    found: Estimate = mean(values, [t.choice.case.user for t in tasks], rng)
+    found: Estimate = mean(values, [t.case.user for t in tasks], rng)
     return Figure(
         name=f"{name}, nDCG@10",
         value=found.value,

@@ -25,7 +25,7 @@ from benchmarks.retrieval.quality import (
     score_arms,
     text_alone,
 )
-from eval.data import FOLDS, Dataset, Others, Say, cases, histories, open_dataset
+from eval.data import FOLDS, Dataset, OutOfFold, Say, cases, histories, open_dataset
 from eval.stats import mean, ratio_of_means
 from eval.systems import BASELINES, cross_fitted
 from retrieval.encoder import SentenceEncoder
@@ -50,10 +50,10 @@ def measure_adapted(
     """
     rng, template = np.random.default_rng(seed), load_template("item")
     with open_dataset(data, adapted, template, say) as dataset:
-        met = dataset.met
+        met = dataset.training_users
         after = _table(dataset, rng, say)
     with open_dataset(data, base, template, say) as dataset:
-        before = _table(replace(dataset, met=met), rng, say)
+        before = _table(replace(dataset, training_users=met), rng, say)
     say("drawing intervals")
     tables = {base.name: before, adapted.name: after}
     return [*_ratios(tables, rng), *_values(tables, rng)]
@@ -61,10 +61,10 @@ def measure_adapted(
 
 def _table(data: Dataset, rng: np.random.Generator, say: Say) -> Table:
     people = list(histories(data.store))
-    asked = [case for person in data.unmet(people) for case in cases(person, data.domains)]
+    asked = [case for person in data.without_training_users(people) for case in cases(person, data.domains)]
     if not asked:
         raise DataError(f"{data.index.encoder.name} has met everybody", hint="leave a fold out when adapting: --folds")
-    others = Others(data)
+    others = OutOfFold(data)
     scorers = {
         TEXT: text_alone(data),
         OURS: all_sources(data, asked, others, rng, say),

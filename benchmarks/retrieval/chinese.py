@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from eval.data import Say, index_dir, store_url
-from eval.stats import Places, mean, places, recall, reciprocal_rank
+from eval.stats import TiedRanks, mean, recall, reciprocal_rank, tied_ranks
 from retrieval.encoder import Encoder
 from retrieval.errors import DataError, TitleError
 from retrieval.index import Index
@@ -32,7 +32,7 @@ from retrieval.types import Query
 from xdrec_agent.app import load_pack
 
 SLICE: Final = "zh.csv"
-_METRICS: Final[Mapping[str, Callable[[Places], float]]] = {
+_METRICS: Final[Mapping[str, Callable[[TiedRanks], float]]] = {
     "recall@1": lambda at: recall(at, 1),
     "recall@10": lambda at: recall(at, 10),
     "mrr": reciprocal_rank,
@@ -89,7 +89,7 @@ def measure_chinese(folder: Path, encoders: Sequence[Encoder], say: Say, seed: i
                 ingest(store, IngestRequest(folder / name, domain))
                 index.build(store, domain)
             kinds = _questions(folder, store, tuple(pack.catalogues))
-            ways: dict[str, Callable[[Question], Places]] = {f"text by {encoder.name}": _by_text(store, index)}
+            ways: dict[str, Callable[[Question], TiedRanks]] = {f"text by {encoder.name}": _by_text(store, index)}
             if number == 0:
                 ways["words (BM25)"] = _by_words(index)
             for kind, questions in kinds.items():
@@ -124,20 +124,20 @@ def _films_of_books(folder: Path) -> list[tuple[str, str]]:
         return [(row["subject"], row["object"]) for row in csv.DictReader(file) if row["predicate"] == _BASED_ON]
 
 
-def _by_text(store: Store, index: Index) -> Callable[[Question], Places]:
+def _by_text(store: Store, index: Index) -> Callable[[Question], TiedRanks]:
     retriever = Retriever(store, index, RetrieverSettings(signals=("text",)))
 
-    def answer(asked: Question) -> Places:
+    def answer(asked: Question) -> TiedRanks:
         scores = retriever.scores(Query(target=asked.target, text=asked.text))[1]
-        return places(scores, index.snapshot(asked.target).rows([asked.wanted]))
+        return tied_ranks(scores, index.snapshot(asked.target).rows([asked.wanted]))
 
     return answer
 
 
-def _by_words(index: Index) -> Callable[[Question], Places]:
-    def answer(asked: Question) -> Places:
+def _by_words(index: Index) -> Callable[[Question], TiedRanks]:
+    def answer(asked: Question) -> TiedRanks:
         snapshot = index.snapshot(asked.target)
-        return places(snapshot.bm25.scores([asked.text]), snapshot.rows([asked.wanted]))
+        return tied_ranks(snapshot.bm25.scores([asked.text]), snapshot.rows([asked.wanted]))
 
     return answer
 
@@ -154,7 +154,7 @@ def _by_titles(store: Store, questions: Sequence[Question]) -> Figure:
     return Figure(name=f"{_TITLES}, titles and aliases, recall@1", value=share, n=len(questions))
 
 
-def _figures(name: str, answers: Sequence[Places], rng: np.random.Generator) -> list[Figure]:
+def _figures(name: str, answers: Sequence[TiedRanks], rng: np.random.Generator) -> list[Figure]:
     asked = [str(at) for at in range(len(answers))]
     found = {metric: mean(np.array([of(at) for at in answers]), asked, rng) for metric, of in _METRICS.items()}
     return [

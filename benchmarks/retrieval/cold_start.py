@@ -30,15 +30,15 @@ from benchmarks.retrieval.cold_start_queries import (
 )
 from benchmarks.retrieval.popularity import sample_cases
 from benchmarks.retrieval.quality import Results
-from eval.data import Case, Dataset, Others, Say, Scores, histories
-from eval.fitting import Weights, fit_apart
-from eval.stats import Estimate, by_kind, mean, places_within
+from eval.data import Case, CatalogueScores, Dataset, OutOfFold, Say, histories
+from eval.fitting import UserWeights, cross_fit_weights
+from eval.stats import Estimate, by_kind, mean, tied_ranks_within
 from retrieval.settings import RetrieverSettings
 
 OURS: Final = "retriever"
 METRICS: Final = ("recall@100", "ndcg@10")
 
-Arms = Mapping[str, Callable[[Question], Scores]]
+Arms = Mapping[str, Callable[[Question], CatalogueScores]]
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ class Situation:
     name: str
     questions: Sequence[Question]
     data: Dataset
-    others: Others | Elsewhere
-    weights: Weights
+    others: OutOfFold | Elsewhere
+    weights: UserWeights
     kind: str = "all"
 
 
 def measure_cold_start(data: Dataset, users: int, rng: np.random.Generator, say: Say) -> list[Figure]:
     """Every situation with every arm."""
-    cases, people, others = sample_cases(data, users, test=True), list(histories(data.store)), Others(data)
-    known = Situation("", [], data, others, fit_apart(data, people, others, rng, say))
+    cases, people, others = sample_cases(data, users, test=True), list(histories(data.store)), OutOfFold(data)
+    known = Situation("", [], data, others, cross_fit_weights(data, people, others, rng, say))
     figures: list[Figure] = []
     for name, poorer in _POORER.items():
         figures += _figures(replace(known, name=name, questions=[poorer(case) for case in cases]), rng, say)
@@ -79,7 +79,7 @@ _POORER: Final[Mapping[str, Callable[[Case], Question]]] = {
 def _arms(situation: Situation) -> Arms:
     data, others = situation.data, situation.others
 
-    def ranked(settings: RetrieverSettings) -> Callable[[Question], Scores]:
+    def ranked(settings: RetrieverSettings) -> Callable[[Question], CatalogueScores]:
         return lambda q: others.retriever(q.case, settings, situation.weights(q.case.user)).scores(q.query)[1]
 
     return {
@@ -105,7 +105,7 @@ def _answered(situation: Situation, arms: Arms) -> dict[str, Results]:
         truth = situation.data.index.snapshot(case.target).rows(case.truth)
         among = by_kind(situation.others.touched(case))[situation.kind]
         for arm, answer in arms.items():
-            at = places_within(answer(question), truth, among)
+            at = tied_ranks_within(answer(question), truth, among)
             if at is not None:
                 found[arm].add(case.user, at)
     return found
@@ -148,7 +148,7 @@ def _new_items(cases: Sequence[Case], known: Situation, rng: np.random.Generator
     home = renew(copy, ids, say)
     seconds = sum(home.seconds.values())
     added = sum(map(len, home.new.values()))
-    renewed = replace(known, questions=asked, data=home.data, others=Others(home.data))
+    renewed = replace(known, questions=asked, data=home.data, others=OutOfFold(home.data))
     for kind, name in (("all", "new item"), ("unseen", "new item, among unseen")):
         yield from _figures(replace(renewed, name=name, kind=kind), rng, say)
     yield Figure(name="new items together, Index.add", value=seconds, unit="s", n=added, note="n: items")

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.data import Case, Dataset, Others
+from eval.data import Case, Dataset, OutOfFold
 from retrieval.ranking import FusionFit, Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.types import History, HistoryEntry, Query
@@ -81,11 +81,11 @@ def two_sources(cases: Iterable[Case]) -> Iterator[TwoSources]:
 
 
 class Elsewhere:
-    """As `Others`, in a world where nobody has done anything in the domain that is asked about."""
+    """As `OutOfFold`, in a world where nobody has done anything in the domain that is asked about."""
 
     def __init__(self, data: Dataset, people: Sequence[History]) -> None:
         self._by_target = {
-            target: Others(data, [person.within(*(d for d in data.domains if d != target)) for person in people])
+            target: OutOfFold(data, [person.within(*(d for d in data.domains if d != target)) for person in people])
             for target in data.domains
         }
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from eval.data import Case, Dataset, Say, cases, histories, open_dataset
-from eval.stats import METRICS, mean, places, ratio_of_means
-from eval.stats.bootstrap import Values
+from eval.stats import METRICS, mean, ratio_of_means, tied_ranks
+from eval.stats.bootstrap import Floats
 from retrieval.encoder import Encoder, Int8Encoder, SentenceEncoder
 from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
@@ -44,7 +44,11 @@ def measure_encoder(data: Path, plain: SentenceEncoder, small: Int8Encoder, say:
     template, rng = load_template("item"), np.random.default_rng(seed)
     with open_dataset(data, plain, template, say) as dataset:
         figures = _speed(_texts(dataset, template), plain, small, say)
-        asked = [case for person in dataset.unmet(histories(dataset.store)) for case in cases(person, dataset.domains)]
+        asked = [
+            case
+            for person in dataset.without_training_users(histories(dataset.store))
+            for case in cases(person, dataset.domains)
+        ]
         before = _scored(dataset, asked, say)
     with open_dataset(data, small, template, say) as dataset:
         after = _scored(dataset, asked, say)
@@ -90,7 +94,7 @@ def _speed(portions: Sequence[list[str]], plain: Encoder, small: Encoder, say: S
     ]
 
 
-def _scored(data: Dataset, asked: Sequence[Case], say: Say) -> dict[str, Values]:
+def _scored(data: Dataset, asked: Sequence[Case], say: Say) -> dict[str, Floats]:
     """By metric one value a case, of the text alone over the whole catalogue."""
     retriever = Retriever(data.store, data.index, RetrieverSettings(signals=("text",)))
     values: dict[str, list[float]] = {metric: [] for metric in _SHOWN}
@@ -98,14 +102,14 @@ def _scored(data: Dataset, asked: Sequence[Case], say: Say) -> dict[str, Values]
         if at % _TOLD_EVERY == 0:
             say(f"scoring case {at:,} of {len(asked):,}, {data.index.encoder.name}")
         scores = retriever.scores(Query(history=case.history, target=case.target))[1]
-        found = places(scores, data.index.snapshot(case.target).rows(case.truth))
+        found = tied_ranks(scores, data.index.snapshot(case.target).rows(case.truth))
         for metric in _SHOWN:
             values[metric].append(METRICS[metric](found))
     return {metric: np.asarray(some) for metric, some in values.items()}
 
 
 def _quality(
-    users: Sequence[str], before: dict[str, Values], after: dict[str, Values], rng: np.random.Generator
+    users: Sequence[str], before: dict[str, Floats], after: dict[str, Floats], rng: np.random.Generator
 ) -> list[Figure]:
     figures = []
     for metric in _SHOWN:

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure
-from eval.data import FOLDS, TEST_FOLD, Case, Dataset, Others, Say, fold, guarded_cases, histories, in_hash_order
-from eval.fitting import cross_fits, picks_of
+from eval.data import FOLDS, TEST_FOLD, Case, Dataset, OutOfFold, Say, fold, guarded_cases, histories, in_hash_order
+from eval.fitting import choice_sets, cross_fit
 from eval.report import Chart, Scale, picture
-from eval.stats import by_kind, coverage, mean, ndcg, places_within, ratio_of_means, recall
+from eval.stats import by_kind, coverage, mean, ndcg, ratio_of_means, recall, tied_ranks_within
 from retrieval.ranking import FusionFit, fusion_fit
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
@@ -50,9 +50,9 @@ class _Arm:
 
 def measure_popularity(data: Dataset, users: int, rng: np.random.Generator, say: Say) -> list[Figure]:
     """Every share on so many validation users (cross-fitted) and on as many of the test fold (as shipped)."""
-    others = Others(data)
+    others = OutOfFold(data)
     validation, test = sample_cases(data, users, test=False), sample_cases(data, users, test=True)
-    weights = cross_fits(picks_of(data, validation, others, rng, say))
+    weights = cross_fit(choice_sets(data, validation, others, rng, say))
     shipped = fusion_fit(data.index.encoder.name)
     figures: list[Figure] = []
     for name, asked, fit_of in (
@@ -66,7 +66,7 @@ def measure_popularity(data: Dataset, users: int, rng: np.random.Generator, say:
 
 def sample_cases(data: Dataset, users: int, *, test: bool) -> list[Case]:
     """All cases of the first users by hash who have any, of the test fold or of the others."""
-    people = data.unmet(in_hash_order(histories(data.store), 0))
+    people = data.without_training_users(in_hash_order(histories(data.store), 0))
     mine = (person for person in people if (fold(person.user or "", FOLDS) == TEST_FOLD) == test)
     with_cases = filter(None, (list(guarded_cases(person, data.domains)) for person in mine))
     return [case for mine in islice(with_cases, users) for case in mine]
@@ -80,7 +80,7 @@ def _told(say: Say, name: str, at: int, number: int) -> None:
 def _asked(
     data: Dataset,
     cases: Sequence[Case],
-    others: Others,
+    others: OutOfFold,
     fit_of: Callable[[Case], FusionFit],
     told: Callable[[int, int], None],
 ) -> dict[str, _Arm]:
@@ -103,7 +103,7 @@ def _score(arm: _Arm, data: Dataset, case: Case, scores: NDArray[np.float32], to
     snapshot = data.index.snapshot(case.target)
     truth = snapshot.rows(case.truth)
     for kind, among in by_kind(touched).items():
-        at = places_within(scores, truth, among)
+        at = tied_ranks_within(scores, truth, among)
         if at is not None:
             suffix = "" if kind == "all" else f", {kind}"
             arm.add(f"recall@100{suffix}", case.user, recall(at, 100))

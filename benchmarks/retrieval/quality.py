@@ -16,10 +16,10 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.figures import Figure
-from eval.data import FOLDS, Case, Dataset, Others, Say, Scorer, Scores, cases, histories
-from eval.fitting import cross_fits, picks_of
-from eval.stats import METRICS, Estimate, Places, by_kind, mean, places_within, ratio_of_means
-from eval.stats.bootstrap import Values
+from eval.data import FOLDS, Case, CatalogueScores, Dataset, OutOfFold, Say, Scorer, cases, histories
+from eval.fitting import choice_sets, cross_fit
+from eval.stats import METRICS, Estimate, TiedRanks, by_kind, mean, ratio_of_means, tied_ranks_within
+from eval.stats.bootstrap import Floats
 from eval.systems import BASELINES, cross_fitted
 from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
@@ -47,13 +47,13 @@ class Results:
     users: list[str] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in METRICS})
 
-    def add(self, user: str, at: Places) -> None:
+    def add(self, user: str, at: TiedRanks) -> None:
         """Take in one case."""
         self.users.append(user)
         for name, metric in METRICS.items():
             self.values[name].append(metric(at))
 
-    def of(self, metric: str) -> Values:
+    def of(self, metric: str) -> Floats:
         """The metric's values."""
         return np.asarray(self.values[metric])
 
@@ -66,8 +66,8 @@ def measure_quality(data: Dataset, rng: np.random.Generator, say: Say) -> list[F
     """Every metric of every arm in every slice, and ours over the plain mean-embedding query."""
     say("reading histories")
     people = list(histories(data.store))
-    asked = [case for person in data.unmet(people) for case in cases(person, data.domains)]
-    others = Others(data)
+    asked = [case for person in data.without_training_users(people) for case in cases(person, data.domains)]
+    others = OutOfFold(data)
     scorers = {
         OURS: all_sources(data, asked, others, rng, say),
         TEXT: text_alone(data),
@@ -83,11 +83,11 @@ def measure_quality(data: Dataset, rng: np.random.Generator, say: Say) -> list[F
     return [*_ratios(table, rng), *figures]
 
 
-def all_sources(data: Dataset, asked: Sequence[Case], others: Others, rng: np.random.Generator, say: Say) -> Scorer:
+def all_sources(data: Dataset, asked: Sequence[Case], others: OutOfFold, rng: np.random.Generator, say: Say) -> Scorer:
     """The retriever with the weights that other people's picks give."""
-    weights = cross_fits(picks_of(data, asked, others, rng, say))
+    weights = cross_fit(choice_sets(data, asked, others, rng, say))
 
-    def score(case: Case) -> Scores:
+    def score(case: Case) -> CatalogueScores:
         retriever = others.retriever(case, RetrieverSettings(), weights(case.user))
         return retriever.scores(Query(history=case.history, target=case.target))[1]
 
@@ -100,7 +100,9 @@ def text_alone(data: Dataset) -> Scorer:
     return lambda case: retriever.scores(Query(history=case.history, target=case.target))[1]
 
 
-def score_arms(data: Dataset, asked: Sequence[Case], others: Others, scorers: Mapping[str, Scorer], say: Say) -> Table:
+def score_arms(
+    data: Dataset, asked: Sequence[Case], others: OutOfFold, scorers: Mapping[str, Scorer], say: Say
+) -> Table:
     """Every metric of every case by every arm."""
     table: Table = defaultdict(Results)
     for at, case in enumerate(asked):
@@ -110,7 +112,7 @@ def score_arms(data: Dataset, asked: Sequence[Case], others: Others, scorers: Ma
         for arm, scorer in scorers.items():
             scores = scorer(case)
             for part, kept in kinds.items():
-                found = places_within(scores, truth, kept)
+                found = tied_ranks_within(scores, truth, kept)
                 if found:
                     table[arm, part].add(case.user, found)
     return table

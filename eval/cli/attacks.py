@@ -30,14 +30,14 @@ def attacks(
       xdrec-eval attacks --data ../data --users 20 --judge pointwise-logprob --json
       xdrec-eval attacks --data ../data --set rerank.template=mine.jinja --judge listwise-logprob
     """
-    from eval.data import tasks
+    from eval.data import rerank_tasks
     from eval.runs import arm_settings
     from eval.studies import attack_report, print_attacks
 
     chosen = judges_of(judge)
 
     async def report(bench: Bench) -> AttackReport:
-        return await attack_report(bench.context, chosen, tasks(bench.dataset, users), bench.say)
+        return await attack_report(bench.context, chosen, rerank_tasks(bench.dataset, users), bench.say)
 
     found = with_model(data, report, arm_settings(set_ or []))
     typer.echo(found.model_dump_json(indent=2)) if json_ else print_attacks(found, Console(highlight=False))

@@ -11,7 +11,7 @@ from eval.cli.context import AsJSON, Assignments, Bench, DataFolder, with_model
 from retrieval.errors import UsageError
 
 if TYPE_CHECKING:
-    from eval.data import Kind
+    from eval.data import CandidateKind
     from eval.studies import BiasCard
 
 
@@ -34,7 +34,7 @@ def bias(
       xdrec-eval bias --data ../data --out cards/mine --set rerank.template=mine.jinja --users 100
       xdrec-eval bias --data ../data --out cards/popular --candidates retrieved
     """
-    from eval.data import tasks
+    from eval.data import rerank_tasks
     from eval.report import bias_page, write_page
     from eval.runs import arm_settings
     from eval.studies import bias_card, title_familiarity
@@ -42,7 +42,7 @@ def bias(
     kind = _kind(candidates)
 
     async def card(bench: Bench) -> BiasCard:
-        chosen = tasks(bench.dataset, users, kind=kind)
+        chosen = rerank_tasks(bench.dataset, users, kind=kind)
         counts = [task.counts.astype(float) for task in chosen]
         shown = [[candidate.item for candidate in task.ranking.candidates] for task in chosen]
         known = await title_familiarity(bench.context.model, shown, bench.say)
@@ -64,7 +64,7 @@ def bias(
     typer.echo(page.json if json_ else f"{page.verdict}\n{written}")
 
 
-def _kind(given: str) -> Kind:
+def _kind(given: str) -> CandidateKind:
     if given == "count-matched":
         return "count-matched"
     if given == "retrieved":

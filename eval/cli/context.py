@@ -81,7 +81,7 @@ def with_model(data: Path, run: Callable[[Bench], Coroutine[Any, Any, T]], setti
     """Run with the prepared data and a client of the running model."""
     import asyncio
 
-    from eval.data import met_by_llm
+    from eval.data import llm_training_users
     from xdrec_agent.app import load_templates, open_client
     from xdrec_agent.rerank import RerankContext, rerank_fits
     from xdrec_agent.settings import load_settings
@@ -90,7 +90,7 @@ def with_model(data: Path, run: Callable[[Bench], Coroutine[Any, Any, T]], setti
 
     async def run_all() -> T:
         with prepared(data, settings) as prepared_data:
-            dataset = prepared_data.also_met(met_by_llm(settings, prepared_data.store, say))
+            dataset = prepared_data.also_trained_on(llm_training_users(settings, prepared_data.store, say))
             async with open_client(settings) as client:
                 fits = rerank_fits(settings.fits_dir)
                 context = RerankContext(settings.rerank, load_templates(settings), client, fits=fits)

@@ -54,12 +54,12 @@ def import_run(
       xdrec-eval ab runs/retriever runs/theirs --metric recall@100
     """
     from eval.data import data_hash
-    from eval.exchange import Rankings, exported
+    from eval.exchange import ImportRequest, read_export
     from eval.exchange.import_run import import_run as measure
     from xdrec_agent.settings import load_settings
 
-    given, digest = Rankings(out, name or out.name, export, rankings), data_hash(data)
-    exported(export, digest)  # before the data is prepared, which may take minutes
+    given, digest = ImportRequest(out, name or out.name, export, rankings), data_hash(data)
+    read_export(export, digest)  # before the data is prepared, which may take minutes
     with prepared(data, load_settings()) as dataset:
         summary = measure(given, dataset, digest, say)
     typer.echo(summary.model_dump_json(indent=2)) if json_ else print_summary(given.name, summary)

@@ -28,14 +28,14 @@ def rerank(
     Example:
       xdrec-eval fit rerank --data ../data/amazon-three-domains --users 800 --write
     """
-    from eval.fitting import fit_all
+    from eval.fitting import fit_judges
     from xdrec_agent.rerank import RerankFit, save_fits
     from xdrec_agent.settings import load_settings
 
     judges, how = judges_of(judge), f"xdrec-eval fit rerank --users {users}"
 
     async def run(bench: Bench) -> tuple[RerankFit, ...]:
-        return await fit_all(bench.context, bench.dataset, judges, users, how, bench.say)
+        return await fit_judges(bench.context, bench.dataset, judges, users, how, bench.say)
 
     found = with_model(data, run)
     typer.echo(json.dumps([one.model_dump() for one in found], indent=2))
@@ -59,13 +59,13 @@ def fusion(
     import numpy as np
 
     from eval.data import data_hash
-    from eval.fitting import fit_shipped
+    from eval.fitting import fit_weights
     from retrieval.ranking import save_fusion
     from xdrec_agent.settings import load_settings
 
     settings = load_settings()
     with prepared(data, settings) as dataset:
-        found = fit_shipped(dataset, "xdrec-eval fit fusion", data_hash(data), np.random.default_rng(0), say)
+        found = fit_weights(dataset, "xdrec-eval fit fusion", data_hash(data), np.random.default_rng(0), say)
     typer.echo(found.model_dump_json(indent=2))
     if write:
         say(f"written to {save_fusion(found, settings.fits_dir)}")

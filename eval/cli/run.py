@@ -71,9 +71,9 @@ def replay(
     Example:
       xdrec-eval replay runs/lists --data ../data
     """
-    from eval.runs import replayed
+    from eval.runs import replay_run
 
-    cases = replayed(folder, data, say)
+    cases = replay_run(folder, data, say)
     typer.echo(f"{folder}: {cases:,} cases, the same numbers without a server")
 
 

@@ -59,7 +59,7 @@ def transfer(
     configured = load_settings()
     reranked = [RunFolder.open(folder) for folder in rerank or ()]
     with prepared(data, configured) as dataset:
-        if dataset.met:
+        if dataset.training_users:
             raise UsageError(
                 f"{configured.encoder.model} has learnt from these people already",
                 hint="begin with one that has not: XDREC_ENCODER__MODEL=all-MiniLM-L6-v2",

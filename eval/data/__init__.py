@@ -1,50 +1,53 @@
 """Evaluation data. Reads a store, produces cases by protocol, guarded against leakage."""
 
-from eval.data.contamination import met_by_llm
-from eval.data.history_ablation import Ablate, Shown, ablation, own
-from eval.data.leakage import Watched, guard, guard_training, guarded_cases
-from eval.data.out_of_fold import Others
+from eval.data.contamination import llm_training_users
+from eval.data.history_ablation import Ablate, ShownHistory, ablation, unchanged
+from eval.data.leakage import GuardedBaseline, guard, guard_training, guarded_cases
+from eval.data.out_of_fold import OutOfFold
 from eval.data.protocols import (
     COLD_TARGET,
     FOLDS,
     TEST_FOLD,
+    Baseline,
     Case,
+    CatalogueScores,
+    Scorer,
     Split,
     SplitName,
     cases,
+    fitting_fold,
     fold,
     histories,
-    part_of,
     split_of,
 )
-from eval.data.rerank_tasks import CHANCE_OF_20, Kind, Task, in_hash_order, tasks
-from eval.data.scorers import Baseline, Scorer, Scores
+from eval.data.rerank_tasks import CHANCE_NDCG, CandidateKind, RerankTask, in_hash_order, rerank_tasks
 from eval.data.slices import slices_of
 from eval.data.sources import CACHE, Dataset, Say, data_hash, index_dir, open_dataset, store_url
 
 __all__ = [
     "CACHE",
-    "CHANCE_OF_20",
+    "CHANCE_NDCG",
     "COLD_TARGET",
     "FOLDS",
     "TEST_FOLD",
     "Ablate",
     "Baseline",
+    "CandidateKind",
     "Case",
+    "CatalogueScores",
     "Dataset",
-    "Kind",
-    "Others",
+    "GuardedBaseline",
+    "OutOfFold",
+    "RerankTask",
     "Say",
     "Scorer",
-    "Scores",
-    "Shown",
+    "ShownHistory",
     "Split",
     "SplitName",
-    "Task",
-    "Watched",
     "ablation",
     "cases",
     "data_hash",
+    "fitting_fold",
     "fold",
     "guard",
     "guard_training",
@@ -52,12 +55,11 @@ __all__ = [
     "histories",
     "in_hash_order",
     "index_dir",
-    "met_by_llm",
+    "llm_training_users",
     "open_dataset",
-    "own",
-    "part_of",
+    "rerank_tasks",
     "slices_of",
     "split_of",
     "store_url",
-    "tasks",
+    "unchanged",
 ]

@@ -18,7 +18,7 @@ from xdrec_agent.settings import Settings
 Say = Callable[[str], None]
 
 
-def met_by(encoder: Encoder, store: Store, say: Say) -> frozenset[str]:
+def encoder_training_users(encoder: Encoder, store: Store, say: Say) -> frozenset[str]:
     """The users of a store whom an encoder has learnt from; nobody if it learnt from other people, or from none.
 
     Raises:
@@ -28,7 +28,7 @@ def met_by(encoder: Encoder, store: Store, say: Say) -> frozenset[str]:
     return _met(encoder.name, manifests, store, say)
 
 
-def met_by_llm(settings: Settings, store: Store, say: Say) -> frozenset[str]:
+def llm_training_users(settings: Settings, store: Store, say: Say) -> frozenset[str]:
     """The users of a store whom the language model of the settings has learnt from, with the adapter served beside it.
 
     Nobody if its files are not on this machine: what a server elsewhere has learnt from cannot be seen.

@@ -27,17 +27,17 @@ from eval.data.protocols import FOLDS, Case, fold
 from retrieval.errors import UsageError
 from retrieval.types import History, HistoryEntry
 
-Shown = Literal["own", "none", "one", "other", "shuffled"]
+ShownHistory = Literal["own", "none", "one", "other", "shuffled"]
 Ablate = Callable[[Case], Case]
 """The case as the recommender sees it."""
 
 
-def own(case: Case) -> Case:
+def unchanged(case: Case) -> Case:
     """The case as it is."""
     return case
 
 
-def ablation(shown: Shown, everybody: Iterable[Case], seed: int) -> Ablate:
+def ablation(shown: ShownHistory, everybody: Iterable[Case], seed: int) -> Ablate:
     """How a case is shown.
 
     Args:
@@ -48,8 +48,8 @@ def ablation(shown: Shown, everybody: Iterable[Case], seed: int) -> Ablate:
     """
     if shown == "other":
         return _exchange(_donors(everybody, seed))
-    ways: Mapping[Shown, Ablate] = {
-        "own": own,
+    ways: Mapping[ShownHistory, Ablate] = {
+        "own": unchanged,
         "none": lambda case: _with(case, ()),
         "one": lambda case: _with(case, case.history.liked[-1:]),
         "shuffled": lambda case: _with(case, _shuffled(case, seed)),

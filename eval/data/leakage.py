@@ -12,8 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from eval.data.protocols import COLD_TARGET, Case, Split, SplitName, cases
-from eval.data.scorers import Baseline, Scorer, Scores
+from eval.data.protocols import COLD_TARGET, Baseline, Case, CatalogueScores, Scorer, Split, SplitName, cases
 from retrieval.errors import DataError
 from retrieval.types import History
 
@@ -109,7 +108,7 @@ def guard_training(training: Iterable[History], split: Split) -> None:
                 raise DataError(f"leak: {what} is learnt from, from the moment on", hint="look at the split")
 
 
-def guard_strangers(case: Case, met: Collection[str | None]) -> None:
+def guard_training_users(case: Case, met: Collection[str | None]) -> None:
     """Make sure that neither the case's user nor whose history is shown is among those `met` in training.
 
     Raises:
@@ -121,7 +120,7 @@ def guard_strangers(case: Case, met: Collection[str | None]) -> None:
 
 
 @dataclass(frozen=True)
-class Watched:
+class GuardedBaseline:
     """A baseline that fails the run as soon as it learns from the future, or is asked about somebody it learnt from."""
 
     baseline: Baseline
@@ -133,8 +132,8 @@ class Watched:
         met = {person.user for person in training}
         scorer = self.baseline.fit(training, rng)
 
-        def score(case: Case) -> Scores:
-            guard_strangers(case, met)
+        def score(case: Case) -> CatalogueScores:
+            guard_training_users(case, met)
             return scorer(case)
 
         return score

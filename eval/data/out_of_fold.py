@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.data.leakage import guard_strangers
+from eval.data.leakage import guard_training_users
 from eval.data.protocols import FOLDS, Case, fold
 from eval.data.sources import Dataset
 from retrieval.index import Index, InteractionTable
@@ -21,7 +21,7 @@ from retrieval.settings import RetrieverSettings
 from retrieval.types import History
 
 
-class Others:
+class OutOfFold:
     """For the users of each fold what everybody else did.
 
     Args:
@@ -67,7 +67,7 @@ class Others:
 
     def _signals(self, case: Case) -> CollaborativeSignals:
         signals = self._signals_by_fold[fold(case.user, FOLDS)]
-        guard_strangers(case, signals.interactions.users)
+        guard_training_users(case, signals.interactions.users)
         return signals
 
 

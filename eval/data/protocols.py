@@ -25,10 +25,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.errors import DataError
 from retrieval.folds import fold
@@ -39,14 +42,17 @@ __all__ = [
     "COLD_TARGET",
     "FOLDS",
     "TEST_FOLD",
+    "Baseline",
     "Case",
+    "CatalogueScores",
     "Popularity",
+    "Scorer",
     "Split",
     "SplitName",
     "cases",
+    "fitting_fold",
     "fold",
     "histories",
-    "part_of",
     "split_of",
     "training_popularity",
 ]
@@ -104,6 +110,25 @@ class Split:
 
 COLD_TARGET: Final = Split()
 
+CatalogueScores = NDArray[np.float32]
+"""One finite score for each row of the target's snapshot, shape (items,). Higher is better, equal scores are ties."""
+Scorer = Callable[[Case], CatalogueScores]
+"""Scores the target catalogue by a case's history, source and target; never looks at its truth."""
+
+
+class Baseline(Protocol):
+    """A recommender that others must beat, made once from a dataset."""
+
+    def fit(self, training: Sequence[History], rng: np.random.Generator) -> Scorer:
+        """Learn from the whole histories of training users, which never hold the user of a case that is scored.
+
+        The same histories and seed give the same scores.
+
+        Raises:
+            SetupError: a package is not installed.
+        """
+        ...
+
 
 def split_of(name: SplitName, people: Iterable[History]) -> Split:
     """The split of that name; `people` are everybody, and looked at by the temporal one alone.
@@ -119,7 +144,7 @@ def split_of(name: SplitName, people: Iterable[History]) -> Split:
     return Split(name, times[int(BEFORE * len(times))])
 
 
-def part_of(user: str) -> int:
+def fitting_fold(user: str) -> int:
     """Which of `FOLDS` parts somebody belongs to, for weights that are fitted on some parts and used on the other.
 
     Independent of the folds: beside a model that has met the people of all folds but one, there is only that one.

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from eval.data.contamination import met_by
+from eval.data.contamination import encoder_training_users
 from retrieval.encoder import Encoder
 from retrieval.errors import DataError
 from retrieval.index import Index
@@ -42,8 +42,8 @@ class Dataset:
 
     Attributes:
         home: the folder that holds the store and the index.
-        met: users whom a model in use has learnt from; whoever asks them, measures its memory
-        (`eval.data.contamination`).
+        training_users: users in the training data of a model in use, excluded from evaluation, which would
+            measure that model's memory (`eval.data.contamination`).
         fusion: the retriever's weights; None: the shipped ones.
     """
 
@@ -51,16 +51,16 @@ class Dataset:
     index: Index
     home: Path
     domains: tuple[str, ...] = DOMAINS
-    met: frozenset[str] = frozenset()
+    training_users: frozenset[str] = frozenset()
     fusion: FusionFit | None = None
 
-    def unmet(self, people: Iterable[History]) -> list[History]:
-        """Those of them whom no model in use has learnt from: they alone may be asked."""
-        return [person for person in people if person.user not in self.met]
+    def without_training_users(self, people: Iterable[History]) -> list[History]:
+        """Those of them whom no model in use was trained on: the users to evaluate on."""
+        return [person for person in people if person.user not in self.training_users]
 
-    def also_met(self, met: frozenset[str]) -> Dataset:
-        """The data where another model, which has met these users, is in use as well."""
-        return replace(self, met=self.met | met)
+    def also_trained_on(self, users: frozenset[str]) -> Dataset:
+        """The data where another model, trained on these users, is in use as well."""
+        return replace(self, training_users=self.training_users | users)
 
     @property
     def catalogue(self) -> dict[str, int]:
@@ -101,7 +101,7 @@ def open_dataset(
         _ingest(store, data, home / "ingested", say)
         for domain in DOMAINS:
             _index(store, index, domain, say)
-        yield Dataset(store, index, home, met=met_by(encoder, store, say))
+        yield Dataset(store, index, home, training_users=encoder_training_users(encoder, store, say))
 
 
 def _files(data: Path) -> list[Path]:

@@ -1,5 +1,5 @@
 """Other people's systems. Reads and writes files by which they take part."""
 
-from eval.exchange.import_run import Rankings, exported
+from eval.exchange.import_run import ImportRequest, read_export
 
-__all__ = ["Rankings", "exported"]
+__all__ = ["ImportRequest", "read_export"]

@@ -22,10 +22,11 @@ from typing import Final, cast, get_args
 
 from eval.data import (
     FOLDS,
+    CandidateKind,
     Case,
     Dataset,
-    Kind,
-    Others,
+    OutOfFold,
+    RerankTask,
     Say,
     SplitName,
     fold,
@@ -33,11 +34,21 @@ from eval.data import (
     guarded_cases,
     histories,
     in_hash_order,
+    rerank_tasks,
     split_of,
 )
-from eval.data import rerank_tasks as choices
-from eval.exchange.files import CASES, EXPORT, ITEMS, TRAINING, Asked, Export, Known, case_id, part
-from eval.runs import RunRequest, Task
+from eval.exchange.files import (
+    CASES,
+    EXPORT,
+    ITEMS,
+    TRAINING,
+    Export,
+    ExportedCase,
+    ExportedInteraction,
+    case_folder,
+    case_id,
+)
+from eval.runs import RunRequest, TaskName
 from retrieval.errors import UsageError
 from retrieval.types import History
 
@@ -46,33 +57,34 @@ COLUMNS: Final = ("person", "domain", "item", "preference", "timestamp")
 
 
 @dataclass(frozen=True)
-class Question:
+class ExchangeCase:
     """A case to be answered; `task` is its reranking task, None where the whole catalogue is asked for."""
 
     case: Case
-    task: choices.Task | None = None
+    task: RerankTask | None = None
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> ExportedCase:
         """What another system gets to see of it."""
         known = [
-            Known(item=e.item.id, preference=e.preference, timestamp=e.timestamp) for e in self.case.history.entries
+            ExportedInteraction(item=e.item.id, preference=e.preference, timestamp=e.timestamp)
+            for e in self.case.history.entries
         ]
         # In an order that says nothing: that of the task is the retriever's.
-        candidates = tuple(sorted(self.task.choice.candidates)) if self.task else None
-        return Asked(case=case_id(self.case), history=tuple(known), candidates=candidates)
+        candidates = tuple(sorted(self.task.ranking.ids)) if self.task else None
+        return ExportedCase(case=case_id(self.case), history=tuple(known), candidates=candidates)
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ExchangePlan:
     """What our own run of a request asks, and what it may learn from: everybody's histories, and others by fold."""
 
-    questions: tuple[Question, ...]
+    questions: tuple[ExchangeCase, ...]
     training: tuple[History, ...]
-    others: Others
+    others: OutOfFold
 
 
-def question_sheet(data: Dataset, request: RunRequest) -> Sheet:
+def exchange_plan(data: Dataset, request: RunRequest) -> ExchangePlan:
     """The questions of a request; whoever learns leaves out the fold of the question's user.
 
     Raises:
@@ -80,8 +92,8 @@ def question_sheet(data: Dataset, request: RunRequest) -> Sheet:
         DataError: a case leaks.
     """
     known = {
-        "--task": (request.task, get_args(Task)),
-        "--candidates": (request.candidates, get_args(Kind)),
+        "--task": (request.task, get_args(TaskName)),
+        "--candidates": (request.candidates, get_args(CandidateKind)),
         "--split": (request.split, get_args(SplitName)),
     }
     for option, (given, allowed) in known.items():
@@ -91,13 +103,19 @@ def question_sheet(data: Dataset, request: RunRequest) -> Sheet:
     split = split_of(cast("SplitName", request.split), people)
     training = tuple(split.learnable(person) for person in people)
     guard_training(training, split)
-    others = Others(data, None if split.moment is None else training)
+    others = OutOfFold(data, None if split.moment is None else training)
     if request.task == "rerank":
-        kind = cast("Kind", request.candidates)
-        chosen = choices.tasks(data, request.users, request.seed, kind=kind, split=split)
-        return Sheet(tuple(Question(task.choice.case, task) for task in chosen), training, others)
-    found = (mine for person in data.unmet(people) if (mine := list(guarded_cases(person, data.domains, split))))
-    return Sheet(tuple(Question(case) for mine in islice(found, request.users) for case in mine), training, others)
+        kind = cast("CandidateKind", request.candidates)
+        chosen = rerank_tasks(data, request.users, request.seed, kind=kind, split=split)
+        return ExchangePlan(tuple(ExchangeCase(task.case, task) for task in chosen), training, others)
+    found = (
+        mine
+        for person in data.without_training_users(people)
+        if (mine := list(guarded_cases(person, data.domains, split)))
+    )
+    return ExchangePlan(
+        tuple(ExchangeCase(case) for mine in islice(found, request.users) for case in mine), training, others
+    )
 
 
 def export(request: RunRequest, data: Dataset, digest: str, say: Say) -> Export:
@@ -114,7 +132,7 @@ def export(request: RunRequest, data: Dataset, digest: str, say: Say) -> Export:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not empty", hint="give another folder, or delete this one")
     say("reading histories")
-    sheet = question_sheet(data, request)
+    sheet = exchange_plan(data, request)
     say(f"writing {len(sheet.questions):,} cases")
     out.mkdir(parents=True, exist_ok=True)
     _write_items(data, out / ITEMS)
@@ -127,7 +145,7 @@ def export(request: RunRequest, data: Dataset, digest: str, say: Say) -> Export:
         (out / folder).mkdir()
         _write_lines((question.asked.model_dump_json(exclude_none=True) for question in mine), out / folder / CASES)
     made = Export(
-        task=cast("Task", request.task),
+        task=cast("TaskName", request.task),
         protocol=request.protocol,
         data=digest,
         domains=data.domains,
@@ -137,10 +155,10 @@ def export(request: RunRequest, data: Dataset, digest: str, say: Say) -> Export:
     return made
 
 
-def _by_part(asked: Iterable[Question]) -> Mapping[Path, list[Question]]:
-    parts: dict[Path, list[Question]] = defaultdict(list)
+def _by_part(asked: Iterable[ExchangeCase]) -> Mapping[Path, list[ExchangeCase]]:
+    parts: dict[Path, list[ExchangeCase]] = defaultdict(list)
     for question in asked:
-        parts[part(fold(question.case.user, FOLDS), question.case)].append(question)
+        parts[case_folder(fold(question.case.user, FOLDS), question.case)].append(question)
     return parts
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from eval.data import Case
-from eval.runs import Task
+from eval.runs import TaskName
 from retrieval.errors import DataError
 from retrieval.types import Frozen
 
@@ -34,14 +34,14 @@ class Export(Frozen):
         cases: how many are asked.
     """
 
-    task: Task
+    task: TaskName
     protocol: dict[str, str | int]
     data: str
     domains: tuple[str, ...]
     cases: int
 
 
-class Known(Frozen):
+class ExportedInteraction(Frozen):
     """An item of a case's history: how it was liked, in [-1, 1], and when (Unix seconds)."""
 
     item: str
@@ -49,7 +49,7 @@ class Known(Frozen):
     timestamp: int | None
 
 
-class Asked(Frozen):
+class ExportedCase(Frozen):
     """A case as another system gets it.
 
     Attributes:
@@ -59,11 +59,11 @@ class Asked(Frozen):
     """
 
     case: str
-    history: tuple[Known, ...]
+    history: tuple[ExportedInteraction, ...]
     candidates: tuple[str, ...] | None = None
 
 
-class Answered(Frozen):
+class SystemRanking(Frozen):
     """Another system's answer to a case.
 
     Attributes:
@@ -78,7 +78,7 @@ class Answered(Frozen):
     seconds: float = Field(default=0.0, ge=0)
 
 
-class System(Frozen):
+class SystemInfo(Frozen):
     """What a system says of itself: what it was told, and the versions of its packages."""
 
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -94,20 +94,20 @@ def case_id(case: Case) -> str:
     return hashlib.sha256(named.encode()).hexdigest()[:16]
 
 
-def part(fold: int, case: Case) -> Path:
+def case_folder(fold: int, case: Case) -> Path:
     """Folder of a case's fold and direction, relative to the export."""
     return Path(f"fold-{fold}", f"{case.source}-to-{case.target}")
 
 
-def read_as(kind: type[M], path: Path) -> M:
+def read_json(kind: type[M], path: Path) -> M:
     """A JSON file as one of the types above. Raises DataError."""
     try:
-        return parsed(kind, path.read_text(encoding="utf-8"), str(path))
+        return parse_json(kind, path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"{path} cannot be read: {exc}", hint="see docs/baselines.md") from exc
 
 
-def parsed(kind: type[M], text: str, where: str) -> M:
+def parse_json(kind: type[M], text: str, where: str) -> M:
     """JSON as one of the types above. Raises DataError that begins with `where`."""
     try:
         return kind.model_validate_json(text)

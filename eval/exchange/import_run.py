@@ -11,17 +11,26 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.data import Dataset, Others, Say
-from eval.exchange.export import Question, question_sheet
-from eval.exchange.files import EXPORT, RANKINGS, SYSTEM, Export, System, case_id, read_as
-from eval.exchange.rankings import Ranked, read_rankings
-from eval.runs import CaseResult, Manifest, RunFolder, RunRequest, Summary, beside, catalogue_case, metrics_of
-from eval.stats import places
+from eval.data import Dataset, OutOfFold, Say
+from eval.exchange.export import ExchangeCase, exchange_plan
+from eval.exchange.files import EXPORT, RANKINGS, SYSTEM, Export, SystemInfo, case_id, read_json
+from eval.exchange.rankings import RankedRows, read_rankings
+from eval.runs import (
+    CaseResult,
+    Manifest,
+    RunFolder,
+    RunRequest,
+    Summary,
+    measure_case,
+    reference_metrics,
+    rerank_metrics,
+)
+from eval.stats import tied_ranks
 from retrieval.errors import DataError
 
 
 @dataclass(frozen=True)
-class Rankings:
+class ImportRequest:
     """What is imported: the run's folder and name, the export that was answered, and the folder of the answers."""
 
     out: Path
@@ -30,7 +39,7 @@ class Rankings:
     folder: Path
 
 
-def exported(path: Path, digest: str) -> Export:
+def read_export(path: Path, digest: str) -> Export:
     """What the export in this folder is of.
 
     Args:
@@ -39,7 +48,7 @@ def exported(path: Path, digest: str) -> Export:
     Raises:
         DataError: it is no whole export, or one of other data or of another version.
     """
-    found = read_as(Export, path / EXPORT)
+    found = read_json(Export, path / EXPORT)
     if found.data != digest:
         raise DataError(f"{path} is an export of other data", hint="xdrec-eval export makes one of this data")
     if _request(found).protocol != found.protocol:
@@ -47,17 +56,17 @@ def exported(path: Path, digest: str) -> Export:
     return found
 
 
-def import_run(given: Rankings, data: Dataset, digest: str, say: Say) -> Summary:
+def import_run(given: ImportRequest, data: Dataset, digest: str, say: Say) -> Summary:
     """Check all rankings, then measure them into a new run folder.
 
     Raises:
-        DataError: see `exported` and `eval.exchange.rankings.read_rankings`; then nothing is written.
+        DataError: see `read_export` and `eval.exchange.rankings.read_rankings`; then nothing is written.
         UsageError: the folder holds another run, or something else.
     """
-    export = exported(given.export, digest)
-    system = read_as(System, given.folder / SYSTEM) if (given.folder / SYSTEM).exists() else System()
+    export = read_export(given.export, digest)
+    system = read_json(SystemInfo, given.folder / SYSTEM) if (given.folder / SYSTEM).exists() else SystemInfo()
     say("reading histories")
-    sheet = question_sheet(data, _request(export))
+    sheet = exchange_plan(data, _request(export))
     asked = {case_id(question.case): question for question in sheet.questions}
     say(f"reading the rankings of {len(asked):,} cases")
     answers = read_rankings(given.folder, data, asked)
@@ -78,23 +87,22 @@ def import_run(given: Rankings, data: Dataset, digest: str, say: Say) -> Summary
     return folder.finish()
 
 
-def _result(data: Dataset, others: Others, question: Question, answer: Ranked) -> CaseResult:
+def _result(data: Dataset, others: OutOfFold, question: ExchangeCase, answer: RankedRows) -> CaseResult:
     case, task = question.case, question.task
     snapshot = data.index.snapshot(case.target)
     scores = answer.scores(len(snapshot.positions))
     if task is None:
-        found = catalogue_case(data, case, others.touched(case), lambda _: scores)
+        found = measure_case(data, case, others.touched(case), lambda _: scores)
         return found.model_copy(update={"ranking": found.ranking[: len(answer.rows)], "seconds": answer.seconds})
-    candidates = list(task.choice.candidates)
-    at = places(scores[snapshot.rows(candidates)], np.array([candidates.index(task.choice.truth)]))
+    at = tied_ranks(scores[snapshot.rows(task.ranking.ids)], np.array([task.truth]))
     return CaseResult(
         user=case.user,
         source=case.source,
         target=case.target,
         slices=task.slices,
         ranking=tuple(snapshot.ids(answer.rows)),
-        metrics=metrics_of(at),
-        beside=beside(task),
+        metrics=rerank_metrics(at),
+        beside=reference_metrics(task),
         seconds=answer.seconds,
     )
 

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.data import Dataset
-from eval.exchange.export import Question
-from eval.exchange.files import RANKINGS, Answered, parsed
+from eval.exchange.export import ExchangeCase
+from eval.exchange.files import RANKINGS, SystemRanking, parse_json
 from retrieval.errors import DataError
 
 HINT: Final = "see docs/baselines.md, Rankings"
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedRows:
     """An answer.
 
     Attributes:
@@ -40,7 +40,7 @@ class Ranked:
         return scores
 
 
-def read_rankings(folder: Path, data: Dataset, asked: Mapping[str, Question]) -> dict[str, Ranked]:
+def read_rankings(folder: Path, data: Dataset, asked: Mapping[str, ExchangeCase]) -> dict[str, RankedRows]:
     """The answers in all `rankings.jsonl` in or below a folder, by case.
 
     Args:
@@ -50,7 +50,7 @@ def read_rankings(folder: Path, data: Dataset, asked: Mapping[str, Question]) ->
         DataError: there is no such file, or a line is no answer to what was asked: an unknown case or item, one that is
             there twice, scores that rise or are none, a candidate left out; or a case has no answer.
     """
-    found: dict[str, Ranked] = {}
+    found: dict[str, RankedRows] = {}
     for where, answer in _answers(folder):
         question = asked.get(answer.case)
         if question is None:
@@ -67,7 +67,7 @@ def read_rankings(folder: Path, data: Dataset, asked: Mapping[str, Question]) ->
     return found
 
 
-def _answers(folder: Path) -> Iterator[tuple[str, Answered]]:
+def _answers(folder: Path) -> Iterator[tuple[str, SystemRanking]]:
     """Every answer and where it stands, file by file."""
     files = sorted(folder.rglob(RANKINGS))
     if not files:
@@ -77,12 +77,12 @@ def _answers(folder: Path) -> Iterator[tuple[str, Answered]]:
             with path.open(encoding="utf-8") as lines:
                 for number, line in enumerate(lines, 1):
                     where = f"{path}, line {number}"
-                    yield where, parsed(Answered, line, where)
+                    yield where, parse_json(SystemRanking, line, where)
         except (OSError, UnicodeDecodeError) as exc:
             raise DataError(f"{path} cannot be read: {exc}", hint=HINT) from exc
 
 
-def _ranked(where: str, answer: Answered, question: Question, data: Dataset) -> Ranked:
+def _ranked(where: str, answer: SystemRanking, question: ExchangeCase, data: Dataset) -> RankedRows:
     target = question.case.target
     positions = data.index.snapshot(target).positions
     unknown = [item for item in answer.items if item not in positions]
@@ -91,13 +91,13 @@ def _ranked(where: str, answer: Answered, question: Question, data: Dataset) -> 
     (item, times), *_ = Counter(answer.items).most_common(1) or [("", 0)]
     if times > 1:
         raise DataError(f"{where}: {item} is there {times} times", hint=HINT)
-    if question.task is not None and set(answer.items) != set(question.task.choice.candidates):
+    if question.task is not None and set(answer.items) != set(question.task.ranking.ids):
         raise DataError(f"{where}: the ranking is not one of the case's candidates, all of them", hint=HINT)
     rows = np.array([positions[item] for item in answer.items], dtype=np.int64)
-    return Ranked(rows, _levels(where, answer), answer.seconds)
+    return RankedRows(rows, _levels(where, answer), answer.seconds)
 
 
-def _levels(where: str, answer: Answered) -> NDArray[np.float32]:
+def _levels(where: str, answer: SystemRanking) -> NDArray[np.float32]:
     """Whole numbers in the order of the scores: float32 would tie what is only nearly equal."""
     if answer.scores is None:
         return np.arange(len(answer.items), 0, -1, dtype=np.float32)

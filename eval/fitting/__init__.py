@@ -1,6 +1,15 @@
 """Fitting. Reads validation users, produces weights of signals and what a judge is worth."""
 
-from eval.fitting.fusion import Weights, cross_fits, fit_apart, fit_shipped, picks_of
-from eval.fitting.rerank import fit_all, fused, weigh
+from eval.fitting.fusion import UserWeights, choice_sets, cross_fit, cross_fit_weights, fit_weights
+from eval.fitting.rerank import fit_judge_weight, fit_judges, hybrid_scores
 
-__all__ = ["Weights", "cross_fits", "fit_all", "fit_apart", "fit_shipped", "fused", "picks_of", "weigh"]
+__all__ = [
+    "UserWeights",
+    "choice_sets",
+    "cross_fit",
+    "cross_fit_weights",
+    "fit_judge_weight",
+    "fit_judges",
+    "fit_weights",
+    "hybrid_scores",
+]

@@ -4,9 +4,8 @@ A conditional logit (McFadden 1974): each liked truth item against items drawn f
 the training users or all *unseen*, as the truth is. So nothing is learnt from the shortcut that every item without an
 interaction must have been bought by a test user, and an unseen item's weights are those of text and words alone.
 
-Weights are cross-fitted over the parts of `eval.data.protocols.part_of`: beside an encoder that has met the people of
-all
-folds but one, there is only that one to fit on.
+Weights are cross-fitted over the parts of `eval.data.protocols.fitting_fold`: next to an encoder that was trained on
+the users of all folds but one, there is only that one to fit on.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from eval.data import FOLDS, TEST_FOLD, Case, Dataset, Others, Say, cases, fold, histories, part_of
+from eval.data import FOLDS, TEST_FOLD, Case, Dataset, OutOfFold, Say, cases, fitting_fold, fold, histories
 from retrieval.errors import DataError
 from retrieval.ranking import SIGNALS, UNFITTED_WEIGHTS, FusionFit, Signal, SignalWeight
 from retrieval.settings import RetrieverSettings
@@ -39,12 +38,12 @@ _TOLD_EVERY: Final = 500
 _NAMES: Final[tuple[Signal, ...]] = tuple(signal for signal in SIGNALS if signal not in UNFITTED_WEIGHTS)
 
 Design = NDArray[np.float32]
-Weights = Callable[[str], FusionFit]
+UserWeights = Callable[[str], FusionFit]
 """For a user the weights that other users' picks give."""
 
 
 @dataclass(frozen=True)
-class Picks:
+class ChoiceSets:
     """What the sources say where people picked.
 
     Attributes:
@@ -59,14 +58,16 @@ class Picks:
     liked: Design
     share: Design
 
-    def of_others(self, part: int) -> Picks:
+    def of_others(self, part: int) -> ChoiceSets:
         """The picks of the users of all parts of the split but this one."""
-        kept = np.array([part_of(user) != part for user in self.users])
+        kept = np.array([fitting_fold(user) != part for user in self.users])
         users = tuple(user for user, keep in zip(self.users, kept, strict=True) if keep)
-        return Picks(users, self.says[kept], self.liked[kept], self.share[kept])
+        return ChoiceSets(users, self.says[kept], self.liked[kept], self.share[kept])
 
 
-def picks_of(data: Dataset, cases: Sequence[Case], others: Others, rng: np.random.Generator, say: Say) -> Picks:
+def choice_sets(
+    data: Dataset, cases: Sequence[Case], others: OutOfFold, rng: np.random.Generator, say: Say
+) -> ChoiceSets:
     """Ask every source about every case."""
     users: list[str] = []
     says: list[Design] = []
@@ -88,24 +89,26 @@ def picks_of(data: Dataset, cases: Sequence[Case], others: Others, rng: np.rando
             users.append(case.user)
             liked.append(np.log(len(case.history.liked)))
             share.append(1 / len(truths))
-    return Picks(tuple(users), np.stack(says), np.array(liked, np.float32), np.array(share, np.float32))
+    return ChoiceSets(tuple(users), np.stack(says), np.array(liked, np.float32), np.array(share, np.float32))
 
 
-def fit_shipped(data: Dataset, made_by: str, hash_of_data: str, rng: np.random.Generator, say: Say) -> FusionFit:
+def fit_weights(data: Dataset, made_by: str, hash_of_data: str, rng: np.random.Generator, say: Say) -> FusionFit:
     """The weights that come with the package.
 
     They are fitted on the users whom the encoder has not met; if it has met nobody, on those of all folds but the one
     that is kept for testing.
     """
-    people = data.unmet(histories(data.store))
-    kept = [person for person in people if data.met or fold(person.user or "", FOLDS) != TEST_FOLD]
+    people = data.without_training_users(histories(data.store))
+    kept = [person for person in people if data.training_users or fold(person.user or "", FOLDS) != TEST_FOLD]
     asked = [case for person in kept for case in cases(person, data.domains)]
-    return fit_fusion(picks_of(data, asked, Others(data), rng, say), made_by, hash_of_data, data.index.encoder.name)
+    return fit_fusion(
+        choice_sets(data, asked, OutOfFold(data), rng, say), made_by, hash_of_data, data.index.encoder.name
+    )
 
 
-def fit_apart(
-    data: Dataset, training: Sequence[History], others: Others, rng: np.random.Generator, say: Say
-) -> Weights:
+def cross_fit_weights(
+    data: Dataset, training: Sequence[History], others: OutOfFold, rng: np.random.Generator, say: Say
+) -> UserWeights:
     """For each user the weights that the picks of others give.
 
     Args:
@@ -115,24 +118,24 @@ def fit_apart(
     Raises:
         DataError: there are too few cases.
     """
-    people = data.unmet(training)
+    people = data.without_training_users(training)
     asked = list(islice((case for person in people for case in cases(person, data.domains)), _SAMPLE))
-    return cross_fits(picks_of(data, asked, others, rng, say)) if asked else _nobody()
+    return cross_fit(choice_sets(data, asked, others, rng, say)) if asked else _nobody()
 
 
-def cross_fits(picks: Picks) -> Weights:
+def cross_fit(picks: ChoiceSets) -> UserWeights:
     """For each user the weights that the picks of the other parts give. Raises DataError: there is but one part."""
-    if len({part_of(user) for user in picks.users}) < 2:
+    if len({fitting_fold(user) for user in picks.users}) < 2:
         _nobody()
     fits = [fit_fusion(picks.of_others(part), "cross-fitted", "", "") for part in range(FOLDS)]
-    return lambda user: fits[part_of(user)]
+    return lambda user: fits[fitting_fold(user)]
 
 
 def _nobody() -> NoReturn:
     raise DataError("too few people to fit the retriever's weights on", hint="--system bm25 learns from nobody")
 
 
-def fit_fusion(picks: Picks, made_by: str, hash_of_data: str, encoder: str) -> FusionFit:
+def fit_fusion(picks: ChoiceSets, made_by: str, hash_of_data: str, encoder: str) -> FusionFit:
     """The weights that make what people picked most probable."""
     both = np.concatenate([picks.says, picks.says * picks.liked[:, None, None]], axis=2).astype(np.float64)
     both -= both[:, :1]  # differences alone matter: a source that says the same of all candidates says exactly nothing

@@ -12,7 +12,7 @@ from eval.report.cells import EMPTY, NOTHING, Cell, Row, Table, short
 from eval.report.page import Page, Plot
 from eval.report.plots import CostPoint, ForestRow, State, forest, scatter, shares, verdict_state
 from eval.runs import ABResult, Arm, Comparison
-from eval.stats import PairedDifference, UserDifference, decimals_for, number_text
+from eval.stats import PairedDifference, UnpairedDifference, decimals_for, number_text
 
 COSTS: Final = ("tokens", "seconds")
 """Costs of an arm that quality is drawn against."""
@@ -26,7 +26,7 @@ _READING: Final = (
 )
 
 
-Difference = PairedDifference | UserDifference
+Difference = PairedDifference | UnpairedDifference
 
 
 def ab_page(result: ABResult) -> Page:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from markupsafe import Markup
 
 from eval.report.charts import LABEL_DISTANCE, Chart, Scale, drawing, element
-from eval.stats import ALPHA, Interval
+from eval.stats import ALPHA, SequentialInterval
 
 State = Literal["better", "worse", "inconclusive", "described"]
 """What a comparison came to; "described" is one that was not tested. Also the class that colours it."""
@@ -134,7 +134,7 @@ def scatter(points: Sequence[CostPoint], description: str, cost: str, quality: s
 
 
 def sequential(
-    looks: Sequence[Interval], margin: float, state: State, description: str, sides: tuple[str, str]
+    looks: Sequence[SequentialInterval], margin: float, state: State, description: str, sides: tuple[str, str]
 ) -> Markup:
     """Intervals (up) after each look (across, from 0 users), with the zero line and the margins; at least one.
 

@@ -10,7 +10,7 @@ from eval.report.cells import Cell, Row, Table, short
 from eval.report.page import Page, Plot
 from eval.report.plots import State, sequential
 from eval.runs import TrialResult
-from eval.stats import Decision, Interval, number_text
+from eval.stats import Decision, SequentialInterval, number_text
 
 _READING: Final = (
     "Users come in random order and are the units. The intervals are a 95% confidence sequence (betting, Waudby-Smith "
@@ -57,7 +57,7 @@ def trial_page(result: TrialResult) -> Page:
     )
 
 
-def _look_row(look: Interval) -> Row:
+def _look_row(look: SequentialInterval) -> Row:
     interval = cells.interval(look.low, look.high, lambda value: number_text(value, 3))
     return [
         ("users", cells.count(look.users)),

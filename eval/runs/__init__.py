@@ -1,12 +1,12 @@
 """Runs. Reads a request, produces run folders, and compares them."""
 
-from eval.runs.align import matched, shared_metrics
+from eval.runs.align import align_runs, shared_metrics
 from eval.runs.arms import arm_choice, arm_settings, manifest_of
-from eval.runs.catalogue import cases_left, catalogue_case, run_catalogue
+from eval.runs.catalogue import measure_case, remaining_cases, run_catalogue
 from eval.runs.comparison import ABResult, Arm, Comparison, compare_runs
-from eval.runs.folder import CaseResult, Manifest, RunFolder, Summary, Task, commit
-from eval.runs.rerank import beside, metrics_of
-from eval.runs.runner import RunRequest, TrialRequest, make_run, make_trial, replayed
+from eval.runs.folder import CaseResult, Manifest, RunFolder, Summary, TaskName, commit
+from eval.runs.rerank import reference_metrics, rerank_metrics
+from eval.runs.runner import RunRequest, TrialRequest, make_run, make_trial, replay_run
 from eval.runs.trial import TrialResult
 
 __all__ = [
@@ -18,22 +18,22 @@ __all__ = [
     "RunFolder",
     "RunRequest",
     "Summary",
-    "Task",
+    "TaskName",
     "TrialRequest",
     "TrialResult",
+    "align_runs",
     "arm_choice",
     "arm_settings",
-    "beside",
-    "cases_left",
-    "catalogue_case",
     "commit",
     "compare_runs",
     "make_run",
     "make_trial",
     "manifest_of",
-    "matched",
-    "metrics_of",
-    "replayed",
+    "measure_case",
+    "reference_metrics",
+    "remaining_cases",
+    "replay_run",
+    "rerank_metrics",
     "run_catalogue",
     "shared_metrics",
 ]

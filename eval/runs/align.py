@@ -8,7 +8,7 @@ from eval.runs.folder import CaseResult, RunFolder
 from retrieval.errors import UsageError
 
 
-def matched(folders: Sequence[RunFolder]) -> list[list[CaseResult]]:
+def align_runs(folders: Sequence[RunFolder]) -> list[list[CaseResult]]:
     """The cases of each run, in one order for all.
 
     Raises:

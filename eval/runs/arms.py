@@ -9,8 +9,8 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import Any, Final, cast, get_args
 
-from eval.data import Shown
-from eval.runs.folder import Manifest, Task, commit
+from eval.data import ShownHistory
+from eval.runs.folder import Manifest, TaskName, commit
 from retrieval.errors import UsageError
 from retrieval.templates import PromptTemplate
 from xdrec_agent.settings import Settings, load_settings
@@ -26,7 +26,7 @@ class ArmChoice:
     (`eval.data.history_ablation`)."""
 
     settings: Settings
-    history: Shown
+    history: ShownHistory
 
 
 def arm_choice(assignments: Sequence[str]) -> ArmChoice:
@@ -36,12 +36,12 @@ def arm_choice(assignments: Sequence[str]) -> ArmChoice:
         UsageError: as `arm_settings`, or there is no such kind.
     """
     shown = [a.partition("=")[2] for a in assignments if a.startswith("history=")]
-    kinds = get_args(Shown)
+    kinds = get_args(ShownHistory)
     unknown = [kind for kind in shown if kind not in kinds]
     if unknown:
         raise UsageError(f"history {unknown[0]!r} is not known", hint=f"one of: {', '.join(kinds)}")
     settings = arm_settings([a for a in assignments if not a.startswith("history=")])
-    return ArmChoice(settings, cast("Shown", shown[-1]) if shown else "own")
+    return ArmChoice(settings, cast("ShownHistory", shown[-1]) if shown else "own")
 
 
 def arm_settings(assignments: Sequence[str]) -> Settings:
@@ -63,7 +63,7 @@ def arm_settings(assignments: Sequence[str]) -> Settings:
 
 def manifest_of(
     name: str,
-    task: Task,
+    task: TaskName,
     settings: Settings,
     protocol: Mapping[str, str | int],
     data: str,

@@ -17,10 +17,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.data import Ablate, Case, Dataset, Others, Say, Scorer, Scores, guard, own, slices_of
+from eval.data import Ablate, Case, CatalogueScores, Dataset, OutOfFold, Say, Scorer, guard, slices_of, unchanged
 from eval.runs.folder import CaseResult, RunFolder
-from eval.stats import METRICS, by_kind, places_within, references
-from eval.systems import Progress
+from eval.stats import METRICS, by_kind, reference_scores, tied_ranks_within
+from eval.systems import ProgressLines
 
 KEPT: Final = 100
 """Item ids of a ranking that are kept."""
@@ -28,7 +28,7 @@ LIST: Final = 10
 """Length of the list that novelty, diversity and popularity are measured on."""
 
 
-def cases_left(folder: RunFolder, cases: Sequence[Case]) -> list[Case]:
+def remaining_cases(folder: RunFolder, cases: Sequence[Case]) -> list[Case]:
     """Those that the folder has not got."""
     done = {result.key for result in folder.results()}
     return [case for case in cases if (case.user, case.source, case.target) not in done]
@@ -38,10 +38,10 @@ def run_catalogue(
     folder: RunFolder,
     data: Dataset,
     cases: Sequence[Case],
-    others: Others,
+    others: OutOfFold,
     scorer: Scorer,
     say: Say,
-    ablate: Ablate = own,
+    ablate: Ablate = unchanged,
 ) -> None:
     """Score every case that the folder has not got.
 
@@ -52,15 +52,15 @@ def run_catalogue(
         DataError: a case leaks.
         UsageError: there is no other user whose history could be shown.
     """
-    left = cases_left(folder, cases)
-    progress = Progress(folder.manifest.name, len(left), say)
+    left = remaining_cases(folder, cases)
+    progress = ProgressLines(folder.manifest.name, len(left), say)
     for case in left:
-        folder.append(catalogue_case(data, case, others.touched(case), scorer, ablate))
+        folder.append(measure_case(data, case, others.touched(case), scorer, ablate))
         progress.one_more()
 
 
-def catalogue_case(
-    data: Dataset, case: Case, touched: NDArray[np.int64], scorer: Scorer, ablate: Ablate = own
+def measure_case(
+    data: Dataset, case: Case, touched: NDArray[np.int64], scorer: Scorer, ablate: Ablate = unchanged
 ) -> CaseResult:
     """One case; `touched` are the training users of each row. Raises as `run_catalogue`."""
     snapshot = data.index.snapshot(case.target)
@@ -79,7 +79,7 @@ def catalogue_case(
         slices=slices_of(case, list(items.values()), int(touched[truth].max(initial=0))),
         ranking=tuple(snapshot.ids(best)),
         metrics=_measured(scores, truth, touched) | _of_list(best[:LIST], touched, snapshot.vectors),
-        beside={name: _measured(blind, truth, touched) for name, blind in references(touched).items()},
+        beside={name: _measured(blind, truth, touched) for name, blind in reference_scores(touched).items()},
         seconds=seconds,
     )
 
@@ -88,13 +88,13 @@ def _measured(scores: NDArray[Any], truth: NDArray[np.int64], touched: NDArray[n
     """Every metric over the whole catalogue, its seen and its unseen items."""
     found: dict[str, float] = {}
     for kind, kept in by_kind(touched).items():
-        at = places_within(scores, truth, kept)
+        at = tied_ranks_within(scores, truth, kept)
         prefix = "" if kind == "all" else f"{kind} "
         found |= {prefix + name: metric(at) for name, metric in METRICS.items()} if at else {}
     return found
 
 
-def _best(scores: Scores, case: Case) -> NDArray[np.int64]:
+def _best(scores: CatalogueScores, case: Case) -> NDArray[np.int64]:
     """The first rows, best first. Of equal scores chance decides, by case: else all ties would show the same items."""
     named = hashlib.sha256(f"ties {case.user} {case.source} {case.target}".encode()).digest()
     chance = np.random.default_rng(int.from_bytes(named[:8])).permutation(len(scores))

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eval.runs.align import matched, shared_metrics
+from eval.runs.align import align_runs, shared_metrics
 from eval.runs.folder import CaseResult, Manifest, RunFolder, Summary, summarise
-from eval.stats import MIN_USERS, ArmScores, PairedDifference, compare, holm
+from eval.stats import MIN_USERS, ArmScores, PairedDifference, compare_paired, holm
 from eval.stats.paired import verdict
 from retrieval.types import Frozen
 
@@ -46,10 +46,10 @@ class ABResult(Frozen):
         decisive = self.comparisons[0]
         first = self.arms[0]
         other = next(a for a in self.arms if a.manifest.name == decisive.arm)
-        return ", ".join([decisive.verdict, *costs_beside(first, other)])
+        return ", ".join([decisive.verdict, *cost_notes(first, other)])
 
 
-def costs_beside(first: Arm, other: Arm) -> list[str]:
+def cost_notes(first: Arm, other: Arm) -> list[str]:
     """What a verdict adds: what `other` costs beside `first`, and the share of each that was degraded."""
     said = []
     if first.summary.tokens and other.summary.tokens:
@@ -74,7 +74,7 @@ def compare_runs(
         UsageError: the runs do not fit each other (`eval.runs.align`), an unknown metric, or fewer than 10 users.
         DataError: a run cannot be read, or a score is no number.
     """
-    found = matched(folders)
+    found = align_runs(folders)
     asked = shared_metrics(found, metrics)
     tested = [_compared(folders[0], folder, pair, m, rng) for folder, pair in _pairs(folders, found) for m in asked]
     adjusted = holm([c.difference.p_value for c in tested]) if len(tested) > 1 else [None] * len(tested)
@@ -101,27 +101,27 @@ def compare_runs(
     return ABResult(arms=tuple(arms), comparisons=(*comparisons, *sliced))
 
 
-Pair = Sequence[tuple[CaseResult, CaseResult]]
+PairedCases = Sequence[tuple[CaseResult, CaseResult]]
 """The same cases in two runs."""
 
 
-def _pairs(folders: Sequence[RunFolder], found: Sequence[Sequence[CaseResult]]) -> list[tuple[RunFolder, Pair]]:
+def _pairs(folders: Sequence[RunFolder], found: Sequence[Sequence[CaseResult]]) -> list[tuple[RunFolder, PairedCases]]:
     return [(f, list(zip(found[0], results, strict=True))) for f, results in zip(folders[1:], found[1:], strict=True)]
 
 
 def _compared(
-    first: RunFolder, other: RunFolder, pair: Pair, metric: str, rng: np.random.Generator, part: str = "all"
+    first: RunFolder, other: RunFolder, pair: PairedCases, metric: str, rng: np.random.Generator, part: str = "all"
 ) -> Comparison:
     pair = [(a, b) for a, b in pair if metric in a.metrics]
     users = [a.user for a, _ in pair]
     before = ArmScores(np.array([a.metrics[metric] for a, _ in pair]), users)
     after = ArmScores(np.array([b.metrics[metric] for _, b in pair]), users)
-    difference = compare(before, after, rng)
+    difference = compare_paired(before, after, rng)
     said = verdict(difference, metric, arms=(first.manifest.name, other.manifest.name))
     return Comparison(arm=other.manifest.name, metric=metric, slice=part, difference=difference, verdict=said)
 
 
-def _slices(pair: Pair, metric: str) -> list[tuple[str, Pair]]:
+def _slices(pair: PairedCases, metric: str) -> list[tuple[str, PairedCases]]:
     """The parts with enough users who have the metric, named "SLICING: PART"."""
     parts: dict[str, list[tuple[CaseResult, CaseResult]]] = {}
     for a, b in (pair_ for pair_ in pair if metric in pair_[0].metrics):

@@ -27,7 +27,7 @@ MANIFEST: Final = "manifest.json"
 CASES: Final = "cases.jsonl"
 SUMMARY: Final = "summary.json"
 
-Task = Literal["rerank", "catalogue"]
+TaskName = Literal["rerank", "catalogue"]
 
 
 class Manifest(Frozen):
@@ -44,7 +44,7 @@ class Manifest(Frozen):
     """
 
     name: str
-    task: Task
+    task: TaskName
     protocol: dict[str, str | int]
     data: str
     catalogue: dict[str, int] = Field(default_factory=dict)

@@ -8,10 +8,10 @@ from time import perf_counter
 
 import numpy as np
 
-from eval.data import Say, Task
+from eval.data import RerankTask, Say
 from eval.runs.folder import CaseResult, RunFolder
-from eval.stats import Places, ndcg, places, recall, reciprocal_rank, references
-from eval.systems import for_all
+from eval.stats import TiedRanks, ndcg, recall, reciprocal_rank, reference_scores, tied_ranks
+from eval.systems import run_concurrently
 from retrieval.types import Ranking
 from xdrec_agent.errors import LLMError
 from xdrec_agent.llm import Usage
@@ -19,22 +19,22 @@ from xdrec_agent.rerank import RERANKERS, RerankContext
 
 
 async def run_rerank(
-    folder: RunFolder, context: RerankContext, tasks: Sequence[Task], repeats: int, at_once: int, say: Say
+    folder: RunFolder, context: RerankContext, tasks: Sequence[RerankTask], repeats: int, at_once: int, say: Say
 ) -> None:
     """Rerank every task that the folder has not got, `repeats` times with other seeds, and keep the mean.
 
     A strategy whose model fails gives what its user would get: the retriever's order, marked.
     """
     done = {result.key for result in folder.results()}
-    left = [task for task in tasks if (task.choice.case.user, task.choice.case.source, task.query.target) not in done]
+    left = [task for task in tasks if (task.case.user, task.case.source, task.query.target) not in done]
 
-    async def one(task: Task) -> None:
+    async def one(task: RerankTask) -> None:
         folder.append(await rerank_case(context, task, repeats))
 
-    await for_all(left, one, folder.manifest.name, say, at_once)
+    await run_concurrently(left, one, folder.manifest.name, say, at_once)
 
 
-async def rerank_case(context: RerankContext, task: Task, repeats: int) -> CaseResult:
+async def rerank_case(context: RerankContext, task: RerankTask, repeats: int) -> CaseResult:
     """One case."""
     began = perf_counter()
     metrics, usage, reason = [], Usage(), None
@@ -48,7 +48,7 @@ async def rerank_case(context: RerankContext, task: Task, repeats: int) -> CaseR
         else:
             ranking, usage = found.ranking, usage + found.usage
         metrics.append(_metrics(ranking, task))
-    case = task.choice.case
+    case = task.case
     return CaseResult(
         user=case.user,
         source=case.source,
@@ -56,7 +56,7 @@ async def rerank_case(context: RerankContext, task: Task, repeats: int) -> CaseR
         slices=task.slices,
         ranking=ranking.ids,
         metrics={name: float(np.mean([m[name] for m in metrics])) for name in metrics[0]},
-        beside=beside(task),
+        beside=reference_metrics(task),
         seconds=perf_counter() - began,
         usage=usage,
         degraded=reason is not None,
@@ -64,17 +64,17 @@ async def rerank_case(context: RerankContext, task: Task, repeats: int) -> CaseR
     )
 
 
-def _metrics(ranking: Ranking, task: Task) -> dict[str, float]:
+def _metrics(ranking: Ranking, task: RerankTask) -> dict[str, float]:
     scores = -np.arange(len(ranking.ids), dtype=np.float64)
-    return metrics_of(places(scores, np.array([ranking.ids.index(task.choice.truth)])))
+    return rerank_metrics(tied_ranks(scores, np.array([ranking.ids.index(task.truth_id)])))
 
 
-def beside(task: Task) -> dict[str, dict[str, float]]:
+def reference_metrics(task: RerankTask) -> dict[str, dict[str, float]]:
     """What rules that know nobody's taste would get."""
     truth = np.array([task.truth])
-    return {name: metrics_of(places(blind, truth)) for name, blind in references(task.counts).items()}
+    return {name: rerank_metrics(tied_ranks(blind, truth)) for name, blind in reference_scores(task.counts).items()}
 
 
-def metrics_of(at: Places) -> dict[str, float]:
+def rerank_metrics(at: TiedRanks) -> dict[str, float]:
     """What rankings of given candidates, one of them the truth, are measured by."""
     return {"ndcg@10": ndcg(at, 10), "mrr": reciprocal_rank(at), "hit@1": recall(at, 1), "hit@5": recall(at, 5)}

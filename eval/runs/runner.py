@@ -16,17 +16,18 @@ import numpy as np
 
 from eval.data import (
     FOLDS,
+    CandidateKind,
     Case,
+    CatalogueScores,
     Dataset,
-    Kind,
-    Others,
+    GuardedBaseline,
+    OutOfFold,
+    RerankTask,
     Say,
     Scorer,
-    Scores,
-    Shown,
+    ShownHistory,
     Split,
     SplitName,
-    Watched,
     ablation,
     cases,
     data_hash,
@@ -34,19 +35,19 @@ from eval.data import (
     guarded_cases,
     histories,
     in_hash_order,
-    met_by_llm,
+    llm_training_users,
     open_dataset,
+    rerank_tasks,
     split_of,
 )
-from eval.data import rerank_tasks as choices
-from eval.fitting import Weights, fit_apart
+from eval.fitting import UserWeights, cross_fit_weights
 from eval.runs.arms import manifest_of, settings_again
 from eval.runs.catalogue import run_catalogue
-from eval.runs.folder import RunFolder, Summary, Task
+from eval.runs.folder import RunFolder, Summary, TaskName
 from eval.runs.rerank import run_rerank
 from eval.runs.trial import LiveArm, TrialResult, trial
 from eval.stats import StoppingRule
-from eval.systems import AT_ONCE, BASELINES, cross_fitted
+from eval.systems import BASELINES, CONCURRENT_USERS, cross_fitted
 from retrieval.errors import DataError, UsageError
 from retrieval.templates import load_template
 from retrieval.types import History, Query
@@ -71,7 +72,7 @@ class RunRequest:
     seed: int
     repeats: int
     split: str = "cold-target"
-    history: Shown = "own"
+    history: ShownHistory = "own"
 
     @property
     def protocol(self) -> dict[str, str | int]:
@@ -97,7 +98,7 @@ def make_run(request: RunRequest, data: Path, settings: Settings, say: Say) -> S
     return folder.finish()
 
 
-def replayed(path: Path, data: Path, say: Say) -> int:
+def replay_run(path: Path, data: Path, say: Say) -> int:
     """Make a run again from the response cache alone; how many cases it has.
 
     Raises:
@@ -183,7 +184,7 @@ def make_trial(request: TrialRequest, data: Path, say: Say) -> TrialResult:
                 request.rule,
                 batch=request.batch,
                 repeats=request.repeats,
-                at_once=AT_ONCE,
+                at_once=CONCURRENT_USERS,
                 say=say,
             )
 
@@ -194,9 +195,9 @@ def make_trial(request: TrialRequest, data: Path, say: Say) -> TrialResult:
 def _prepared(request: RunRequest, settings: Settings) -> Settings:
     """The settings for measuring: all candidates are reranked, and requests may wait. Raises UsageError."""
     known = {
-        "--task": (request.task, get_args(Task)),
+        "--task": (request.task, get_args(TaskName)),
         "--system": (request.system or RETRIEVER, (RETRIEVER, *BASELINES)),
-        "--candidates": (request.candidates, get_args(Kind)),
+        "--candidates": (request.candidates, get_args(CandidateKind)),
         "--split": (request.split, get_args(SplitName)),
         "rerank.strategy": (settings.rerank.strategy, tuple(RERANKERS)),
     }
@@ -212,18 +213,18 @@ def _rerank(dataset: Dataset, request: RunRequest, settings: Settings, data: str
 
     async def run() -> RunFolder:
         async with _live(request, settings, data) as arm:
-            await run_rerank(arm.folder, arm.context, chosen, request.repeats, AT_ONCE, say)
+            await run_rerank(arm.folder, arm.context, chosen, request.repeats, CONCURRENT_USERS, say)
             return arm.folder
 
     return asyncio.run(run())
 
 
-def _tasks(dataset: Dataset, request: RunRequest, arms: Iterable[Settings], say: Say) -> list[choices.Task]:
+def _tasks(dataset: Dataset, request: RunRequest, arms: Iterable[Settings], say: Say) -> list[RerankTask]:
     for arm in arms:
-        dataset = dataset.also_met(met_by_llm(arm, dataset.store, say))
+        dataset = dataset.also_trained_on(llm_training_users(arm, dataset.store, say))
     split = _split(request, histories(dataset.store), say)
-    kind = cast("Kind", request.candidates)
-    return choices.tasks(dataset, request.users, request.seed, kind=kind, split=split, shown=request.history)
+    kind = cast("CandidateKind", request.candidates)
+    return rerank_tasks(dataset, request.users, request.seed, kind=kind, split=split, shown=request.history)
 
 
 def _split(request: RunRequest, people: Iterable[History], say: Say) -> Split:
@@ -258,7 +259,7 @@ def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: 
     say("reading histories")
     people = in_hash_order(histories(dataset.store), request.seed)
     split = _split(request, people, say)
-    unmet = dataset.unmet(people)
+    unmet = dataset.without_training_users(people)
     with_cases = (mine for person in unmet if (mine := list(guarded_cases(person, dataset.domains, split))))
     asked = [case for mine in islice(with_cases, request.users) for case in mine]
     everybody = (case for person in people for case in cases(person, dataset.domains, split))
@@ -266,18 +267,18 @@ def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: 
     say(f"fitting {request.system}")
     training = [split.learnable(person) for person in people]
     guard_training(training, split)
-    others = Others(dataset, None if split.moment is None else training)
+    others = OutOfFold(dataset, None if split.moment is None else training)
     rng = np.random.default_rng(request.seed)
     if request.system == RETRIEVER:
-        scorer = _retriever(settings, others, fit_apart(dataset, training, others, rng, say))
+        scorer = _retriever(settings, others, cross_fit_weights(dataset, training, others, rng, say))
     else:
-        scorer = cross_fitted(Watched(BASELINES[request.system](dataset), split), training, FOLDS, rng)
+        scorer = cross_fitted(GuardedBaseline(BASELINES[request.system](dataset), split), training, FOLDS, rng)
     run_catalogue(folder, dataset, asked, others, scorer, say, ablate)
     return folder
 
 
-def _retriever(settings: Settings, others: Others, weights: Weights) -> Scorer:
-    def score(case: Case) -> Scores:
+def _retriever(settings: Settings, others: OutOfFold, weights: UserWeights) -> Scorer:
+    def score(case: Case) -> CatalogueScores:
         if not case.history.entries:  # the retriever refuses to guess: what is liked most is all that is left
             return others.touched(case).astype(np.float32)
         retriever = others.retriever(case, settings.retriever, weights(case.user))

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.data import Say, Task
-from eval.runs.comparison import Arm, costs_beside
+from eval.data import RerankTask, Say
+from eval.runs.comparison import Arm, cost_notes
 from eval.runs.folder import CaseResult, RunFolder
 from eval.runs.rerank import run_rerank
-from eval.stats import ConfidenceSequence, Decision, Interval, StoppingRule, number_text, users_to_decide
+from eval.stats import ConfidenceSequence, Decision, SequentialInterval, StoppingRule, number_text, users_to_decide
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
 from xdrec_agent.rerank import RerankContext
@@ -45,7 +45,7 @@ class TrialResult(Frozen):
     arms: tuple[Arm, Arm]
     metric: str
     margin: float
-    looks: tuple[Interval, ...]
+    looks: tuple[SequentialInterval, ...]
     decision: Decision
     offered: int
     requests: int
@@ -62,7 +62,7 @@ class TrialResult(Frozen):
         seen = f"n = {last.users:,}"
         if self.saved:
             seen += f" of {self.offered:,} users, {self.saved:.0%} of the requests saved"
-        seen = ", ".join([seen, *costs_beside(*self.arms)])
+        seen = ", ".join([seen, *cost_notes(*self.arms)])
         if self.decision is Decision.DIFFERENCE:
             ahead, behind = (b, a) if last.mean > 0 else (a, b)
             return f"{ahead} beats {behind}: {found}, {seen}"
@@ -74,7 +74,7 @@ class TrialResult(Frozen):
 
 async def trial(
     arms: tuple[LiveArm, LiveArm],
-    tasks: Sequence[Task],
+    tasks: Sequence[RerankTask],
     metric: str,
     rule: StoppingRule,
     *,
@@ -90,14 +90,14 @@ async def trial(
     """
     if not tasks:
         raise UsageError("no users to try the arms on", hint="look at --data and --users")
-    sequence, looks, decision = ConfidenceSequence(), list[Interval](), Decision.GO_ON
+    sequence, looks, decision = ConfidenceSequence(), list[SequentialInterval](), Decision.GO_ON
     requests = 0
     for start in range(0, len(tasks), batch):
         now = tasks[start : start + batch]
         for arm in arms:
             await run_rerank(arm.folder, arm.context, tasks[: start + len(now)], repeats, at_once, say)
         a, b = ({r.user: r for r in arm.folder.results()} for arm in arms)
-        users = [task.choice.case.user for task in now]
+        users = [task.case.user for task in now]
         if metric not in a[users[0]].metrics:
             raise UsageError(f"no metric {metric}", hint=f"one of: {', '.join(a[users[0]].metrics)}")
         spent = sum(_asked(arm[user]) for arm in (a, b) for user in users)

@@ -2,34 +2,34 @@
 
 from eval.stats.aa_simulation import COVERAGE, ENOUGH, LEAST_ALARMS, MOST_ALARMS, MOST_SEQUENTIAL, Validity, simulate_aa
 from eval.stats.bootstrap import Estimate, mean, ratio_of_means
-from eval.stats.calibration import Scored, calibrate
+from eval.stats.calibration import ScoredTask, calibrate
 from eval.stats.metrics import (
     METRICS,
-    Places,
+    TiedRanks,
     by_kind,
     coverage,
     ndcg,
-    places,
-    places_within,
     recall,
     reciprocal_rank,
-    references,
+    reference_scores,
+    tied_ranks,
+    tied_ranks_within,
 )
-from eval.stats.optional_dependencies import packages_of
+from eval.stats.optional_dependencies import optional_packages
 from eval.stats.paired import (
     ALPHA,
     MIN_USERS,
     ArmScores,
     PairedDifference,
-    compare,
+    compare_paired,
     decimals_for,
     holm,
     number_text,
+    number_writer,
     p_text,
-    writer,
 )
-from eval.stats.sequential import ConfidenceSequence, Decision, Interval, StoppingRule, users_to_decide
-from eval.stats.unpaired import UserDifference, compare_groups
+from eval.stats.sequential import ConfidenceSequence, Decision, SequentialInterval, StoppingRule, users_to_decide
+from eval.stats.unpaired import UnpairedDifference, compare_unpaired
 
 __all__ = [
     "ALPHA",
@@ -44,32 +44,32 @@ __all__ = [
     "ConfidenceSequence",
     "Decision",
     "Estimate",
-    "Interval",
     "PairedDifference",
-    "Places",
-    "Scored",
+    "ScoredTask",
+    "SequentialInterval",
     "StoppingRule",
-    "UserDifference",
+    "TiedRanks",
+    "UnpairedDifference",
     "Validity",
     "by_kind",
     "calibrate",
-    "compare",
-    "compare_groups",
+    "compare_paired",
+    "compare_unpaired",
     "coverage",
     "decimals_for",
     "holm",
     "mean",
     "ndcg",
     "number_text",
+    "number_writer",
+    "optional_packages",
     "p_text",
-    "packages_of",
-    "places",
-    "places_within",
     "ratio_of_means",
     "recall",
     "reciprocal_rank",
-    "references",
+    "reference_scores",
     "simulate_aa",
+    "tied_ranks",
+    "tied_ranks_within",
     "users_to_decide",
-    "writer",
 ]

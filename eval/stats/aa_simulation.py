@@ -35,7 +35,7 @@ MOST_SEQUENTIAL: Final = 0.05
 """The bounds, of rates whose level is .05 (alarms) and .95 (coverage). With 2,000 comparisons a rate of .05 has a
 standard error of .005: the first three are three of them away."""
 
-Values = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 class Validity(Frozen):
@@ -92,7 +92,7 @@ class _Tried:
 
 
 def simulate_aa(
-    scores_by_user: Values,
+    scores_by_user: Floats,
     rng: np.random.Generator,
     *,
     comparisons: int = COMPARISONS,
@@ -130,7 +130,7 @@ def simulate_aa(
     )
 
 
-def _compare(scores_by_user: Values, size: int, batch: int, rng: np.random.Generator) -> _Tried:
+def _compare(scores_by_user: Floats, size: int, batch: int, rng: np.random.Generator) -> _Tried:
     differences = draw_aa(scores_by_user, size, rng)
     p = sign_flip_p(differences, rng)
     real = scores_by_user[:, 1] - scores_by_user[:, 0]
@@ -143,7 +143,7 @@ def _compare(scores_by_user: Values, size: int, batch: int, rng: np.random.Gener
     )
 
 
-def _covers(differences: Values, mean: float, rng: np.random.Generator) -> bool | None:
+def _covers(differences: Floats, mean: float, rng: np.random.Generator) -> bool | None:
     if np.ptp(differences) == 0:
         return None
     low, high = interval(differences, rng)
@@ -155,7 +155,7 @@ def _share(held: list[bool | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def draw_aa(scores_by_user: Values, size: int, rng: np.random.Generator) -> Values:
+def draw_aa(scores_by_user: Floats, size: int, rng: np.random.Generator) -> Floats:
     """Differences of one A/A comparison: `size` users with replacement, two of each one's replicates without."""
     people, replicates = scores_by_user.shape
     who = rng.integers(people, size=size)
@@ -165,7 +165,7 @@ def draw_aa(scores_by_user: Values, size: int, rng: np.random.Generator) -> Valu
     return np.asarray(scores_by_user[who, second] - scores_by_user[who, first])
 
 
-def _check(scores_by_user: Values) -> None:
+def _check(scores_by_user: Floats) -> None:
     if scores_by_user.ndim != 2 or len(scores_by_user) < MIN_USERS or scores_by_user.shape[1] < 2:
         hint = f"give users x replicates, at least {MIN_USERS} x 2; two real arms will do as replicates"
         raise UsageError(f"an A/A test cannot be made of scores of shape {scores_by_user.shape}", hint=hint)

@@ -18,7 +18,7 @@ RESAMPLES: Final = 10_000
 _BATCH: Final = 500
 """Resamples in memory at a time."""
 
-Values = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Estimate:
         return f"[{self.low:.4g}, {self.high:.4g}]"
 
 
-def mean(values: Values, users: Sequence[str], rng: np.random.Generator) -> Estimate:
+def mean(values: Floats, users: Sequence[str], rng: np.random.Generator) -> Estimate:
     """Mean over cases; the interval resamples users."""
     return ratio_of_means(values, np.ones_like(values), users, rng)
 
 
-def ratio_of_means(numerator: Values, denominator: Values, users: Sequence[str], rng: np.random.Generator) -> Estimate:
+def ratio_of_means(numerator: Floats, denominator: Floats, users: Sequence[str], rng: np.random.Generator) -> Estimate:
     """Mean of `numerator` over mean of `denominator`, both measured on the same cases (paired); users are resampled.
 
     Args:
@@ -71,5 +71,5 @@ def ratio_of_means(numerator: Values, denominator: Values, users: Sequence[str],
     return Estimate(value, float(low), float(high), len(above), len(numerator))
 
 
-def _ratio(above: Values, below: Values, axis: int = -1) -> Values:
+def _ratio(above: Floats, below: Floats, axis: int = -1) -> Floats:
     return np.asarray(above.sum(axis=axis) / below.sum(axis=axis))

@@ -20,21 +20,21 @@ Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredTask:
     """The final scores of one task's candidates, and which of them is the truth."""
 
     scores: Scores
     truth: int
 
 
-def calibrate(scored: Sequence[Scored]) -> Calibration:
+def calibrate(scored: Sequence[ScoredTask]) -> Calibration:
     """Fit on all tasks; the error is measured on each half of them with what the other half gave (at least 4 tasks)."""
     halves = scored[::2], scored[1::2]
     errors = [expected_error(_fit(fitted, 0.0), tested) for fitted, tested in (halves, halves[::-1])]
     return _fit(scored, float(np.mean(errors)))
 
 
-def expected_error(calibration: Calibration, scored: Sequence[Scored]) -> float:
+def expected_error(calibration: Calibration, scored: Sequence[ScoredTask]) -> float:
     """Expected calibration error: mean distance of confidence and share over ten bins (Naeini et al. 2015)."""
     x, y = _pooled(scored)
     confidence = calibration.of(x)
@@ -42,7 +42,7 @@ def expected_error(calibration: Calibration, scored: Sequence[Scored]) -> float:
     return float(sum(abs(confidence[b].mean() - y[b].mean()) * len(b) for b in bins if len(b)) / len(x))
 
 
-def _fit(scored: Sequence[Scored], error: float) -> Calibration:
+def _fit(scored: Sequence[ScoredTask], error: float) -> Calibration:
     x, y = _pooled(scored)
     order = np.argsort(x, kind="stable")
     bins = np.array_split(order, min(BINS, len(order)))
@@ -62,7 +62,7 @@ def _fit(scored: Sequence[Scored], error: float) -> Calibration:
     )
 
 
-def _pooled(scored: Sequence[Scored]) -> tuple[Scores, Scores]:
+def _pooled(scored: Sequence[ScoredTask]) -> tuple[Scores, Scores]:
     x = np.concatenate([standardised(s.scores) for s in scored])
     y = np.concatenate([np.arange(len(s.scores)) == s.truth for s in scored]).astype(np.float64)
     return x, y

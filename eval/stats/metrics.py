@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Places:
+class TiedRanks:
     """Where the relevant items of one ranking stand.
 
     Attributes:
@@ -29,25 +29,25 @@ class Places:
     level: NDArray[np.int64]
 
 
-def places(scores: NDArray[Any], relevant: NDArray[np.int64]) -> Places:
+def tied_ranks(scores: NDArray[Any], relevant: NDArray[np.int64]) -> TiedRanks:
     """Places of the candidates `relevant` (positions in `scores`, at least one)."""
     own = scores[relevant][:, None]
-    return Places(np.count_nonzero(scores > own, axis=1), np.count_nonzero(scores == own, axis=1))
+    return TiedRanks(np.count_nonzero(scores > own, axis=1), np.count_nonzero(scores == own, axis=1))
 
 
-def recall(at: Places, k: int) -> float:
+def recall(at: TiedRanks, k: int) -> float:
     """Expected share of the relevant items among the first k, in [0, 1]."""
     return float(np.clip((k - at.above) / at.level, 0, 1).mean())
 
 
-def hit(at: Places, k: int) -> float:
+def hit(at: TiedRanks, k: int) -> float:
     """Chance that any relevant item is among the first k, in [0, 1]; 0 or 1 where nothing is tied."""
     above, tied, relevant = _first(at)
     drawn = min(max(k - above, 0), tied)  # of the tie in random order, without replacement
     return 1 - comb(tied - relevant, drawn) / comb(tied, drawn)
 
 
-def reciprocal_rank(at: Places) -> float:
+def reciprocal_rank(at: TiedRanks) -> float:
     """Expected reciprocal rank of the first relevant item, in (0, 1]."""
     above, tied, relevant = _first(at)
     # Of a tie in random order: chance that none of its first j, j = 0 …, is relevant.
@@ -56,13 +56,13 @@ def reciprocal_rank(at: Places) -> float:
     return float((-np.diff(none_yet) / np.arange(above + 1, above + len(none_yet))).sum())
 
 
-def _first(at: Places) -> tuple[int, int, int]:
+def _first(at: TiedRanks) -> tuple[int, int, int]:
     """Of the best relevant item: the candidates above it, those tied with it, and how many of these are relevant."""
     best = at.above == at.above.min()
     return int(at.above.min()), int(at.level[best][0]), int(best.sum())
 
 
-def ndcg(at: Places, k: int) -> float:
+def ndcg(at: TiedRanks, k: int) -> float:
     """Expected nDCG@k with binary relevance, in [0, 1] (Järvelin and Kekäläinen 2002, discount 1 / log2(1 + rank))."""
     gained = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
     first, behind = np.minimum(at.above, k), np.minimum(at.above + at.level, k)
@@ -92,7 +92,7 @@ def coverage(lists: Iterable[tuple[str, Sequence[str]]], sizes: Mapping[str, int
     return sum(map(len, shown.values())) / sum(sizes[domain] for domain in shown)
 
 
-METRICS: Final[Mapping[str, Callable[[Places], float]]] = {
+METRICS: Final[Mapping[str, Callable[[TiedRanks], float]]] = {
     "recall@10": lambda at: recall(at, 10),
     "recall@50": lambda at: recall(at, 50),
     "recall@100": lambda at: recall(at, 100),
@@ -104,11 +104,11 @@ METRICS: Final[Mapping[str, Callable[[Places], float]]] = {
 """What rankings of a whole catalogue are measured by."""
 
 
-def places_within(scores: NDArray[Any], relevant: NDArray[np.int64], kept: NDArray[np.bool_]) -> Places | None:
+def tied_ranks_within(scores: NDArray[Any], relevant: NDArray[np.int64], kept: NDArray[np.bool_]) -> TiedRanks | None:
     """Places among the kept candidates alone; None if no relevant one is kept."""
     left = relevant[kept[relevant]]
     # Row numbers become positions among those kept.
-    return places(scores[kept], (np.cumsum(kept) - 1)[left]) if len(left) else None
+    return tied_ranks(scores[kept], (np.cumsum(kept) - 1)[left]) if len(left) else None
 
 
 def by_kind(touched: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
@@ -120,7 +120,7 @@ def by_kind(touched: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
     return {"all": np.ones(len(touched), dtype=bool), "seen": touched > 0, "unseen": touched == 0}
 
 
-def references(touched: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+def reference_scores(touched: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
     """Scores of candidates by rules that know nobody's taste, by name: what a system must be better than.
 
     "chance" ties all; "unseen first" puts those that no training user touched above the others, a shortcut where every

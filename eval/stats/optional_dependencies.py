@@ -9,7 +9,7 @@ from retrieval.errors import SetupError
 
 
 @contextmanager
-def packages_of(what: str) -> Iterator[None]:
+def optional_packages(what: str) -> Iterator[None]:
     """Around imports of packages that come with the extra `eval`.
 
     Raises:

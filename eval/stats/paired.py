@@ -16,7 +16,7 @@ from pydantic import FiniteFloat
 from scipy.optimize import brentq
 from scipy.stats import bootstrap, monte_carlo_test, permutation_test
 
-from eval.stats.optional_dependencies import packages_of
+from eval.stats.optional_dependencies import optional_packages
 from retrieval.errors import DataError, UsageError
 from retrieval.types import Frozen
 
@@ -35,14 +35,14 @@ _BATCH: Final = 500
 _DIGITS: Final = 12
 """Decimals that count; what differs by less is noise of floating point, and would break ties."""
 
-Values = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ArmScores:
     """One arm's metric on each case, and whose case it is; both arms list the same cases in the same order."""
 
-    values: Values
+    values: Floats
     users: Sequence[str]
 
 
@@ -85,7 +85,7 @@ class PairedDifference(Frozen):
         return self.deviation == 0
 
 
-def compare(a: ArmScores, b: ArmScores, rng: np.random.Generator) -> PairedDifference:
+def compare_paired(a: ArmScores, b: ArmScores, rng: np.random.Generator) -> PairedDifference:
     """The paired difference B - A.
 
     Raises:
@@ -94,10 +94,10 @@ def compare(a: ArmScores, b: ArmScores, rng: np.random.Generator) -> PairedDiffe
     """
     _check(a, b)
     _, person = np.unique(np.asarray(a.users), return_inverse=True)
-    return describe(np.bincount(person, b.values - a.values) / np.bincount(person), rng)
+    return compare_differences(np.bincount(person, b.values - a.values) / np.bincount(person), rng)
 
 
-def describe(differences: Values, rng: np.random.Generator) -> PairedDifference:
+def compare_differences(differences: Floats, rng: np.random.Generator) -> PairedDifference:
     """The same from one difference (B - A) a user.
 
     Raises:
@@ -129,7 +129,7 @@ def describe(differences: Values, rng: np.random.Generator) -> PairedDifference:
     )
 
 
-def interval(differences: Values, rng: np.random.Generator) -> tuple[float, float]:
+def interval(differences: Floats, rng: np.random.Generator) -> tuple[float, float]:
     """95% interval of the mean: bias-corrected and accelerated bootstrap (Efron 1987) over users, who must not all
     have the same difference.
     """
@@ -138,7 +138,7 @@ def interval(differences: Values, rng: np.random.Generator) -> tuple[float, floa
     return float(low), float(high)
 
 
-def sign_flip_p(differences: Values, rng: np.random.Generator, flips: int = FLIPS) -> float | None:
+def sign_flip_p(differences: Floats, rng: np.random.Generator, flips: int = FLIPS) -> float | None:
     """Two-sided p-value of the randomisation test that flips the sign of each user's difference (Fisher 1935).
 
     Users without a difference do not change the sum and are left out. Up to 13 differing users all flips are
@@ -156,14 +156,14 @@ def sign_flip_p(differences: Values, rng: np.random.Generator, flips: int = FLIP
         exact = permutation_test((moved,), _total, permutation_type=kind, vectorized=True, n_resamples=flips, rng=rng)
         return float(exact.pvalue)
 
-    def flipped(size: tuple[int, ...]) -> Values:
+    def flipped(size: tuple[int, ...]) -> Floats:
         return np.asarray(moved * (1 - 2 * rng.integers(0, 2, size, dtype=np.int8)))
 
     drawn = monte_carlo_test(moved, flipped, _total, vectorized=True, n_resamples=flips, batch=_BATCH)
     return float(drawn.pvalue)
 
 
-def _total(values: Values, axis: int = -1) -> Values:
+def _total(values: Floats, axis: int = -1) -> Floats:
     # Sums that are equal on paper must tie whatever the order of their terms.
     return np.asarray(np.round(values.sum(axis=axis), _DIGITS - 2))
 
@@ -197,7 +197,7 @@ def users_needed(effect: float, deviation: float) -> int:
 
 def _power(size: float, users: float) -> float:
     # statsmodels' own solve_power fails to bracket some effects and then returns an array with a deprecation warning.
-    with packages_of("the power of a comparison"):
+    with optional_packages("the power of a comparison"):
         from statsmodels.stats.power import TTestPower
 
     return float(TTestPower().power(size, users, ALPHA))
@@ -208,7 +208,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     tested = [p for p in p_values if p is not None]
     if not tested:
         return list(p_values)
-    with packages_of("the adjustment by Holm"):
+    with optional_packages("the adjustment by Holm"):
         from statsmodels.stats.multitest import multipletests
 
     adjusted = iter(multipletests(tested, method="holm")[1])
@@ -238,7 +238,7 @@ def verdict(
     if difference.few_differ:
         tail += f", of whom only {difference.differing} differ"
     tail = f"{p_text(p)}{'' if adjusted is None else ' after Holm'}, {tail}"
-    write = writer(difference)
+    write = number_writer(difference)
     if p > ALPHA:
         found = f"{b} - {a} = {write(difference.mean)} {metric}{_ends(difference, write)}, {tail}"
         return f"cannot tell at this n: {found}; {_wanted(difference, effect)}"
@@ -278,7 +278,7 @@ def _check(a: ArmScores, b: ArmScores) -> None:
             raise DataError(f"arm {arm} scores {scores.values[index]} for user {scores.users[index]!r}", hint=hint)
 
 
-def writer(difference: PairedDifference) -> Callable[[float], str]:
+def number_writer(difference: PairedDifference) -> Callable[[float], str]:
     """What writes values of this difference, with the decimals that its interval deserves."""
     width = difference.mean if difference.low is None or difference.high is None else difference.high - difference.low
     decimals = decimals_for(width)

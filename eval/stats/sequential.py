@@ -35,10 +35,10 @@ _FUTURES: Final = 51
 _MOST: Final = 50_000
 """Futures that a forecast draws, and users at which it gives up."""
 
-Values = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
-class Interval(Frozen):
+class SequentialInterval(Frozen):
     """A look: mean difference so far, the ends of its interval (all in [-1, 1]), and the number of users seen."""
 
     low: FiniteFloat
@@ -70,9 +70,9 @@ class ConfidenceSequence:
         if not 0 < alpha < 1:
             raise UsageError(f"alpha is {alpha}", hint="alpha lies between 0 and 1, usually .05")
         self._bar = _bar(alpha)
-        self.seen: Values = np.empty(0)
+        self.seen: Floats = np.empty(0)
 
-    def update(self, differences: Values | Sequence[float]) -> Interval:
+    def update(self, differences: Floats | Sequence[float]) -> SequentialInterval:
         """The interval after one more batch, one difference a user.
 
         Raises:
@@ -87,9 +87,9 @@ class ConfidenceSequence:
             raise DataError("a difference is NaN or outside [-1, 1]", hint=hint)
         self.seen = np.concatenate([self.seen, batch])
         low, high = self._low(self.seen), -self._low(-self.seen)
-        return Interval(low=low, high=high, mean=float(self.seen.mean()), users=len(self.seen))
+        return SequentialInterval(low=low, high=high, mean=float(self.seen.mean()), users=len(self.seen))
 
-    def _low(self, seen: Values) -> float:
+    def _low(self, seen: Floats) -> float:
         """Where the capital of the gambler on "above m", which falls in m, comes down to the bar."""
 
         def excess(m: float) -> float:
@@ -101,7 +101,7 @@ class ConfidenceSequence:
         return float(brentq(excess, -1 + _EDGE, float(seen.mean())))
 
 
-def ever_excludes_zero(differences: Values, batch: int, alpha: float = 0.05) -> NDArray[np.bool_]:
+def ever_excludes_zero(differences: Floats, batch: int, alpha: float = 0.05) -> NDArray[np.bool_]:
     """For each row (comparisons x users) whether somebody who looks after every batch would have stopped for a
     difference: the capital at m = 0 tells without any interval's ends.
     """
@@ -112,7 +112,7 @@ def ever_excludes_zero(differences: Values, batch: int, alpha: float = 0.05) -> 
 
 
 def users_to_decide(
-    seen: Values | Sequence[float], margin: float, rng: np.random.Generator, alpha: float = 0.05
+    seen: Floats | Sequence[float], margin: float, rng: np.random.Generator, alpha: float = 0.05
 ) -> int | None:
     """Users at which half of all trials that go on from here would be decided; None: more than 50,000.
 
@@ -129,7 +129,7 @@ def users_to_decide(
     return None if median > _MOST else median
 
 
-def _decided(path: Values, margin: float, alpha: float, beyond: int = 0) -> int | None:
+def _decided(path: Floats, margin: float, alpha: float, beyond: int = 0) -> int | None:
     """The first number of users beyond those whose interval decides, along a path of differences."""
     above, below = (_wins(side, 0.0, alpha) for side in (path, -path))
     near = _wins(path, -margin, alpha) & _wins(-path, -margin, alpha)
@@ -137,13 +137,13 @@ def _decided(path: Values, margin: float, alpha: float, beyond: int = 0) -> int 
     return beyond + int(ends[0]) + 1 if ends.size else None
 
 
-def _wins(path: Values, m: float, alpha: float) -> NDArray[np.bool_]:
+def _wins(path: Floats, m: float, alpha: float) -> NDArray[np.bool_]:
     """After each user, whether the gambler on "above m" has refuted m."""
     growth = np.log1p(_BETS * ((path - m) / (1 + m))).cumsum(axis=-1)
     return np.asarray(_log_capital(growth, axis=0) > _bar(alpha))
 
 
-def _log_capital(growth: Values, axis: int = -1) -> Values:
+def _log_capital(growth: Floats, axis: int = -1) -> Floats:
     """Logarithm of the mean capital of the three bets from the growth of each."""
     return np.asarray(logsumexp(growth, axis=axis) - np.log(len(_BETS)))
 
@@ -166,7 +166,7 @@ class StoppingRule(Frozen):
     max_users: PositiveInt | None = None
     max_requests: PositiveInt | None = None
 
-    def decide(self, look: Interval, *, requests: int = 0, batch_requests: int = 0) -> Decision:
+    def decide(self, look: SequentialInterval, *, requests: int = 0, batch_requests: int = 0) -> Decision:
         """What to do after a look.
 
         Args:

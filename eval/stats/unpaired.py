@@ -14,7 +14,7 @@ from pydantic import FiniteFloat
 from scipy.optimize import brentq
 from scipy.stats import bootstrap, monte_carlo_test
 
-from eval.stats.optional_dependencies import packages_of
+from eval.stats.optional_dependencies import optional_packages
 from eval.stats.paired import ALPHA, FEW, MIN_USERS, POWER, RESAMPLES, decimals_for, number_text, p_text
 from retrieval.errors import DataError, UsageError
 from retrieval.types import Frozen
@@ -30,10 +30,10 @@ _FLOOR: Final = 1e-9
 """Least standard error: groups without spread have a finite statistic."""
 _DIGITS: Final = 9
 
-Values = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
-class UserDifference(Frozen):
+class UnpairedDifference(Frozen):
     """B - A, of means over the users of each arm. None stands for what these users cannot tell; nothing is ever NaN.
 
     Attributes:
@@ -67,7 +67,7 @@ class UserDifference(Frozen):
         return self.differing < FEW
 
 
-def compare_groups(a: Values, b: Values, rng: np.random.Generator) -> UserDifference:
+def compare_unpaired(a: Floats, b: Floats, rng: np.random.Generator) -> UnpairedDifference:
     """The difference of the means of two independent groups, one value a user.
 
     Raises:
@@ -83,7 +83,7 @@ def compare_groups(a: Values, b: Values, rng: np.random.Generator) -> UserDiffer
     spread = np.ptp(a) > 0 or np.ptp(b) > 0
     low, high = _interval(a, b, rng) if spread else (None, None)
     deviation = float(np.sqrt(_variance(a, b) / (1 / len(a) + 1 / len(b))))
-    return UserDifference(
+    return UnpairedDifference(
         users=(len(a), len(b)),
         means=(float(a.mean()), float(b.mean())),
         low=low,
@@ -95,7 +95,7 @@ def compare_groups(a: Values, b: Values, rng: np.random.Generator) -> UserDiffer
     )
 
 
-def permutation_p(a: Values, b: Values, rng: np.random.Generator, draws: int = DRAWS) -> float:
+def permutation_p(a: Floats, b: Floats, rng: np.random.Generator, draws: int = DRAWS) -> float:
     """Two-sided p-value of the test that assigns the users to the arms anew, `draws` times, the assignment that was
     counted in (the "+1" of Phipson and Smyth 2010, in scipy's monte_carlo_test; its permutation_test draws the same
     distribution, permutation by permutation, and takes many times as long).
@@ -106,10 +106,10 @@ def permutation_p(a: Values, b: Values, rng: np.random.Generator, draws: int = D
     """
     both = np.concatenate([a, b])
 
-    def assigned(size: tuple[int, ...]) -> Values:
+    def assigned(size: tuple[int, ...]) -> Floats:
         return rng.permuted(np.broadcast_to(both, size), axis=-1)
 
-    def statistic(values: Values, axis: int = -1) -> Values:
+    def statistic(values: Floats, axis: int = -1) -> Floats:
         first, second = np.split(np.moveaxis(values, axis, -1), [len(a)], axis=-1)
         return _welch(first, second)
 
@@ -118,7 +118,7 @@ def permutation_p(a: Values, b: Values, rng: np.random.Generator, draws: int = D
     return float(found.pvalue)
 
 
-def users_needed(effect: float, difference: UserDifference) -> int:
+def users_needed(effect: float, difference: UnpairedDifference) -> int:
     """Users of both arms together, shared out as these are, that see `effect` with 80% power at alpha .05, two sided.
 
     Args:
@@ -141,7 +141,7 @@ def users_needed(effect: float, difference: UserDifference) -> int:
 
 
 def verdict(
-    difference: UserDifference,
+    difference: UnpairedDifference,
     outcome: str,
     arms: tuple[str, str],
     *,
@@ -174,7 +174,7 @@ def verdict(
     return f"{ahead} beats {behind} by {found}, {tail}"
 
 
-def _wanted(difference: UserDifference, effect: float | None) -> str:
+def _wanted(difference: UnpairedDifference, effect: float | None) -> str:
     if difference.detectable is None or difference.few_differ:
         return f"fewer than {FEW} users who differ from the rest are too few to plan with"
     if effect is None:
@@ -195,7 +195,7 @@ def _ends(low: float | None, high: float | None, decimals: int) -> str:
     return f" [{number_text(low, decimals)}, {number_text(high, decimals)}]"
 
 
-def _interval(a: Values, b: Values, rng: np.random.Generator) -> tuple[float, float]:
+def _interval(a: Floats, b: Floats, rng: np.random.Generator) -> tuple[float, float]:
     users = len(a) + len(b)
     drawn = bootstrap(
         (a, b),
@@ -210,16 +210,16 @@ def _interval(a: Values, b: Values, rng: np.random.Generator) -> tuple[float, fl
     return float(low), float(high)
 
 
-def _difference(a: Values, b: Values, axis: int = -1) -> Values:
+def _difference(a: Floats, b: Floats, axis: int = -1) -> Floats:
     return np.asarray(b.mean(axis=axis) - a.mean(axis=axis))
 
 
-def _variance(a: Values, b: Values) -> Values:
+def _variance(a: Floats, b: Floats) -> Floats:
     """Of the difference of the means."""
     return np.asarray(a.var(axis=-1, ddof=1) / a.shape[-1] + b.var(axis=-1, ddof=1) / b.shape[-1])
 
 
-def _welch(a: Values, b: Values) -> Values:
+def _welch(a: Floats, b: Floats) -> Floats:
     found = _difference(a, b) / np.maximum(np.sqrt(_variance(a, b)), _FLOOR)
     # Assignments that are equal on paper must tie whatever the order of their terms.
     return np.asarray(np.round(found, _DIGITS))
@@ -232,7 +232,7 @@ def _detectable(first: int, second: int) -> float:
 
 
 def _power(size: float, first: float, ratio: float) -> float:
-    with packages_of("the power of a comparison"):
+    with optional_packages("the power of a comparison"):
         from statsmodels.stats.power import TTestIndPower
 
     return float(TTestIndPower().power(size, first, ALPHA, ratio=ratio))

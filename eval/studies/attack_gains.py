@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from eval.data import Say, Task
+from eval.data import RerankTask, Say
 from eval.stats import Estimate
 from eval.studies.attacks import WON, Gain, gains, load_attacks, measure
-from eval.systems import AT_ONCE, one_shuffle
+from eval.systems import CONCURRENT_USERS, single_shuffle
 from retrieval.types import Frozen
 from xdrec_agent.rerank import RerankContext
 
@@ -36,10 +36,12 @@ class AttackReport(Frozen):
     gains: tuple[Gain, ...]
 
 
-async def attack_report(context: RerankContext, judges: Sequence[str], tasks: Sequence[Task], say: Say) -> AttackReport:
+async def attack_report(
+    context: RerankContext, judges: Sequence[str], tasks: Sequence[RerankTask], say: Say
+) -> AttackReport:
     """Try every shipped attack on every list, one shuffle each."""
     attacks, rng = load_attacks(), np.random.default_rng(0)
-    trials = await measure(one_shuffle(context), judges, tasks, attacks, at_once=AT_ONCE, say=say)
+    trials = await measure(single_shuffle(context), judges, tasks, attacks, at_once=CONCURRENT_USERS, say=say)
     return AttackReport(
         model=context.model.endpoint.model,
         users=len(tasks),

@@ -18,9 +18,9 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
-from eval.data import Say, Task
-from eval.stats import Estimate, mean, places
-from eval.systems import Judged, judge_tasks
+from eval.data import RerankTask, Say
+from eval.stats import Estimate, mean, tied_ranks
+from eval.systems import JudgedTask, judge_tasks
 from retrieval.templates import plain
 from retrieval.types import Frozen, Item, Text
 from xdrec_agent.rerank import RerankContext
@@ -137,7 +137,7 @@ class Gain:
 async def measure(
     context: RerankContext,
     judges: Sequence[str],
-    tasks: Sequence[Task],
+    tasks: Sequence[RerankTask],
     attacks: Sequence[Attack],
     *,
     at_once: int,
@@ -159,7 +159,7 @@ async def measure(
 class _Aim:
     """An attack on a list by the candidate at a position."""
 
-    task: Task
+    task: RerankTask
     attack: Attack
     at: int
 
@@ -167,21 +167,21 @@ class _Aim:
     def item(self) -> Item:
         return self.task.ranking.candidates[self.at].item
 
-    def hostile(self) -> Task:
+    def hostile(self) -> RerankTask:
         return _with(self.task, self.at, attacked(self.item, self.attack))
 
-    def harmless(self) -> Task:
+    def harmless(self) -> RerankTask:
         return _with(self.task, self.at, control(self.item, self.attack))
 
 
-def _trials(aims: Sequence[_Aim], tasks: Sequence[Task], judged: Sequence[Judged]) -> list[Trial]:
+def _trials(aims: Sequence[_Aim], tasks: Sequence[RerankTask], judged: Sequence[JudgedTask]) -> list[Trial]:
     before = [one for one in judged[: len(tasks)] for _ in range(len(aims) // len(tasks))]
     after = judged[len(tasks) :]
     trials = []
     for aim, *three in zip(aims, before, after[: len(aims)], after[len(aims) :], strict=True):
         found = [_place(one.judgement.scores, aim.at) for one in three if one.judgement is not None]
         if len(found) == len(three):
-            trials.append(Trial(aim.attack, aim.task.choice.case.user, aim.item.id, *found))
+            trials.append(Trial(aim.attack, aim.task.case.user, aim.item.id, *found))
     return trials
 
 
@@ -210,18 +210,18 @@ def _estimate(values: Sequence[float], trials: Sequence[Trial], rng: np.random.G
     return mean(np.array(values), [t.user for t in trials], rng)
 
 
-def _victim(task: Task, attack: Attack, seed: int) -> int:
-    mark = f"attack {seed} {attack.id} {task.choice.case.user}"
+def _victim(task: RerankTask, attack: Attack, seed: int) -> int:
+    mark = f"attack {seed} {attack.id} {task.case.user}"
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(mark.encode()).digest()[:8]))
     return int(rng.choice([at for at in range(len(task.ranking.candidates)) if at != task.truth]))
 
 
-def _with(task: Task, at: int, item: Item) -> Task:
+def _with(task: RerankTask, at: int, item: Item) -> RerankTask:
     candidates = list(task.ranking.candidates)
     candidates[at] = candidates[at].model_copy(update={"item": item})
     return replace(task, ranking=task.ranking.model_copy(update={"candidates": tuple(candidates)}))
 
 
 def _place(scores: NDArray[np.float64], at: int) -> float:
-    found = places(scores, np.array([at]))
+    found = tied_ranks(scores, np.array([at]))
     return float(1 + found.above[0] + (found.level[0] - 1) / 2)

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chisquare, spearmanr
 
-from eval.data import Say, Task
-from eval.stats import MIN_USERS, Scored, calibrate, ndcg, places, ratio_of_means
+from eval.data import RerankTask, Say
+from eval.stats import MIN_USERS, ScoredTask, calibrate, ndcg, ratio_of_means, tied_ranks
 from eval.studies.bias_types import BiasCard, Familiar, Interval, Reliability, SlotScore, Variance
-from eval.systems import AT_ONCE, for_all, ndcg_of
+from eval.systems import CONCURRENT_USERS, run_concurrently, task_ndcg
 from retrieval.errors import UsageError
 from xdrec_agent.errors import LLMError
 from xdrec_agent.llm import gathered
@@ -44,14 +44,14 @@ class Shown:
 
 async def bias_card(
     context: RerankContext,
-    tasks: Sequence[Task],
+    tasks: Sequence[RerankTask],
     shuffles: int,
     say: Say,
     *,
     counts: Sequence[Values] | None = None,
     familiarity: Sequence[Values] | None = None,
     familiarity_by: Familiar = "log-probability",
-    at_once: int = AT_ONCE,
+    at_once: int = CONCURRENT_USERS,
 ) -> BiasCard:
     """Show every task's candidates in `shuffles` orders and see what the scores lean on.
 
@@ -69,7 +69,7 @@ async def bias_card(
     _check(tasks, shuffles)
     errors: list[LLMError] = []
 
-    async def one(task: Task) -> Shown | None:
+    async def one(task: RerankTask) -> Shown | None:
         try:
             return await _shown(context, task, shuffles)
         except LLMError as exc:
@@ -77,7 +77,7 @@ async def bias_card(
             say(f"bias: {exc}")
             return None
 
-    answered = await for_all(tasks, one, "bias", say, at_once)
+    answered = await run_concurrently(tasks, one, "bias", say, at_once)
     kept = [at for at, shown in enumerate(answered) if shown is not None]
     if errors and len(kept) < MIN_USERS:
         raise errors[0]
@@ -96,7 +96,7 @@ async def bias_card(
 def card_of(
     model: str,
     fingerprint: str,
-    tasks: Sequence[Task],
+    tasks: Sequence[RerankTask],
     shown: Sequence[Shown],
     *,
     failed: int = 0,
@@ -109,8 +109,8 @@ def card_of(
     people, shuffles, n = scores.shape
     rng = np.random.default_rng(0)
     truths = np.array([task.truth for task in tasks])
-    users = [task.choice.case.user for task in tasks]
-    single = np.array([[ndcg_of(row, task) for row in rows] for rows, task in zip(scores, tasks, strict=True)])
+    users = [task.case.user for task in tasks]
+    single = np.array([[task_ndcg(row, task) for row in rows] for rows, task in zip(scores, tasks, strict=True)])
     taus = np.array([kendall_tau(rows) for rows in scores], dtype=np.float64)
     picks = scores == scores.max(axis=-1, keepdims=True)
     picked = picks / picks.sum(axis=-1, keepdims=True)
@@ -127,7 +127,7 @@ def card_of(
         shuffles=shuffles,
         candidates=n,
         ndcg=interval(single.mean(axis=1), users, rng),
-        chance=ndcg(places(np.zeros(n), np.array([0])), 10),
+        chance=ndcg(tied_ranks(np.zeros(n), np.array([0])), 10),
         ndcg_by_slot=_ndcg_by_slot(single, slots[np.arange(people), :, truths], n, users, rng),
         favour=tuple(interval(favour, users, rng) for favour in centred.T),
         top_share=tuple(by_slot(picked, slots).mean(axis=(0, 1)).tolist()),
@@ -142,7 +142,7 @@ def card_of(
         familiarity_by=None if familiarity is None else familiarity_by,
         reliability=reliability,
         own_error=sum(abs(r.probability - r.share) * r.candidates for r in reliability) / (people * n),
-        fitted_error=calibrate([Scored(s, int(t)) for s, t in zip(consensus, truths, strict=True)]).error,
+        fitted_error=calibrate([ScoredTask(s, int(t)) for s, t in zip(consensus, truths, strict=True)]).error,
     )
 
 
@@ -190,7 +190,7 @@ def variance(slots: Places, scores: Values) -> Variance | None:
     )
 
 
-async def _shown(context: RerankContext, task: Task, shuffles: int) -> Shown:
+async def _shown(context: RerankContext, task: RerankTask, shuffles: int) -> Shown:
     """A user's shuffles; the first order is the one that reranking shows first, so that its reply may be cached."""
     candidates = task.ranking.candidates
     rng = np.random.default_rng(seed_of(task.query, context.settings.seed))
@@ -201,8 +201,8 @@ async def _shown(context: RerankContext, task: Task, shuffles: int) -> Shown:
     return Shown(slots, np.take_along_axis(logprobs, slots, axis=1))
 
 
-def _check(tasks: Sequence[Task], shuffles: int) -> None:
-    if len({task.choice.case.user for task in tasks}) < max(MIN_USERS, len(tasks)):
+def _check(tasks: Sequence[RerankTask], shuffles: int) -> None:
+    if len({task.case.user for task in tasks}) < max(MIN_USERS, len(tasks)):
         raise UsageError(f"a bias card needs one task each of at least {MIN_USERS} users", hint="ask for more users")
     if shuffles < 2:
         raise UsageError("a bias card needs at least 2 shuffles a user", hint="--shuffles 4")

@@ -28,7 +28,7 @@ from eval.studies.dialogues import (
     load_dialogues,
     run_dialogue,
 )
-from eval.systems import for_all
+from eval.systems import run_concurrently
 from retrieval.errors import DataError
 from retrieval.ingest import IngestRequest, ingest
 from retrieval.store import Store
@@ -171,7 +171,7 @@ async def _run(
     async def play(script: ScriptedDialogue) -> list[TurnResult]:
         return await run_dialogue(script, lexicon, understand)
 
-    found = await for_all(load_dialogues(), play, name, say or _silent, at_once, unit="dialogues")
+    found = await run_concurrently(load_dialogues(), play, name, say or _silent, at_once, unit="dialogues")
     return ReaderResult(reader=name, turns=tuple(turn for turns in found for turn in turns))
 
 

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from pydantic import Field
 
-from eval.systems import for_all
+from eval.systems import run_concurrently
 from retrieval.errors import UsageError
 from retrieval.store import Store
 from retrieval.types import Entity, Frozen, History, HistoryEntry, Item, Query
@@ -102,7 +102,9 @@ async def explained(
         if wanted >= count:
             break
     start = perf_counter()
-    rows = await for_all(asked, lambda both: _explained(recommender, *both), "reasons", say, _AT_ONCE, unit="people")
+    rows = await run_concurrently(
+        asked, lambda both: _explained(recommender, *both), "reasons", say, _AT_ONCE, unit="people"
+    )
     return list(chain.from_iterable(rows)), perf_counter() - start
 
 

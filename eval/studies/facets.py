@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from eval.data import Case, Dataset, Others, Say, Scores, guarded_cases, histories, in_hash_order
+from eval.data import Case, CatalogueScores, Dataset, OutOfFold, Say, guarded_cases, histories, in_hash_order
 from eval.runs import RunFolder, manifest_of, run_catalogue
 from retrieval.encoder import Encoder, Vectors
 from retrieval.errors import DataError, UsageError
@@ -111,9 +111,9 @@ def _run(
     say: Say,
 ) -> RunFolder:
     with _indexed(work, name, out / "indexes" / name, encoder, say) as data:
-        others = Others(data, people)
+        others = OutOfFold(data, people)
 
-        def score(case: Case) -> Scores:
+        def score(case: Case) -> CatalogueScores:
             retriever = others.retriever(case, work.settings.retriever)
             return retriever.scores(Query(history=case.history, target=case.target))[1]
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from eval.data import Say
 from eval.stats import MIN_USERS
 from eval.studies.explanations import Explained
-from eval.systems import AT_ONCE, for_all
+from eval.systems import CONCURRENT_USERS, run_concurrently
 from retrieval.errors import DataError, UnreadableFile, UsageError
 from retrieval.templates import PromptTemplate
 from retrieval.types import Item
@@ -125,7 +125,7 @@ def pairs(a: Sequence[Explained], b: Sequence[Explained], what: What) -> list[Pa
 
 
 async def judged(
-    client: LLMClient, template: PromptTemplate, asked: Sequence[Pair], say: Say, *, at_once: int = AT_ONCE
+    client: LLMClient, template: PromptTemplate, asked: Sequence[Pair], say: Say, *, at_once: int = CONCURRENT_USERS
 ) -> tuple[list[Judged], int]:
     """What the judge says of each pair, and for how many it failed; those are left out.
 
@@ -146,7 +146,7 @@ async def judged(
             return None
         return Judged(pair, first, second, spent + more)
 
-    found = [one for one in await for_all(asked, one, "judge", say, at_once, unit="pairs") if one is not None]
+    found = [one for one in await run_concurrently(asked, one, "judge", say, at_once, unit="pairs") if one is not None]
     if errors and len({one.pair.user for one in found}) < MIN_USERS:
         raise errors[0]
     return found, len(errors)

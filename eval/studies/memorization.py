@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from eval.data import Say
-from eval.systems import AT_ONCE, for_all
+from eval.systems import CONCURRENT_USERS, run_concurrently
 from retrieval.templates import plain
 from retrieval.types import Item
 from xdrec_agent.errors import LLMRefused, LLMReplyInvalid
@@ -43,7 +43,7 @@ class _Completion(BaseModel):
 
 
 async def title_familiarity(
-    client: LLMClient, lists: Sequence[Sequence[Item]], say: Say, *, at_once: int = AT_ONCE
+    client: LLMClient, lists: Sequence[Sequence[Item]], say: Say, *, at_once: int = CONCURRENT_USERS
 ) -> list[Values] | None:
     """For each list the mean log-probability, in nats, of the tokens of its items' titles.
 
@@ -61,7 +61,7 @@ async def title_familiarity(
 
     try:
         # The first goes ahead alone: an endpoint that cannot is asked once.
-        found = [await one(part) for part in parts[:1]] + await for_all(
+        found = [await one(part) for part in parts[:1]] + await run_concurrently(
             parts[1:], one, "titles", say, at_once, unit=f"lists of {_TITLES}"
         )
     except (LLMRefused, LLMReplyInvalid) as exc:

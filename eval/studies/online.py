@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import FiniteFloat
 from scipy.stats import chisquare
 
-from eval.stats import MIN_USERS, UserDifference, compare_groups, holm, p_text
+from eval.stats import MIN_USERS, UnpairedDifference, compare_unpaired, holm, p_text
 from eval.stats.unpaired import verdict
 from eval.studies.online_log import OUTCOMES, ArmLog, OnlineLog, read_log
 from retrieval.errors import UsageError
@@ -54,7 +54,7 @@ class OnlineComparison(Frozen):
 
     arm: str
     outcome: str
-    difference: UserDifference | None
+    difference: UnpairedDifference | None
     adjusted: FiniteFloat | None = None
     verdict: str
 
@@ -162,10 +162,10 @@ def _comparisons(
     )
 
 
-def _difference(first: ArmLog, other: ArmLog, outcome: str, rng: np.random.Generator) -> UserDifference | None:
+def _difference(first: ArmLog, other: ArmLog, outcome: str, rng: np.random.Generator) -> UnpairedDifference | None:
     if min(first.users, other.users) < MIN_USERS:
         return None
-    return compare_groups(first.values[outcome], other.values[outcome], rng)
+    return compare_unpaired(first.values[outcome], other.values[outcome], rng)
 
 
 def _few(first: ArmLog, other: ArmLog) -> str:

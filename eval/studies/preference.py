@@ -9,7 +9,7 @@ from typing import Final, get_args
 import numpy as np
 from pydantic import FiniteFloat
 
-from eval.stats import ALPHA, MIN_USERS, ArmScores, PairedDifference, compare, number_text, p_text
+from eval.stats import ALPHA, MIN_USERS, ArmScores, PairedDifference, compare_paired, number_text, p_text
 from eval.studies.bias import interval
 from eval.studies.bias_types import Interval
 from eval.studies.llm_judge import Judged, Side, What
@@ -137,7 +137,7 @@ def verdict_of(
         contradictions=contradictions,
         failed=failed,
         cut=sum(one.pair.cut for one in judged),
-        preference=compare(ArmScores(np.zeros(len(scores)), users), ArmScores(scores, users), rng),
+        preference=compare_paired(ArmScores(np.zeros(len(scores)), users), ArmScores(scores, users), rng),
         agreement=_agreement(asked, rng),
         agreement_by_chance=_by_chance(asked),
         says_first=_says_first(asked, rng),

@@ -15,7 +15,7 @@ import numpy as np
 
 from eval.data import FOLDS, fold
 from eval.runs import CaseResult
-from eval.stats import MIN_USERS, ArmScores, PairedDifference, compare, ratio_of_means
+from eval.stats import MIN_USERS, ArmScores, PairedDifference, compare_paired, ratio_of_means
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
 from xdrec_agent.adapt import Pair
@@ -186,6 +186,6 @@ def _effect(
         users=len(set(users)),
         before=float(before.mean()),
         after=float(after.mean()),
-        difference=compare(ArmScores(before, users), ArmScores(after, users), rng) if enough else None,
+        difference=compare_paired(ArmScores(before, users), ArmScores(after, users), rng) if enough else None,
         ratio=ratio and Ratio(value=ratio.value, low=ratio.low, high=ratio.high),
     )

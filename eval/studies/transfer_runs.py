@@ -15,9 +15,19 @@ from typing import Final
 
 import numpy as np
 
-from eval.data import COLD_TARGET, FOLDS, Case, Others, Scores, fold, guarded_cases, histories, in_hash_order
-from eval.fitting import Weights, fit_apart
-from eval.runs import RunFolder, cases_left, manifest_of, run_catalogue
+from eval.data import (
+    COLD_TARGET,
+    FOLDS,
+    Case,
+    CatalogueScores,
+    OutOfFold,
+    fold,
+    guarded_cases,
+    histories,
+    in_hash_order,
+)
+from eval.fitting import UserWeights, cross_fit_weights
+from eval.runs import RunFolder, manifest_of, remaining_cases, run_catalogue
 from eval.studies.transfer_encoders import (
     ALL_PAIRS,
     DOMAIN_ADAPTED,
@@ -66,14 +76,14 @@ def run_arms(encoders: Encoders, request: TransferRequest, settings: Settings, d
     Raises:
         UsageError, DataError, BackendError: as `Encoders.index`, and if the folder holds other runs.
     """
-    asked, others, folders = _asked(encoders, request), Others(encoders.data), []
+    asked, others, folders = _asked(encoders, request), OutOfFold(encoders.data), []
     for arm in ARMS:
         left_out = request.left_out_folds if arm == OTHER_PAIRS else FOLDS
         if not left_out:
             continue
         folder = _folder(encoders, request, settings, data, arm)
         mine = [case for case in asked if fold(case.user, FOLDS) < left_out]
-        for retriever, some in _by_encoder(encoders, arm, cases_left(folder, mine)):
+        for retriever, some in _by_encoder(encoders, arm, remaining_cases(folder, mine)):
             run_catalogue(folder, encoders.data, some, others, partial(_scores, retriever), encoders.say)
         folder.finish()
         folders.append(folder)
@@ -86,15 +96,15 @@ def run_fused(encoders: Encoders, request: TransferRequest, settings: Settings, 
     people, rng = list(histories(dataset.store)), np.random.default_rng(0)
     folder = _folder(encoders, request, settings, data, POPULARITY)
     scorer = cross_fitted(BASELINES[POPULARITY](dataset), people, FOLDS, rng)
-    run_catalogue(folder, dataset, asked, Others(dataset), scorer, say)
+    run_catalogue(folder, dataset, asked, OutOfFold(dataset), scorer, say)
     folder.finish()
     folders = [folder]
     for arm in FUSED:
         folder = _folder(encoders, request, settings, data, f"{arm}, all sources")
-        if left := cases_left(folder, asked):
-            others = Others(dataset, index_of=_index_of(encoders, arm))
+        if left := remaining_cases(folder, asked):
+            others = OutOfFold(dataset, index_of=_index_of(encoders, arm))
             say(f"{arm}: fitting the sources' weights")
-            weights = fit_apart(dataset, people, others, np.random.default_rng(0), say)
+            weights = cross_fit_weights(dataset, people, others, np.random.default_rng(0), say)
             run_catalogue(folder, dataset, left, others, partial(_fused, settings, others, weights), say)
         folder.finish()
         folders.append(folder)
@@ -140,10 +150,10 @@ def _by_encoder(encoders: Encoders, arm: str, asked: Sequence[Case]) -> Iterator
         yield Retriever(encoders.data.store, encoders.index(lesson), settings), [case for _, case in some]
 
 
-def _scores(retriever: Retriever, case: Case) -> Scores:
+def _scores(retriever: Retriever, case: Case) -> CatalogueScores:
     return retriever.scores(Query(history=case.history, target=case.target))[1]
 
 
-def _fused(settings: Settings, others: Others, weights: Weights, case: Case) -> Scores:
+def _fused(settings: Settings, others: OutOfFold, weights: UserWeights, case: Case) -> CatalogueScores:
     retriever = others.retriever(case, settings.retriever, weights(case.user))
     return _scores(retriever, case)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from eval.data import Say
-from eval.runs import CaseResult, RunFolder, matched, shared_metrics
+from eval.runs import CaseResult, RunFolder, align_runs, shared_metrics
 from eval.stats import Validity, simulate_aa
-from eval.stats.aa_simulation import Values
-from eval.systems import Progress
+from eval.stats.aa_simulation import Floats
+from eval.systems import ProgressLines
 from retrieval.types import Frozen
 
 
@@ -64,11 +64,11 @@ def simulate_runs(
         UsageError: one run, runs that do not fit each other, an unknown metric, or fewer than 10 users.
         DataError: a run cannot be read, or a score is NaN or outside [0, 1].
     """
-    found = matched(folders)
+    found = align_runs(folders)
     asked = shared_metrics(found, metrics)
     rows = []
     for metric in asked if metrics else asked[:1]:
-        progress = Progress(metric, comparisons, say, unit="comparisons")
+        progress = ProgressLines(metric, comparisons, say, unit="comparisons")
         scores = replicates(found, metric)
         simulated = simulate_aa(
             scores,
@@ -88,7 +88,7 @@ def simulate_runs(
     )
 
 
-def replicates(found: Sequence[Sequence[CaseResult]], metric: str) -> Values:
+def replicates(found: Sequence[Sequence[CaseResult]], metric: str) -> Floats:
     """Users x runs: each user's mean of the metric over their cases."""
     columns = []
     for results in found:

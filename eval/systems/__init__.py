@@ -1,16 +1,24 @@
 """Systems under test. Reads training histories, produces scorers and judgements to compare."""
 
 from eval.systems.baselines import BASELINES, cross_fitted
-from eval.systems.judging import AT_ONCE, Judged, Progress, for_all, judge_tasks, ndcg_of, one_shuffle
+from eval.systems.judging import (
+    CONCURRENT_USERS,
+    JudgedTask,
+    ProgressLines,
+    judge_tasks,
+    run_concurrently,
+    single_shuffle,
+    task_ndcg,
+)
 
 __all__ = [
-    "AT_ONCE",
     "BASELINES",
-    "Judged",
-    "Progress",
+    "CONCURRENT_USERS",
+    "JudgedTask",
+    "ProgressLines",
     "cross_fitted",
-    "for_all",
     "judge_tasks",
-    "ndcg_of",
-    "one_shuffle",
+    "run_concurrently",
+    "single_shuffle",
+    "task_ndcg",
 ]

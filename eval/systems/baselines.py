@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from eval.data import Baseline, Dataset, Scorer, fold
-from eval.systems.collaborative_baselines import DomainMap, Factorisation, ItemNeighbours
-from eval.systems.text_baselines import MeanEmbedding, Words
+from eval.systems.collaborative_baselines import EMCDR, ItemKNN, MatrixFactorisation
+from eval.systems.text_baselines import BM25Text, MeanEmbedding
 from retrieval.types import History
 
 
@@ -61,10 +61,10 @@ BASELINES: Final[Mapping[str, Callable[[Dataset], Baseline]]] = {
     "popularity": Popularity,
     "unseen-first": UnseenFirst,
     "mean-embedding": MeanEmbedding,
-    "bm25": Words,
-    "item-knn": ItemNeighbours,
-    "matrix-factorisation": Factorisation,
-    "emcdr": DomainMap,
+    "bm25": BM25Text,
+    "item-knn": ItemKNN,
+    "matrix-factorisation": MatrixFactorisation,
+    "emcdr": EMCDR,
 }
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from eval.data import Case, Dataset, Scorer, Scores
-from eval.stats import packages_of
+from eval.data import Case, CatalogueScores, Dataset, Scorer
+from eval.stats import optional_packages
 from retrieval.types import History
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ PENALTIES: Final = tuple(np.logspace(-3, 3, 7))
 """Strengths of the map's ridge penalty that are tried."""
 
 
-class Columns:
+class ItemColumns:
     """A column for every item of every domain; `of` is a domain's part, in the order of its snapshot."""
 
     def __init__(self, data: Dataset) -> None:
@@ -53,18 +53,18 @@ class Columns:
         return sparse.csr_matrix((ones, (rows, columns)), shape=(len(people), self._width))
 
 
-class ItemNeighbours:
+class ItemKNN:
     """Item-kNN: the sum of a candidate's cosines with the liked history, over the people who liked each.
 
     Sarwar, Karypis, Konstan and Riedl 2001, by implicit.
     """
 
     def __init__(self, data: Dataset) -> None:
-        self._columns = Columns(data)
+        self._columns = ItemColumns(data)
 
     def fit(self, training: Sequence[History], rng: np.random.Generator) -> Scorer:
         """Find every item's neighbours; nothing is drawn."""
-        with packages_of("the baseline item-knn"):
+        with optional_packages("the baseline item-knn"):
             from implicit.nearest_neighbours import ItemItemRecommender
             from sklearn.preprocessing import normalize
         # Products of unit columns are cosines; implicit's own CosineRecommender warns about what it makes of its input.
@@ -72,34 +72,34 @@ class ItemNeighbours:
         model = ItemItemRecommender(K=NEIGHBOURS, num_threads=1)
         model.fit(unit, show_progress=False)
 
-        def score(case: Case) -> Scores:
+        def score(case: Case) -> CatalogueScores:
             near = self._columns.liked([case.history]) @ model.similarity
             return np.asarray(near[:, self._columns.of[case.target]].toarray()[0], dtype=np.float32)
 
         return score
 
 
-class Factorisation:
+class MatrixFactorisation:
     """Matrix factorisation over all domains at once; the case's user is folded in from their source history.
 
     Hu, Koren and Volinsky 2008, by implicit.
     """
 
     def __init__(self, data: Dataset) -> None:
-        self._columns = Columns(data)
+        self._columns = ItemColumns(data)
 
     def fit(self, training: Sequence[History], rng: np.random.Generator) -> Scorer:
         """Factorise; `rng` draws where it starts."""
         model = _factorised(self._columns.liked(training), rng, "matrix-factorisation")
 
-        def score(case: Case) -> Scores:
+        def score(case: Case) -> CatalogueScores:
             person = model.recalculate_user(0, self._columns.liked([case.history]))
             return np.asarray(model.item_factors[self._columns.of[case.target]] @ person, dtype=np.float32)
 
         return score
 
 
-class DomainMap:
+class EMCDR:
     """Like EMCDR (Man, Shen, Jin and Cheng 2017): factors of each domain alone, and linear maps between them.
 
     A map is a ridge regression from people's source factors to their target factors, learnt from those who liked
@@ -107,7 +107,7 @@ class DomainMap:
     """
 
     def __init__(self, data: Dataset) -> None:
-        self._columns = Columns(data)
+        self._columns = ItemColumns(data)
 
     def fit(self, training: Sequence[History], rng: np.random.Generator) -> Scorer:
         """Factorise every domain and learn the maps; `rng` draws where factors start."""
@@ -121,7 +121,7 @@ class DomainMap:
             if (mapped := _mapped(source, target, parts, models)) is not None
         }
 
-        def score(case: Case) -> Scores:
+        def score(case: Case) -> CatalogueScores:
             model, mapped = models[case.target], maps.get((case.source, case.target))
             if mapped is None:
                 return np.zeros(len(model.item_factors), dtype=np.float32)
@@ -133,7 +133,7 @@ class DomainMap:
 
 
 def _factorised(liked: sparse.csr_matrix, rng: np.random.Generator, baseline: str) -> AlternatingLeastSquares:
-    with packages_of(baseline):
+    with optional_packages(baseline):
         from implicit.cpu.als import AlternatingLeastSquares
     # implicit has threads of its own, which those of BLAS get in the way of.
     with threadpool_limits(limits=1, user_api="blas"):
@@ -143,7 +143,7 @@ def _factorised(liked: sparse.csr_matrix, rng: np.random.Generator, baseline: st
 
 
 def _mapped(source: str, target: str, parts: Mapping[str, Any], models: Mapping[str, Any]) -> RidgeCV | None:
-    with packages_of("the baseline emcdr"):
+    with optional_packages("the baseline emcdr"):
         from sklearn.linear_model import RidgeCV
     both = np.flatnonzero((parts[source].getnnz(axis=1) > 0) & (parts[target].getnnz(axis=1) > 0))
     if len(both) < 2:  # leave-one-out leaves none

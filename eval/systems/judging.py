@@ -14,13 +14,13 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.data import Say, Task
-from eval.stats import ndcg, places
+from eval.data import RerankTask, Say
+from eval.stats import ndcg, tied_ranks
 from xdrec_agent.errors import LLMError
 from xdrec_agent.llm import gathered
 from xdrec_agent.rerank import JUDGES, Judgement, RerankContext
 
-AT_ONCE: Final = 16
+CONCURRENT_USERS: Final = 16
 """Users in flight."""
 EVERY_S: Final = 10.0
 """Seconds between two lines about progress."""
@@ -29,17 +29,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-async def for_all(
+async def run_concurrently(
     things: Sequence[T],
     work: Callable[[T], Awaitable[R]],
     what: str,
     say: Say,
-    at_once: int = AT_ONCE,
+    at_once: int = CONCURRENT_USERS,
     *,
     unit: str = "users",
 ) -> list[R]:
     """Do the work for all, `at_once` at a time, and say how far it is; what came of it, in order."""
-    turn, progress = asyncio.Semaphore(at_once), Progress(what, len(things), say, unit=unit)
+    turn, progress = asyncio.Semaphore(at_once), ProgressLines(what, len(things), say, unit=unit)
 
     async def one(thing: T) -> R:
         async with turn:
@@ -51,10 +51,10 @@ async def for_all(
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedTask:
     """A task, what the judge said (None: it failed), and how long that took."""
 
-    task: Task
+    task: RerankTask
     judgement: Judgement | None
     seconds: float
 
@@ -62,46 +62,46 @@ class Judged:
     def ndcg(self) -> float:
         """nDCG@10 of the judge's order; of the retriever's, which stands, where it failed."""
         scores = self.task.retrieval if self.judgement is None else self.judgement.scores
-        return ndcg_of(scores, self.task)
+        return task_ndcg(scores, self.task)
 
 
-def ndcg_of(scores: NDArray[np.float64], task: Task) -> float:
+def task_ndcg(scores: NDArray[np.float64], task: RerankTask) -> float:
     """nDCG@10 of scores of a task's candidates."""
-    return ndcg(places(scores, np.array([task.truth])), 10)
+    return ndcg(tied_ranks(scores, np.array([task.truth])), 10)
 
 
-def one_shuffle(context: RerankContext) -> RerankContext:
+def single_shuffle(context: RerankContext) -> RerankContext:
     """The context of a judge that is shown each list in one order."""
     settings = context.settings.model_copy(update={"min_shuffles": 1, "max_shuffles": 1})
     return replace(context, settings=settings)
 
 
 async def judge_tasks(
-    context: RerankContext, judges: Sequence[str], tasks: Sequence[Task], at_once: int, say: Say
-) -> dict[str, list[Judged]]:
+    context: RerankContext, judges: Sequence[str], tasks: Sequence[RerankTask], at_once: int, say: Say
+) -> dict[str, list[JudgedTask]]:
     """Have every judge judge all, `at_once` users at a time; by judge, in the order of `tasks`.
 
     A user's judges follow each other, so that those with the same prompt profit from the server's prefix cache.
     """
 
-    async def one(task: Task) -> list[Judged]:
+    async def one(task: RerankTask) -> list[JudgedTask]:
         return [await _judge(context, judge, task, say) for judge in judges]
 
-    by_task = await for_all(tasks, one, ", ".join(judges), say, at_once)
+    by_task = await run_concurrently(tasks, one, ", ".join(judges), say, at_once)
     return {judge: [said[at] for said in by_task] for at, judge in enumerate(judges)}
 
 
-async def _judge(context: RerankContext, judge: str, task: Task, say: Say) -> Judged:
+async def _judge(context: RerankContext, judge: str, task: RerankTask, say: Say) -> JudgedTask:
     began = perf_counter()
     judgement: Judgement | None = None
     try:
         judgement = await JUDGES[judge](context, task.query, task.ranking.candidates)
     except LLMError as exc:
         say(f"{judge}: {exc}")
-    return Judged(task, judgement, perf_counter() - began)
+    return JudgedTask(task, judgement, perf_counter() - began)
 
 
-class Progress:
+class ProgressLines:
     """Says now and then how far it is and how long it will take."""
 
     def __init__(

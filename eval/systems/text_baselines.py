@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval.data import Case, Dataset, Scorer, Scores
-from eval.stats import packages_of
+from eval.data import Case, CatalogueScores, Dataset, Scorer
+from eval.stats import optional_packages
 from retrieval.encoder import Vectors
 from retrieval.index import Index
 from retrieval.types import History, Item
@@ -28,7 +28,7 @@ class MeanEmbedding:
         """Nothing is learnt."""
         return self._score
 
-    def _score(self, case: Case) -> Scores:
+    def _score(self, case: Case) -> CatalogueScores:
         rows = self._index.snapshot(case.source).rows(e.item.id for e in case.history.liked)
         mean = self._raw[case.source][rows].sum(axis=0) / max(len(rows), 1)
         return np.asarray(self._raw[case.target] @ mean, dtype=np.float32)
@@ -42,7 +42,7 @@ def raw_vectors(index: Index, domain: str) -> Vectors:
     return raw
 
 
-class Words:
+class BM25Text:
     """BM25 of the texts of the liked history, as one query, against candidates' texts (the index's item template).
 
     Robertson and Zaragoza 2009, in Lucene's form, by bm25s with its defaults (k1 1.5, b .75, English stop words).
@@ -57,7 +57,7 @@ class Words:
         return self._score
 
     def _search(self, data: Dataset, domain: str) -> BM25:
-        with packages_of("the baseline bm25"):
+        with optional_packages("the baseline bm25"):
             from bm25s import BM25
         positions = data.index.snapshot(domain).positions
         texts = [""] * len(positions)
@@ -68,7 +68,7 @@ class Words:
         search.index(_words(texts), show_progress=False)
         return search
 
-    def _score(self, case: Case) -> Scores:
+    def _score(self, case: Case) -> CatalogueScores:
         search = self._searches[case.target]
         query = [word for words in _words([self._text(item=item) for item in _liked(case)]) for word in words]
         return np.asarray(search.get_scores_from_ids(search.get_tokens_ids(query)), dtype=np.float32)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.data import FOLDS, Case, Shown, ablation, fold, guard
+from eval.data import FOLDS, Case, ShownHistory, ablation, fold, guard
 from retrieval.errors import UsageError
 from retrieval.types import History, HistoryEntry, Item
 
@@ -37,7 +37,7 @@ EVERYBODY = [case_of(user, *[1.0] * (3 + n % 7), cut=50 + 3 * n) for n, user in 
 preferences = st.lists(st.sampled_from([1.0, 0.5, 0.0, -1.0]), min_size=1, max_size=12).map(lambda p: [1.0, *p])
 
 
-@given(preferences, st.sampled_from(get_args(Shown)))
+@given(preferences, st.sampled_from(get_args(ShownHistory)))
 def test_nothing_but_the_history_changes_and_nothing_leaks(liked, shown):
     """User, direction, truth and cut are those of the case, and what is shown passes the guard."""
     case = case_of(USERS[0], *liked)

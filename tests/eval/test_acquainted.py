@@ -10,8 +10,8 @@ from taught_manifest import write_manifest
 from word_encoder import WordEncoder
 
 from benchmarks.retrieval.popularity import sample_cases
-from eval.data import met_by_llm, tasks
-from eval.data.contamination import met_by
+from eval.data import llm_training_users, rerank_tasks
+from eval.data.contamination import encoder_training_users
 from retrieval.adapt import WhoLearns, learners
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import DataError
@@ -35,7 +35,7 @@ def trained(tmp_path, dataset):
 def test_whom_it_has_met(trained, dataset):
     """All users but those of the folds that it left out, and it is said."""
     said = []
-    met = met_by(trained(), dataset.store, said.append)
+    met = encoder_training_users(trained(), dataset.store, said.append)
     assert met == {user for user in dataset.store.users() if fold(user, 5) != 4}
     assert len(said) == 1
     assert f"{len(met)} of these people" in said[0]
@@ -49,14 +49,14 @@ def test_other_people_are_strangers(trained, dataset, tmp_path):
         SentenceEncoder("plain", tmp_path / "plain"),
         WordEncoder(),
     ):
-        assert met_by(encoder, dataset.store, pytest.fail) == frozenset()
+        assert encoder_training_users(encoder, dataset.store, pytest.fail) == frozenset()
 
 
 def test_an_unreadable_manifest_is_an_error(tmp_path, dataset):
     """Nobody can say then whom it has met."""
     (tmp_path / merged_manifest("taste")).write_text("{}", encoding="utf-8")
     with pytest.raises(DataError):
-        met_by(SentenceEncoder("taste", tmp_path), dataset.store, pytest.fail)
+        encoder_training_users(SentenceEncoder("taste", tmp_path), dataset.store, pytest.fail)
 
 
 @pytest.mark.parametrize("beside", [False, True])
@@ -71,22 +71,22 @@ def test_whom_the_language_model_has_met(dataset, tmp_path, beside):
         adapter.mkdir()
         (tmp_path / merged_manifest("taste")).rename(adapter / MANIFEST)
         llm = LLMSettings(model="base", adapters={"taste": adapter}, adapter="taste")
-    met = met_by_llm(Settings(home=tmp_path, models_dir=tmp_path, llm=llm), dataset.store, lambda _line: None)
+    met = llm_training_users(Settings(home=tmp_path, models_dir=tmp_path, llm=llm), dataset.store, lambda _line: None)
     assert met == {user for user in dataset.store.users() if fold(user, 5) != 4}
-    assert dataset.also_met(met).met == met
+    assert dataset.also_trained_on(met).training_users == met
 
 
 def test_a_language_model_elsewhere_has_met_nobody_as_far_as_can_be_seen(dataset, tmp_path):
     """Its files are not here."""
     settings = Settings(home=tmp_path, models_dir=tmp_path, llm=LLMSettings(model="gpt-x"))
-    assert met_by_llm(settings, dataset.store, pytest.fail) == frozenset()
+    assert llm_training_users(settings, dataset.store, pytest.fail) == frozenset()
 
 
 def test_they_are_not_asked(dataset):
     """No task and no case is theirs; those of the others are as they were."""
     met = frozenset(user for user in dataset.store.users() if fold(user, 5) != 4)
-    acquainted = replace(dataset, met=met)
-    everybody, others = ({task.choice.case.user for task in tasks(data, 100)} for data in (dataset, acquainted))
+    acquainted = replace(dataset, training_users=met)
+    everybody, others = ({task.case.user for task in rerank_tasks(data, 100)} for data in (dataset, acquainted))
     assert others == everybody - met
     assert others < everybody
     kept = [case for case in sample_cases(dataset, 100, test=True) if case.user not in met]

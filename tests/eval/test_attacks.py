@@ -14,8 +14,7 @@ from fake_llm import FakeLLM
 from prompt_breaches import ENCODED, VARIABLES, breaches
 from rich.console import Console
 
-from eval.data import Case, Task
-from eval.data.negatives import Choice
+from eval.data import Case, RerankTask
 from eval.studies import AttackReport, attack_report, print_attacks
 from eval.studies.attacks import KINDS, Attack, Trial, attacked, control, gains, load_attacks, measure
 from retrieval.templates import TASKS, load_template, parse_template, plain, prompts_dir, shipped_templates
@@ -56,8 +55,8 @@ def task(user, n=8):
     history = History(user=user, entries=(HistoryEntry(item=FILM),))
     candidates = tuple(Candidate(item=book(i), score=1 - i / 100) for i in range(n))
     case = Case(user=user, source="films", target="books", history=history, truth=("b0",), cut=0)
-    return Task(
-        choice=Choice(case, "b0", tuple(c.item.id for c in candidates)),
+    return RerankTask(
+        case=case,
         query=Query(history=history, target="books"),
         ranking=Ranking(candidates=candidates, source="retrieval"),
         truth=0,

@@ -12,8 +12,8 @@ from word_encoder import WordEncoder
 from eval.data import Case, Dataset, cases, fold
 from eval.systems import BASELINES, cross_fitted
 from eval.systems.baselines import Chance, Popularity, UnseenFirst
-from eval.systems.collaborative_baselines import DomainMap, Factorisation, ItemNeighbours
-from eval.systems.text_baselines import MeanEmbedding, Words
+from eval.systems.collaborative_baselines import EMCDR, ItemKNN, MatrixFactorisation
+from eval.systems.text_baselines import BM25Text, MeanEmbedding
 from retrieval.errors import SetupError
 from retrieval.index import Index
 from retrieval.settings import IndexSettings
@@ -191,14 +191,14 @@ class TestWords(BaselineContract):
     def test_shared_words_are_found(self, data):
         """Books that share a word with what was liked come first, those without score 0; dislikes are no query."""
         history = [entry("films", "crime-0"), entry("films", "war-0", preference=-1.0)]
-        scored = by_id(data, fitted(Words(data), [])(asked(*history)))
+        scored = by_id(data, fitted(BM25Text(data), [])(asked(*history)))
         assert {i.split("-")[0] for i, s in scored.items() if s > 0} == {"crime"}
 
     def test_a_missing_package_names_its_command(self, data, monkeypatch):
         """Without bm25s the error says what to install."""
         monkeypatch.setitem(sys.modules, "bm25s", None)
         with pytest.raises(SetupError, match="bm25") as caught:
-            Words(data)
+            BM25Text(data)
         assert caught.value.hint == "pip install 'xdrec[eval]'"
 
 
@@ -212,7 +212,7 @@ class TestItemNeighbours(BaselineContract):
             person("b", entry("films", "war-0"), entry("books", "love-3"), entry("books", "love-4")),
             person("c", entry("films", "war-1"), entry("books", "crime-5")),
         ]
-        scored = by_id(data, fitted(ItemNeighbours(data), training)(asked(entry("films", "war-0"))))
+        scored = by_id(data, fitted(ItemKNN(data), training)(asked(entry("films", "war-0"))))
         assert [i for i, s in sorted(scored.items(), key=lambda pair: -pair[1]) if s > 0] == ["love-3", "love-4"]
 
 
@@ -221,7 +221,7 @@ class TestFactorisation(BaselineContract):
 
     def test_the_taste_is_found_across_domains(self, data, people):
         """A newcomer's films lead to the books of the same taste."""
-        score = fitted(Factorisation(data), people)
+        score = fitted(MatrixFactorisation(data), people)
         for taste in TASTES:
             found = best(data, score(asked(*likes("films", taste, range(3)))), 3)
             assert {i.split("-")[0] for i in found} == {taste}
@@ -239,14 +239,14 @@ class TestDomainMap(BaselineContract):
             films, books = (rng.choice(EACH, 4, replace=False).tolist() for _ in range(2))
             return person(f"{taste} {n}", *likes("films", taste, films), *likes("books", following[taste], books))
 
-        score = fitted(DomainMap(data), [somebody(n, taste) for n in range(12) for taste in TASTES])
+        score = fitted(EMCDR(data), [somebody(n, taste) for n in range(12) for taste in TASTES])
         for taste in TASTES:
             found = best(data, score(asked(*likes("films", taste, range(3)))), 3)
             assert {i.split("-")[0] for i in found} == {following[taste]}
 
     def test_domains_that_nobody_shares_have_no_map(self, data, people):
         """From music, which nobody of these likes, all books are alike."""
-        scores = fitted(DomainMap(data), people)(asked(*likes("music", "war", range(3)), source="music"))
+        scores = fitted(EMCDR(data), people)(asked(*likes("music", "war", range(3)), source="music"))
         assert set(scores) == {0}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from eval.stats import compare_groups
+from eval.stats import compare_unpaired
 from eval.stats.unpaired import permutation_p, users_needed, verdict
 from retrieval.errors import DataError, UsageError
 
@@ -26,7 +26,7 @@ def clicks(share, users):
 def test_the_numbers_of_a_known_pair_of_groups(rng):
     """Means, difference, Welch's standard error and the users who differ are what a calculator gives."""
     a, b = clicks(0.2, 100), clicks(0.5, 300)
-    found = compare_groups(a, b, rng)
+    found = compare_unpaired(a, b, rng)
     assert found.users == (100, 300)
     assert found.means == pytest.approx((0.2, 0.5))
     assert found.mean == pytest.approx(0.3)
@@ -42,8 +42,8 @@ def test_the_numbers_of_a_known_pair_of_groups(rng):
 def test_swapping_the_groups_flips_the_sign(rng):
     """B - A and A - B are the same evidence."""
     a, b = rng.random(40), rng.random(90) * 0.8
-    there = compare_groups(a, b, np.random.default_rng(1))
-    back = compare_groups(b, a, np.random.default_rng(1))
+    there = compare_unpaired(a, b, np.random.default_rng(1))
+    back = compare_unpaired(b, a, np.random.default_rng(1))
     assert back.mean == pytest.approx(-there.mean)
     assert back.deviation == pytest.approx(there.deviation)
     assert back.p_value == pytest.approx(there.p_value, abs=0.02)
@@ -84,19 +84,19 @@ def test_without_a_difference_alarms_are_as_rare_as_promised(sizes, spreads):
 def test_the_interval_is_about_that_of_the_normal_distribution_where_users_are_many(rng):
     """And leans to the side of the rare outcomes where they are few."""
     a, b = clicks(0.2, 300), clicks(0.3, 500)
-    found = compare_groups(a, b, rng)
+    found = compare_unpaired(a, b, rng)
     error = np.sqrt(a.var() / 300 + b.var() / 500)
     assert (found.low, found.high) == pytest.approx((0.1 - 1.96 * error, 0.1 + 1.96 * error), abs=0.005)
-    rare = compare_groups(np.zeros(60), clicks(0.05, 60), rng)
+    rare = compare_unpaired(np.zeros(60), clicks(0.05, 60), rng)
     assert rare.high - rare.mean > rare.mean - rare.low
 
 
 def test_what_cannot_be_told_is_none_never_nan(rng):
     """All users alike: no p, no interval. Each arm constant: a p-value, no interval."""
-    same = compare_groups(np.zeros(20), np.zeros(30), rng)
+    same = compare_unpaired(np.zeros(20), np.zeros(30), rng)
     assert (same.p_value, same.low, same.high, same.detectable, same.differing) == (None, None, None, None, 0)
     assert verdict(same, "click", ("a", "b")) == "cannot tell: all users have the same click, n = 20 + 30"
-    apart = compare_groups(np.zeros(20), np.ones(30), rng)
+    apart = compare_unpaired(np.zeros(20), np.ones(30), rng)
     assert apart.p_value < 0.001
     assert (apart.low, apart.detectable) == (None, None)
     assert verdict(apart, "click", ("a", "b")).startswith(
@@ -107,14 +107,14 @@ def test_what_cannot_be_told_is_none_never_nan(rng):
 def test_bad_input_is_refused(rng):
     """Fewer than ten users in an arm, and a value that is no number."""
     with pytest.raises(UsageError, match="9 users are too few"):
-        compare_groups(np.zeros(9), np.zeros(50), rng)
+        compare_unpaired(np.zeros(9), np.zeros(50), rng)
     with pytest.raises(DataError):
-        compare_groups(np.zeros(10), np.full(10, np.nan), rng)
+        compare_unpaired(np.zeros(10), np.full(10, np.nan), rng)
 
 
 def test_the_sentence_names_the_better_arm_whichever_it_is(rng):
     """With the interval turned to its side, and follows the p-value after Holm."""
-    found = compare_groups(clicks(0.5, 300), clicks(0.2, 300), rng)
+    found = compare_unpaired(clicks(0.5, 300), clicks(0.2, 300), rng)
     said = verdict(found, "click", ("plain", "varied"), adjusted=0.002)
     assert said.startswith("plain beats varied by .30 click [.2")
     assert said.endswith("p = .002 after Holm, n = 300 + 300")
@@ -125,7 +125,7 @@ def test_the_sentence_names_the_better_arm_whichever_it_is(rng):
 
 def test_the_sample_that_an_effect_needs_would_see_it(rng):
     """Users shared out as they are, of whom 80% power asks no more and no fewer."""
-    found = compare_groups(clicks(0.2, 100), clicks(0.22, 300), rng)
+    found = compare_unpaired(clicks(0.2, 100), clicks(0.22, 300), rng)
     needed = users_needed(0.1, found)
     first = round(needed / 4)
     rng = np.random.default_rng(5)
@@ -146,6 +146,6 @@ def test_the_sample_that_an_effect_needs_would_see_it(rng):
 def test_large_groups_need_no_square_of_memory(rng):
     """6,000 users: an interval all the same, about that of the normal distribution."""
     a, b = clicks(0.1, 3000), clicks(0.12, 3001)
-    found = compare_groups(a, b, rng)
+    found = compare_unpaired(a, b, rng)
     error = np.sqrt(a.var() / 3000 + b.var() / 3001)
     assert (found.low, found.high) == pytest.approx((found.mean - 1.96 * error, found.mean + 1.96 * error), abs=0.002)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from fake_llm import FakeLLM, status
 
-from eval.data import CHANCE_OF_20, Case, Task
-from eval.data.negatives import Choice
+from eval.data import CHANCE_NDCG, Case, RerankTask
 from eval.report import bias_page, write_page
 from eval.studies import BiasCard, bias_card
 from eval.studies.bias import Shown, card_of, variance
@@ -38,8 +37,8 @@ def task(user):
     truth = int(np.argmax(worth))
     history = History(user=str(user), entries=(HistoryEntry(item=Item(domain="films", id="f", title="Film")),))
     case = Case(str(user), "films", "books", history, (items[truth].id,), 0)
-    return Task(
-        choice=Choice(case, items[truth].id, tuple(i.id for i in items)),
+    return RerankTask(
+        case=case,
         query=Query(history=history, target="books"),
         ranking=Ranking(candidates=tuple(Candidate(item=i, score=0.0) for i in items), source="retrieval"),
         truth=truth,
@@ -113,7 +112,7 @@ async def test_a_model_that_looks_at_slots_only_is_seen_through():
     assert [f.value for f in found.favour] == pytest.approx(favour - favour.mean())
     assert [s.first for s in found.ndcg_by_slot] == [1, 8, 15]
     assert found.ndcg_by_slot[0].ndcg.low > found.ndcg_by_slot[2].ndcg.high
-    assert found.chance == pytest.approx(CHANCE_OF_20)
+    assert found.chance == pytest.approx(CHANCE_NDCG)
     assert found.length.low < 0 < found.length.high
 
 
@@ -137,7 +136,7 @@ async def test_a_model_that_gives_all_the_same_score_is_at_chance_and_has_no_var
     assert found.length is None
     assert found.top_share == pytest.approx([1 / N] * N)
     assert found.uniform_p > 0.01
-    assert found.ndcg.value == pytest.approx(CHANCE_OF_20)
+    assert found.ndcg.value == pytest.approx(CHANCE_NDCG)
     assert found.own_error == pytest.approx(0, abs=0.03)
 
 

@@ -12,7 +12,7 @@ from benchmarks.retrieval.cold_start import measure_cold_start
 from benchmarks.retrieval.cold_start_queries import Elsewhere, kinds_in_words, one_title, titles_in_words, two_sources
 from benchmarks.retrieval.new_items import bench_at_once
 from benchmarks.retrieval.popularity import sample_cases
-from eval.data import Case, Others, cases, histories
+from eval.data import Case, OutOfFold, cases, histories
 from retrieval.encoder import SentenceEncoder
 from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
@@ -77,7 +77,7 @@ def test_two_sources_are_asked_alone_and_together(data):
 def test_a_new_domain_has_a_catalogue_and_nobody(data):
     """In the target nobody did anything; what people did elsewhere is known as before."""
     asked = next(c for c in sample_cases(data, 100, test=True) if c.target == "books")
-    others, elsewhere = Others(data), Elsewhere(data, list(histories(data.store)))
+    others, elsewhere = OutOfFold(data), Elsewhere(data, list(histories(data.store)))
     assert others.touched(asked).any()
     assert not elsewhere.touched(asked).any()
     signals = elsewhere.retriever(asked, RetrieverSettings()).collaborative()

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
 from eval.cli import app, context
-from eval.data import FOLDS, Others, data_hash, fold, histories, in_hash_order, open_dataset
-from eval.exchange import Rankings
-from eval.exchange.export import Question, export, question_sheet
-from eval.exchange.files import case_id, part
+from eval.data import FOLDS, OutOfFold, data_hash, fold, histories, in_hash_order, open_dataset
+from eval.exchange import ImportRequest
+from eval.exchange.export import ExchangeCase, exchange_plan, export
+from eval.exchange.files import case_folder, case_id
 from eval.exchange.import_run import import_run
 from eval.exchange.rankings import read_rankings
 from eval.runs import Manifest, RunFolder, RunRequest, compare_runs, run_catalogue
@@ -89,7 +89,7 @@ def people(data):
 @pytest.fixture(scope="module")
 def asked(data, tmp_path_factory):
     """The questions of the export, by what it calls them."""
-    return by_id(question_sheet(data, request(tmp_path_factory.mktemp("none"))).questions)
+    return by_id(exchange_plan(data, request(tmp_path_factory.mktemp("none"))).questions)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_a_question_holds_its_history_and_no_answer(exported, asked, people):
         for line in path.read_text().splitlines():
             told = json.loads(line)
             case = asked[told["case"]].case
-            assert path.parent == exported / part(fold(case.user, FOLDS), case)
+            assert path.parent == exported / case_folder(fold(case.user, FOLDS), case)
             assert set(told) == {"case", "history"}
             assert [known["item"] for known in told["history"]] == [e.item.id for e in case.history.entries]
             assert all(k["item"].startswith(case.source) and k["timestamp"] < case.cut for k in told["history"])
@@ -155,7 +155,7 @@ def test_an_export_names_nobody(exported, people):
 
 def test_seen_is_what_stands_in_the_training(exported, data, asked):
     """Another system can tell seen items from unseen ones as the metrics do."""
-    others = Others(data)
+    others = OutOfFold(data)
     for question in list(asked.values())[:12]:
         case = question.case
         rows = training(exported / f"fold-{fold(case.user, FOLDS)}")
@@ -180,7 +180,7 @@ def test_a_temporal_export_teaches_nothing_from_its_moment_on(data, amazon, tmp_
     """What others did after everybody's cut is no training, and histories end before it."""
     export(request(tmp_path / "export", split="temporal"), data, data_hash(amazon), quiet)
     rows = [row for number in range(FOLDS) for row in training(tmp_path / "export" / f"fold-{number}")]
-    sheet = question_sheet(data, request(tmp_path, split="temporal"))
+    sheet = exchange_plan(data, request(tmp_path, split="temporal"))
     (moment,) = {question.case.cut for question in sheet.questions}
     assert rows
     assert all(int(row["timestamp"]) < moment for row in rows)
@@ -199,12 +199,12 @@ def test_the_same_recommender_outside_and_inside_has_the_same_numbers(
 ):
     """Popularity in a process of its own, through export and import, is popularity: no metric of any case differs."""
     digest = data_hash(amazon)
-    summary = import_run(Rankings(tmp_path / "theirs", "theirs", exported, answered), data, digest, quiet)
+    summary = import_run(ImportRequest(tmp_path / "theirs", "theirs", exported, answered), data, digest, quiet)
     manifest = Manifest(name="ours", task="catalogue", protocol=request(exported).protocol, data=digest)
     ours = RunFolder.create(tmp_path / "ours", manifest)
     scorer = cross_fitted(BASELINES["popularity"](data), people, FOLDS, np.random.default_rng(0))
     cases = [question.case for question in asked.values()]
-    run_catalogue(ours, data, cases, Others(data), scorer, quiet)
+    run_catalogue(ours, data, cases, OutOfFold(data), scorer, quiet)
     theirs = RunFolder.open(tmp_path / "theirs")
     assert summary.cases == len(cases)
     for one, other in zip(ours.results(), theirs.results(), strict=True):
@@ -220,7 +220,7 @@ def test_a_rerank_export_comes_back_as_a_rerank_run(data, amazon, tmp_path):
     digest = data_hash(amazon)
     export(request(tmp_path / "export", "rerank"), data, digest, quiet)
     answers = answers_of(tmp_path / "export", tmp_path / "answers")
-    summary = import_run(Rankings(tmp_path / "run", "theirs", tmp_path / "export", answers), data, digest, quiet)
+    summary = import_run(ImportRequest(tmp_path / "run", "theirs", tmp_path / "export", answers), data, digest, quiet)
     assert summary.users == USERS
     assert set(summary.metrics) == {"ndcg@10", "mrr", "hit@1", "hit@5"}
 
@@ -242,7 +242,7 @@ def test_what_is_not_ranked_is_tied_in_the_last_place(data, asked, tmp_path):
     assert near[3] > near[4] == near[5] > 0 == near[6]
 
 
-def by_id(asked: list[Question]):
+def by_id(asked: list[ExchangeCase]):
     return {case_id(question.case): question for question in asked}
 
 
@@ -290,7 +290,7 @@ def test_missing_and_repeated_cases_are_refused(data, asked, tmp_path):
 
 def test_candidates_are_ranked_all_and_alone(data, exported, tmp_path):
     """In reranking a list that lacks one, or has another item of the catalogue, is refused."""
-    (question,) = question_sheet(data, request(exported, "rerank")).questions[:1]
+    (question,) = exchange_plan(data, request(exported, "rerank")).questions[:1]
     given = list(question.asked.candidates)
     other = next(i for i in data.index.snapshot(question.case.target).positions if i not in given)
     for items in (given[:-1], [*given[:-1], other], [*given, other]):
@@ -303,22 +303,22 @@ def test_candidates_are_ranked_all_and_alone(data, exported, tmp_path):
 def test_an_import_that_is_refused_leaves_nothing(answered, exported, data, amazon, tmp_path):
     """Other data, and rankings of half the cases, make no run folder."""
     with pytest.raises(DataError, match="of other data"):
-        import_run(Rankings(tmp_path / "run", "x", exported, answered), data, "other", quiet)
+        import_run(ImportRequest(tmp_path / "run", "x", exported, answered), data, "other", quiet)
     half = next(answered.glob("fold-*/*-to-*"))
     with pytest.raises(DataError, match="no answer to"):
-        import_run(Rankings(tmp_path / "run", "x", exported, half), data, data_hash(amazon), quiet)
+        import_run(ImportRequest(tmp_path / "run", "x", exported, half), data, data_hash(amazon), quiet)
     assert not (tmp_path / "run").exists()
 
 
 def test_other_rankings_are_another_run(answered, exported, data, amazon, asked, tmp_path):
     """They are not mixed with what is there; the same ones again change nothing."""
-    digest, given = data_hash(amazon), Rankings(tmp_path / "run", "x", exported, answered)
+    digest, given = data_hash(amazon), ImportRequest(tmp_path / "run", "x", exported, answered)
     first = import_run(given, data, digest, quiet)
     assert import_run(given, data, digest, quiet) == first
     lines = [{"case": case, "items": []} for case in asked]
     other = written(tmp_path, lines)
     with pytest.raises(UsageError, match="another run"):
-        import_run(Rankings(tmp_path / "run", "x", exported, other), data, digest, quiet)
+        import_run(ImportRequest(tmp_path / "run", "x", exported, other), data, digest, quiet)
 
 
 def test_the_command_line_takes_a_pretended_system_all_the_way(amazon, tmp_path, monkeypatch):

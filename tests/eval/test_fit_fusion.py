@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from word_encoder import WordEncoder
 
-from eval.data import FOLDS, TEST_FOLD, Dataset, Others, cases, fold, histories, part_of
-from eval.fitting import fit_apart, fit_shipped, picks_of
-from eval.fitting.fusion import DRAWN, Picks, fit_fusion
+from eval.data import FOLDS, TEST_FOLD, Dataset, OutOfFold, cases, fitting_fold, fold, histories
+from eval.fitting import choice_sets, cross_fit_weights, fit_weights
+from eval.fitting.fusion import DRAWN, ChoiceSets, fit_fusion
 from retrieval.errors import DataError
 from retrieval.index import Index
 from retrieval.ranking import SIGNALS, UNFITTED_WEIGHTS
@@ -64,7 +64,7 @@ def asked(data):
 
 @pytest.fixture(scope="module")
 def picks(data, asked):
-    return picks_of(data, asked, Others(data), np.random.default_rng(0), lambda _: None)
+    return choice_sets(data, asked, OutOfFold(data), np.random.default_rng(0), lambda _: None)
 
 
 def synthetic(bases, slopes, people=4_000, drawn=30, seed=0):
@@ -78,7 +78,7 @@ def synthetic(bases, slopes, people=4_000, drawn=30, seed=0):
     everyone = np.arange(people)
     says[everyone, 0], says[everyone, picked] = says[everyone, picked], says[everyone, 0].copy()
     users = tuple(f"u{n}" for n in range(people))
-    return Picks(users, says.astype(np.float32), liked.astype(np.float32), np.ones(people, np.float32))
+    return ChoiceSets(users, says.astype(np.float32), liked.astype(np.float32), np.ones(people, np.float32))
 
 
 def test_weights_are_found_again():
@@ -106,7 +106,7 @@ def test_what_says_nothing_gets_no_weight():
 def test_a_case_of_many_picks_counts_like_one_of_a_single_pick():
     """Shares weigh the picks: a case told twice with half the share gives the same weights."""
     one = synthetic([2, 0.1, 1, 0.2, 0.3], [0] * 5, people=200)
-    twice = Picks(*(np.concatenate([part, part]) for part in (one.users, one.says, one.liked)), np.full(400, 0.5))
+    twice = ChoiceSets(*(np.concatenate([part, part]) for part in (one.users, one.says, one.liked)), np.full(400, 0.5))
     first, second = (fit_fusion(p, "", "", "").weights for p in (one, twice))
     for name in NAMES:
         assert second[name].base == pytest.approx(first[name].base, rel=0.02, abs=0.02)
@@ -114,7 +114,7 @@ def test_a_case_of_many_picks_counts_like_one_of_a_single_pick():
 
 def test_others_hold_nobody_of_the_cases_fold(data, asked):
     """The signals of a case has everybody of the other folds, and neither the case's user nor anybody of their fold."""
-    others = Others(data)
+    others = OutOfFold(data)
     everybody = {f"user {n}" for n in range(PEOPLE)}
     for case in asked:
         signals = others.retriever(case, RetrieverSettings()).collaborative()
@@ -128,7 +128,7 @@ def test_what_one_fold_alone_did_is_not_said_in_it(data, asked):
     """A book that nobody but the case's user touched gets nothing from the signals."""
     case = next(c for c in asked if c.user == "user 0")
     voices = (
-        Others(data)
+        OutOfFold(data)
         .retriever(case, RetrieverSettings())
         .signal_scores(Query(history=case.history, target="books"), dict.fromkeys(NAMES, 1.0))
     )
@@ -157,7 +157,7 @@ def test_picks_know_whose_they_are(picks, asked):
 def test_picks_of_others_leave_out_a_part(picks):
     """`of_others` keeps exactly the users of the other parts, with what was said to them."""
     left = picks.of_others(1)
-    kept = [at for at, user in enumerate(picks.users) if part_of(user) != 1]
+    kept = [at for at, user in enumerate(picks.users) if fitting_fold(user) != 1]
     assert 0 < len(kept) < len(picks.users)
     assert left.users == tuple(picks.users[at] for at in kept)
     np.testing.assert_array_equal(left.says, picks.says[kept])
@@ -166,7 +166,7 @@ def test_picks_of_others_leave_out_a_part(picks):
 
 def test_the_shipped_fit_uses_nobody_of_the_test_fold(data):
     """Only people of the other folds count, and the fit names the encoder and how it was made."""
-    found = fit_shipped(data, "xdrec-eval fit", "hash", np.random.default_rng(0), lambda _: None)
+    found = fit_weights(data, "xdrec-eval fit", "hash", np.random.default_rng(0), lambda _: None)
     people = [h for h in histories(data.store) if any(cases(h, DOMAINS))]
     allowed = [h for h in people if fold(h.user, FOLDS) != TEST_FOLD]
     assert found.users == len(allowed) < len(people)
@@ -177,18 +177,18 @@ def test_the_shipped_fit_uses_nobody_of_the_test_fold(data):
 def test_the_shipped_fit_uses_nobody_whom_the_encoder_has_met(data):
     """Where the encoder has learnt from people, the others are fitted on, of whatever fold."""
     met = frozenset(f"user {n}" for n in range(PEOPLE // 2))
-    found = fit_shipped(replace(data, met=met), "", "", np.random.default_rng(0), lambda _: None)
+    found = fit_weights(replace(data, training_users=met), "", "", np.random.default_rng(0), lambda _: None)
     assert found.users == sum(any(cases(h, DOMAINS)) for h in histories(data.store) if h.user not in met)
 
 
 def test_a_users_weights_come_from_the_people_of_other_parts(data):
     """A user's fit counts everybody who has a case but those of the user's part; too few people are an error."""
     training = list(histories(data.store))
-    weights = fit_apart(data, training, Others(data), np.random.default_rng(0), lambda _: None)
-    parts = [part_of(person.user) for person in training if any(cases(person, DOMAINS))]
+    weights = cross_fit_weights(data, training, OutOfFold(data), np.random.default_rng(0), lambda _: None)
+    parts = [fitting_fold(person.user) for person in training if any(cases(person, DOMAINS))]
     for user in ("user 0", "user 1", "user 2", "somebody else"):
-        assert weights(user).users == len(parts) - parts.count(part_of(user))
+        assert weights(user).users == len(parts) - parts.count(fitting_fold(user))
     for few in (training[:1], []):
         with pytest.raises(DataError, match="too few people") as refused:
-            fit_apart(data, few, Others(data), np.random.default_rng(0), lambda _: None)
+            cross_fit_weights(data, few, OutOfFold(data), np.random.default_rng(0), lambda _: None)
         assert refused.value.hint

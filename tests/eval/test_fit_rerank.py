@@ -10,13 +10,12 @@ from fake_llm import FakeLLM
 
 from benchmarks.rerank.consistency import consistency_figures
 from benchmarks.rerank.rerank import quality_figures
-from eval.data import FOLDS, TEST_FOLD, Case, Task, fold
-from eval.data.negatives import Choice
-from eval.fitting import fused, weigh
+from eval.data import FOLDS, TEST_FOLD, Case, RerankTask, fold
+from eval.fitting import fit_judge_weight, hybrid_scores
 from eval.fitting.rerank import fit_rerank, position_bias_of
-from eval.stats import Scored, calibrate
+from eval.stats import ScoredTask, calibrate
 from eval.stats.calibration import expected_error
-from eval.systems import Judged, judge_tasks, ndcg_of
+from eval.systems import JudgedTask, judge_tasks, task_ndcg
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
 from xdrec_agent.llm import LLMClient, Usage
@@ -33,8 +32,8 @@ def task(user, scores, truth):
     history = History(user=user, entries=(HistoryEntry(item=Item(domain="films", id="f", title="Film")),))
     ranking = tuple(Candidate(item=i, score=float(s)) for i, s in zip(items, scores, strict=True))
     case = Case(user, "films", "books", history, (f"b{truth}",), 0)
-    return Task(
-        choice=Choice(case, f"b{truth}", tuple(i.id for i in items)),
+    return RerankTask(
+        case=case,
         query=Query(history=history, target="books"),
         ranking=Ranking(candidates=ranking, source="retrieval"),
         truth=truth,
@@ -49,7 +48,7 @@ def people(n, knows, rng):
         one = task(str(user), -np.sort(rng.standard_normal(20)), int(rng.integers(20)))
         scores = rng.standard_normal(20)
         scores[one.truth] += knows
-        judged.append(Judged(one, Judgement(scores, Usage()), 0.1))
+        judged.append(JudgedTask(one, Judgement(scores, Usage()), 0.1))
     return judged
 
 
@@ -64,22 +63,22 @@ def quiet(_line):
 def test_a_judge_that_knows_something_gets_a_weight_and_one_that_guesses_gets_none():
     """The gain's interval must lie above zero, not the gain alone."""
     rng = np.random.default_rng(1)
-    assert weigh(people(150, 2.0, rng), rng).weight > 0.3
-    assert weigh(people(150, 0.0, rng), rng).weight == 0
+    assert fit_judge_weight(people(150, 2.0, rng), rng).weight > 0.3
+    assert fit_judge_weight(people(150, 0.0, rng), rng).weight == 0
 
 
 def test_the_mixture_moves_from_one_score_to_the_other():
     """Weight 0 is the retriever's nDCG, weight 1 the judge's."""
     one = task("1", np.linspace(1, 0, 20), 0)
     down = np.linspace(0, 1, 20)
-    assert ndcg_of(fused(one, down, 0.0), one) == 1
-    assert ndcg_of(fused(one, down, 1.0), one) == 0
+    assert task_ndcg(hybrid_scores(one, down, 0.0), one) == 1
+    assert task_ndcg(hybrid_scores(one, down, 1.0), one) == 0
 
 
 def test_confidence_rises_with_the_score_and_is_what_happens():
     """On users it was not fitted on, confidence and share differ by little; the share never falls as scores rise."""
     rng = np.random.default_rng(2)
-    scored = [Scored(j.judgement.scores, j.task.truth) for j in people(600, 2.0, rng)]
+    scored = [ScoredTask(j.judgement.scores, j.task.truth) for j in people(600, 2.0, rng)]
     found = calibrate(scored[:400])
     assert list(found.shares) == sorted(found.shares)
     assert expected_error(found, scored[400:]) < 0.03
@@ -91,7 +90,7 @@ def test_confidence_rises_with_the_score_and_is_what_happens():
 def test_scores_that_say_nothing_are_not_told_apart_from_chance():
     """All confidences lie near one in twenty, and "not enough evidence" is the answer."""
     rng = np.random.default_rng(3)
-    found = calibrate([Scored(j.judgement.scores, j.task.truth) for j in people(400, 0.0, rng)])
+    found = calibrate([ScoredTask(j.judgement.scores, j.task.truth) for j in people(400, 0.0, rng)])
     assert np.allclose(found.shares, 0.05, atol=0.03)
     assert not found.tells_apart(2.5)
 
@@ -145,7 +144,7 @@ async def test_a_judge_that_fails_leaves_the_retrievers_order_and_counts_as_degr
 
 def test_the_weight_of_hybrid_comes_from_others():
     """Cross-fitted over parts of the people, also where all are of the one fold that a model has not met."""
-    strangers = [judged for judged in people(2000, 3.0, RNG) if fold(judged.task.choice.case.user, FOLDS) == TEST_FOLD]
+    strangers = [judged for judged in people(2000, 3.0, RNG) if fold(judged.task.case.user, FOLDS) == TEST_FOLD]
     figures = {f.name: f for f in quality_figures({"pointwise-logprob": strangers}, np.random.default_rng(0))}
     mixed = figures["hybrid of pointwise-logprob, nDCG@10"]
     assert mixed.value > figures["identity, nDCG@10"].value + 0.3

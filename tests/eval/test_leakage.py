@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from eval.data import Split, Watched, guard_training, guarded_cases
-from eval.data.leakage import guard_split, guard_strangers
+from eval.data import GuardedBaseline, Split, guard_training, guarded_cases
+from eval.data.leakage import guard_split, guard_training_users
 from retrieval.errors import DataError
 from retrieval.types import History, HistoryEntry, Item
 
@@ -97,11 +97,11 @@ def test_asking_a_baseline_about_whom_it_learnt_from_fails_the_run():
     rng = np.random.default_rng(0)
     case = case_of(COLD)
     stranger = History(user="bob", entries=PERSON.entries)
-    assert Watched(Learner(), COLD).fit([stranger], rng)(case).shape == (3,)
+    assert GuardedBaseline(Learner(), COLD).fit([stranger], rng)(case).shape == (3,)
     with pytest.raises(DataError, match="learnt from ada"):
-        Watched(Learner(), COLD).fit([stranger, PERSON], rng)(case)
+        GuardedBaseline(Learner(), COLD).fit([stranger, PERSON], rng)(case)
     with pytest.raises(DataError, match="learnt from bob"):
-        Watched(Learner(), COLD).fit([stranger], rng)(dataclasses.replace(case, history=stranger))
+        GuardedBaseline(Learner(), COLD).fit([stranger], rng)(dataclasses.replace(case, history=stranger))
     with pytest.raises(DataError, match="from the moment on"):
-        Watched(Learner(), TEMPORAL).fit([PERSON], rng)
-    guard_strangers(case, {"bob"})
+        GuardedBaseline(Learner(), TEMPORAL).fit([PERSON], rng)
+    guard_training_users(case, {"bob"})

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.stats import coverage, mean, ndcg, places, ratio_of_means, recall, reciprocal_rank
+from eval.stats import coverage, mean, ndcg, ratio_of_means, recall, reciprocal_rank, tied_ranks
 from eval.stats.metrics import hit
 
 
 def at(scores, relevant):
-    return places(np.array(scores, dtype=float), np.array(relevant))
+    return tied_ranks(np.array(scores, dtype=float), np.array(relevant))
 
 
 def test_a_perfect_ranking_scores_one():
@@ -73,7 +73,7 @@ def test_the_reciprocal_rank_is_the_mean_over_the_orders_of_a_tie(n, relevant, a
     """Against every order of the tie, with unbeaten and beaten ties."""
     relevant = min(relevant, n)
     scores = np.concatenate([np.ones(above), np.zeros(n)])
-    at = places(scores, np.arange(above, above + relevant))
+    at = tied_ranks(scores, np.arange(above, above + relevant))
     firsts = [min(order.index(i) for i in range(relevant)) for order in permutations(range(n))]
     assert reciprocal_rank(at) == pytest.approx(np.mean([1 / (above + first + 1) for first in firsts]))
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import nct, t
 
-from eval.stats import ArmScores, PairedDifference, compare, holm
-from eval.stats.paired import FEW, describe, detectable, sign_flip_p, users_needed, verdict
+from eval.stats import ArmScores, PairedDifference, compare_paired, holm
+from eval.stats.paired import FEW, compare_differences, detectable, sign_flip_p, users_needed, verdict
 from retrieval.errors import DataError, UsageError
 
 USERS = [f"u{n}" for n in range(60)]
@@ -40,7 +40,7 @@ def test_the_numbers_of_a_known_sample(rng):
     """Mean, dz, shares and counts are what a calculator gives, and the interval holds the mean."""
     a, b = np.zeros(60), np.zeros(60)
     b[:30], b[30:40] = 0.2, -0.1
-    found = compare(arm(a), arm(b), rng)
+    found = compare_paired(arm(a), arm(b), rng)
     assert found.users == 60
     assert found.mean == pytest.approx(5 / 60)
     assert found.dz == pytest.approx(found.mean / np.std(b - a, ddof=1))
@@ -53,8 +53,8 @@ def test_the_numbers_of_a_known_sample(rng):
 def test_swapping_the_arms_flips_the_signs():
     """B - A and A - B are the same evidence: means and shares mirror, and the p-value is about the same."""
     values = np.random.default_rng(1).normal(0.03, 0.1, 60)
-    there = compare(arm(np.zeros(60)), arm(values), np.random.default_rng(2))
-    back = compare(arm(values), arm(np.zeros(60)), np.random.default_rng(2))
+    there = compare_paired(arm(np.zeros(60)), arm(values), np.random.default_rng(2))
+    back = compare_paired(arm(values), arm(np.zeros(60)), np.random.default_rng(2))
     assert back.mean == pytest.approx(-there.mean)
     assert (back.better, back.worse) == (there.worse, there.better)
     assert back.p_value == pytest.approx(there.p_value, abs=0.01)
@@ -64,10 +64,12 @@ def test_swapping_the_arms_flips_the_signs():
 def test_users_are_the_units_not_cases():
     """Ten copies of every case, in any order, change nothing; a user's cases count as their average."""
     values = np.random.default_rng(1).normal(0.02, 0.1, 60)
-    once = compare(arm(np.zeros(60)), arm(values), np.random.default_rng(2))
+    once = compare_paired(arm(np.zeros(60)), arm(values), np.random.default_rng(2))
     order = np.random.default_rng(3).permutation(600)
     users = np.repeat(USERS, 10)[order].tolist()
-    copied = compare(arm(np.zeros(600), users), arm(np.repeat(values, 10)[order], users), np.random.default_rng(2))
+    copied = compare_paired(
+        arm(np.zeros(600), users), arm(np.repeat(values, 10)[order], users), np.random.default_rng(2)
+    )
     assert copied == once
 
 
@@ -105,7 +107,7 @@ def test_users_who_do_not_differ_leave_the_p_value_alone():
 def test_never_a_number_that_is_none(differences):
     """Whatever the differences (even one differing user, or noise of floating point): no NaN, no infinity, shares
     that add up, an interval in order, and None exactly where nothing can be told."""
-    found = describe(differences, np.random.default_rng(0))
+    found = compare_differences(differences, np.random.default_rng(0))
     assert found.better + found.equal + found.worse == pytest.approx(1)
     assert (found.p_value is None) == (found.differing == 0)
     assert (found.low is None) == (found.high is None) == (found.dz is None) == found.constant
@@ -156,23 +158,23 @@ def test_holm_never_helps(p_values):
 def test_different_users_are_refused(rng):
     """Arms over different users, or the same in another order, are never paired."""
     with pytest.raises(UsageError, match="different users: 2 are in only one, first 'stranger'") as refused:
-        compare(arm(np.zeros(60)), arm(np.ones(60), ["stranger", *USERS[1:]]), rng)
+        compare_paired(arm(np.zeros(60)), arm(np.ones(60), ["stranger", *USERS[1:]]), rng)
     assert refused.value.hint
     with pytest.raises(UsageError, match="same order"):
-        compare(arm(np.zeros(60)), arm(np.ones(60), USERS[::-1]), rng)
+        compare_paired(arm(np.zeros(60)), arm(np.ones(60), USERS[::-1]), rng)
 
 
 def test_values_that_are_not_one_a_case_are_refused(rng):
     """A value too many is not dropped."""
     with pytest.raises(UsageError, match="arm B has not one value a case"):
-        compare(arm(np.zeros(60)), arm(np.zeros(61)), rng)
+        compare_paired(arm(np.zeros(60)), arm(np.zeros(61)), rng)
 
 
 @pytest.mark.parametrize("users", [[], USERS[:9], USERS[:3] * 20])
 def test_fewer_than_ten_users_are_refused(users, rng):
     """However many cases they have."""
     with pytest.raises(UsageError, match="too few") as refused:
-        compare(arm(np.zeros(len(users)), users), arm(np.ones(len(users)), users), rng)
+        compare_paired(arm(np.zeros(len(users)), users), arm(np.ones(len(users)), users), rng)
     assert refused.value.hint
 
 
@@ -182,22 +184,22 @@ def test_scores_that_are_no_numbers_are_refused(bad, rng):
     values = np.zeros(60)
     values[7] = bad
     with pytest.raises(DataError, match=r"arm A .* 'u7'") as refused:
-        compare(arm(values), arm(np.zeros(60)), rng)
+        compare_paired(arm(values), arm(np.zeros(60)), rng)
     assert refused.value.hint
     with pytest.raises(DataError):
-        describe(values, rng)
+        compare_differences(values, rng)
 
 
 def test_a_constant_metric_cannot_tell(rng):
     """No user differs: no p-value, no interval, no effect size, and the sentence says why."""
-    found = compare(arm(np.full(60, 0.3)), arm(np.full(60, 0.3)), rng)
+    found = compare_paired(arm(np.full(60, 0.3)), arm(np.full(60, 0.3)), rng)
     assert (found.p_value, found.low, found.dz, found.detectable) == (None, None, None, None)
     assert verdict(found, "nDCG@10") == "cannot tell: no user's nDCG@10 differs between A and B, n = 60"
 
 
 def test_equal_differences_are_called_so(rng):
     """All users gain the same: the sentence says so where the interval would be."""
-    found = compare(arm(np.full(60, 0.3)), arm(np.full(60, 0.4)), rng)
+    found = compare_paired(arm(np.full(60, 0.3)), arm(np.full(60, 0.4)), rng)
     assert found.constant
     assert verdict(found, "nDCG@10") == "B beats A by .10 nDCG@10 (the same for every user), p < .001, n = 60"
 
@@ -243,11 +245,11 @@ def test_few_differing_users_are_named(rng):
     """49 differing users are few, 50 are not; the sentence gives the number."""
     differences = np.zeros(300)
     differences[: FEW - 1] = rng.normal(0, 0.2, FEW - 1)
-    found = describe(differences, rng)
+    found = compare_differences(differences, rng)
     assert found.few_differ
     assert "n = 300, of whom only 49 differ" in verdict(found, "nDCG@10")
     differences[FEW] = 0.1
-    assert not describe(differences, rng).few_differ
+    assert not compare_differences(differences, rng).few_differ
 
 
 @settings(max_examples=30, deadline=None)

@@ -9,7 +9,7 @@ import pytest
 from three_domains import open_world
 
 from benchmarks.retrieval.popularity import ALONE, LIFT, SEEN, SHARES, measure_popularity, sample_cases, write_chart
-from eval.data import FOLDS, TEST_FOLD, Others, fold
+from eval.data import FOLDS, TEST_FOLD, OutOfFold, fold
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Query
 
@@ -49,7 +49,7 @@ def test_a_share_is_what_the_setting_does(data):
     """The retriever with that setting scores as the sum of its other sources and the share of popularity."""
     case = sample_cases(data, 1, test=True)[0]
     query = Query(history=case.history, target=case.target)
-    others = Others(data)
+    others = OutOfFold(data)
     whole = others.retriever(case, RetrieverSettings(popularity=1))
     weights = whole.fusion.weights_for(len(case.history.liked), None, 1.0)
     said = whole.signal_scores(query, weights)

@@ -18,7 +18,7 @@ from eval.report import Scale, ab_page, print_page, write_page
 from eval.report.plots import CostPoint, ForestRow, forest, scatter
 from eval.runs import ABResult, Arm, Comparison, Manifest, Summary
 from eval.stats import holm
-from eval.stats.paired import describe, verdict
+from eval.stats.paired import compare_differences, verdict
 from retrieval.errors import UsageError
 
 HOSTILE = "<script>alert(1)</script> | `x` **y** [z](javascript:1)\n\x1b[31m\u202e\"'>&amp;"
@@ -35,7 +35,10 @@ def result_of(names=("a", "b", "c"), shift=0.1, metric="ndcg@10", slice_="truth:
     """A comparison of arms that are `shift` better for each user, give or take."""
     rng = np.random.default_rng(0)
     tested = [(name, m) for name in names[1:] for m in (metric, "mrr")]
-    found = [describe(shift * n + 0.2 * (shift != 0) * rng.standard_normal(60), rng) for n in range(1, len(tested) + 1)]
+    found = [
+        compare_differences(shift * n + 0.2 * (shift != 0) * rng.standard_normal(60), rng)
+        for n in range(1, len(tested) + 1)
+    ]
     comparisons = [
         Comparison(
             arm=name, metric=m, slice="all", difference=d, adjusted=p,

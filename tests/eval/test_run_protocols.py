@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
 from eval.cli import app
-from eval.data import FOLDS, Dataset, Others, ablation, cases, fold, histories, split_of, tasks
+from eval.data import FOLDS, Dataset, OutOfFold, ablation, cases, fold, histories, rerank_tasks, split_of
 from eval.runs import Manifest, RunFolder, arm_settings, run_catalogue
 from eval.runs import runner as running
 from eval.runs.folder import summarise
@@ -41,7 +41,7 @@ def test_a_scorer_gets_the_case_as_it_is_shown_and_never_its_truth(dataset: Data
     for shown in ("own", "none"):
         folder = RunFolder.create(tmp_path / shown, MANIFEST)
         ablate = ablation(shown, everybody, 0)
-        run_catalogue(folder, dataset, everybody[:6], Others(dataset), listens, quiet, ablate)
+        run_catalogue(folder, dataset, everybody[:6], OutOfFold(dataset), listens, quiet, ablate)
         results.append(folder.results())
     assert all(case.truth == () for case in got)
     assert [case.history for case in got[:6]] == [case.history for case in everybody[:6]]
@@ -56,7 +56,7 @@ def test_a_tie_shows_everybody_something_else(dataset: Dataset, tmp_path):
     summaries, rankings = [], []
     for name in "ab":
         folder = RunFolder.create(tmp_path / name, manifest)
-        run_catalogue(folder, dataset, everybody, Others(dataset), lambda _: np.zeros(60, dtype=np.float32), quiet)
+        run_catalogue(folder, dataset, everybody, OutOfFold(dataset), lambda _: np.zeros(60, dtype=np.float32), quiet)
         summaries.append(folder.finish())
         rankings.append([r.ranking for r in folder.results()])
     assert rankings[0] == rankings[1]
@@ -68,14 +68,16 @@ def test_a_tie_shows_everybody_something_else(dataset: Dataset, tmp_path):
 @pytest.mark.parametrize("kind", ["count-matched", "retrieved"])
 def test_an_ablation_asks_the_same_of_the_same_users(dataset: Dataset, kind):
     """Users, candidates, truth and slices are those of the arm with the users' own histories."""
-    own_ = tasks(dataset, 12, kind=kind)
+    own_ = rerank_tasks(dataset, 12, kind=kind)
     for shown in ("none", "one", "other", "shuffled"):
-        found = tasks(dataset, 12, kind=kind, shown=shown)
-        assert [t.choice for t in found] == [t.choice for t in own_]
+        found = rerank_tasks(dataset, 12, kind=kind, shown=shown)
+        assert [(t.case, t.truth_id, sorted(t.ranking.ids)) for t in found] == [
+            (t.case, t.truth_id, sorted(t.ranking.ids)) for t in own_
+        ]
         assert [t.slices for t in found] == [t.slices for t in own_]
-        assert all(t.ranking.candidates[t.truth].item.id == t.choice.truth for t in found)
+        assert all(t.ranking.candidates[t.truth].item.id == t.truth_id for t in found)
         assert all(a.query.history != b.query.history for a, b in zip(found, own_, strict=True))
-        assert all(t.query.history.user != t.choice.case.user for t in found if shown == "other")
+        assert all(t.query.history.user != t.case.user for t in found if shown == "other")
 
 
 @pytest.mark.parametrize("split", ["leave-last-out", "temporal"])
@@ -84,8 +86,8 @@ def test_given_candidates_follow_the_split(dataset: Dataset, split):
     people = list(histories(dataset.store))
     made = split_of(split, people)
     by_user = {person.user: person for person in people}
-    for task in tasks(dataset, 12, split=made):
-        case = task.choice.case
+    for task in rerank_tasks(dataset, 12, split=made):
+        case = task.case
         assert case in list(cases(by_user[case.user], dataset.domains, made))
         expected = [
             sum(
@@ -105,7 +107,7 @@ def test_the_crowd_of_a_temporal_run_knows_nothing_of_the_future(dataset: Datase
     """What is counted for a case is what others did before the moment; and a crowd that holds the user is refused."""
     people = list(histories(dataset.store))
     split = split_of("temporal", people)
-    others = Others(dataset, [split.learnable(person) for person in people])
+    others = OutOfFold(dataset, [split.learnable(person) for person in people])
     case = next(case for person in people for case in cases(person, dataset.domains, split))
     touched = Counter(
         e.item.id

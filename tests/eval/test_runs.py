@@ -14,7 +14,7 @@ from word_encoder import WordEncoder
 
 from eval.cli import app
 from eval.cli.run import HISTORIES, SPLITS, SYSTEMS
-from eval.data import Case, Dataset, Others, Shown, SplitName, cases, guard, histories, tasks
+from eval.data import Case, Dataset, OutOfFold, ShownHistory, SplitName, cases, guard, histories, rerank_tasks
 from eval.report import html_of, markdown_of, trial_page
 from eval.runs import (
     CaseResult,
@@ -22,8 +22,8 @@ from eval.runs import (
     RunFolder,
     TrialResult,
     arm_settings,
-    catalogue_case,
     compare_runs,
+    measure_case,
     run_catalogue,
 )
 from eval.runs import runner as running
@@ -177,7 +177,7 @@ def test_a_leak_fails_the_run():
 async def test_a_reranking_run_measures_every_user_once_and_goes_on(dataset: Dataset, tmp_path):
     """With the model dead the retriever's order counts, marked; a second call has nothing left to do."""
     fake = FakeLLM()
-    chosen = tasks(dataset, 12)
+    chosen = rerank_tasks(dataset, 12)
     async with LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client()) as client:
         context = RerankContext(RerankSettings(strategy="listwise-logprob", max_shuffles=2), TEMPLATES, client)
         folder = RunFolder.create(tmp_path / "run", MANIFEST)
@@ -198,7 +198,7 @@ async def test_a_reranking_run_measures_every_user_once_and_goes_on(dataset: Dat
 
 def who_knows(chosen):
     """A model that likes what its users went on to like."""
-    liked = {t.choice.truth: t.ranking.candidates[t.truth].item.title for t in chosen}
+    liked = {t.truth_id: t.ranking.candidates[t.truth].item.title for t in chosen}
 
     def labels(body):
         text = "\n".join(message["content"] for message in body["messages"])
@@ -223,7 +223,7 @@ async def tried(dataset, tmp_path, fake, chosen, rule, strategies):
 
 async def test_a_trial_stops_as_soon_as_it_knows(dataset: Dataset, tmp_path):
     """A clear difference needs few users; the rest of the requests are saved, and going on asks for nothing again."""
-    chosen = tasks(dataset, 39)
+    chosen = rerank_tasks(dataset, 39)
     fake = who_knows(chosen)
     rule = StoppingRule(margin=0.01)
     found = await tried(dataset, tmp_path, fake, chosen, rule, ("identity", "listwise-logprob"))
@@ -240,7 +240,7 @@ async def test_a_trial_stops_as_soon_as_it_knows(dataset: Dataset, tmp_path):
 
 async def test_a_trial_of_the_same_thing_twice_finds_no_difference_that_matters(dataset: Dataset, tmp_path):
     """It stops when the interval lies within the margin, or says that it cannot tell yet."""
-    chosen = tasks(dataset, 39)
+    chosen = rerank_tasks(dataset, 39)
     loose = await tried(dataset, tmp_path / "1", FakeLLM(), chosen, StoppingRule(margin=0.5), ("identity", "identity"))
     assert loose.decision is Decision.NO_RELEVANT_DIFFERENCE
     tight = await tried(
@@ -257,7 +257,7 @@ async def test_a_trial_of_the_same_thing_twice_finds_no_difference_that_matters(
 
 async def test_a_trials_report_shows_every_look(dataset: Dataset, tmp_path):
     """As a table and as a whisker of the plot, the last one coloured by the verdict; and what the arms differ in."""
-    chosen = tasks(dataset, 39)
+    chosen = rerank_tasks(dataset, 39)
     rule = StoppingRule(margin=0.001)
     found = await tried(dataset, tmp_path, FakeLLM(), chosen, rule, ("identity", "identity"))
     page = trial_page(found)
@@ -281,14 +281,14 @@ def test_a_catalogue_run_measures_seen_and_unseen_apart(dataset: Dataset, tmp_pa
         return np.array([float(i in known) for i in positions[case.target]], dtype=np.float32)
 
     folder = RunFolder.create(tmp_path / "run", MANIFEST)
-    run_catalogue(folder, dataset, asked, Others(dataset), knows, quiet)
+    run_catalogue(folder, dataset, asked, OutOfFold(dataset), knows, quiet)
     for one in folder.results():
         assert one.metrics["recall@50"] == one.metrics["ndcg@10"] == one.metrics["hit@10"] == one.metrics["mrr"] == 1
         chance, unseen_first = one.beside["chance"], one.beside["unseen first"]
         assert chance["recall@10"] == pytest.approx(10 / len(positions[one.target]))
         # Within a slice all are alike; in the whole catalogue a rule that puts one kind first is no chance.
         assert all(unseen_first[name] == pytest.approx(chance[name]) for name in chance if " " in name)
-    nothing_seen = catalogue_case(dataset, asked[0], np.zeros(60, dtype=np.int64), knows)
+    nothing_seen = measure_case(dataset, asked[0], np.zeros(60, dtype=np.int64), knows)
     assert nothing_seen.metrics["unseen recall@10"] == 1
     assert "seen recall@10" not in nothing_seen.metrics
 
@@ -323,6 +323,6 @@ def test_a_setting_that_is_none_is_refused(assignment):
 
 def test_the_help_names_every_system_split_and_history_there_is():
     """The list is written out where the heavy modules are not imported, and does not drift."""
-    named = {SYSTEMS: ("retriever", *BASELINES), SPLITS: get_args(SplitName), HISTORIES: get_args(Shown)}
+    named = {SYSTEMS: ("retriever", *BASELINES), SPLITS: get_args(SplitName), HISTORIES: get_args(ShownHistory)}
     for told, known in named.items():
         assert set(told.replace(" or ", ", ").split(", ")) == set(known)

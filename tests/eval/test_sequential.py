@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eval.stats import ConfidenceSequence, Decision, Interval, StoppingRule, simulate_aa, users_to_decide
+from eval.stats import ConfidenceSequence, Decision, SequentialInterval, StoppingRule, simulate_aa, users_to_decide
 from eval.stats.aa_simulation import draw_aa
 from eval.stats.sequential import _decided, ever_excludes_zero
 from retrieval.errors import DataError, UsageError
@@ -17,7 +17,7 @@ BATCHES = arrays(float, st.integers(1, 60), elements=st.floats(-1, 1))
 
 
 def look(low, high, users=100):
-    return Interval(low=low, high=high, mean=(low + high) / 2, users=users)
+    return SequentialInterval(low=low, high=high, mean=(low + high) / 2, users=users)
 
 
 @settings(max_examples=40, deadline=None)

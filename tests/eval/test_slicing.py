@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eval.data import Case, slices_of
-from eval.data.languages import UNCLEAR, language_of
-from eval.data.slices import RARE
+from eval.data.slices import RARE, UNCLEAR, language_of
 from retrieval.types import History, HistoryEntry, Item
 
 

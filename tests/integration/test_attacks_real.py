@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.data import Case, Task
-from eval.data.negatives import Choice
+from eval.data import Case, RerankTask
 from eval.studies.attacks import KINDS, load_attacks, measure
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
@@ -49,8 +48,8 @@ def the_list():
     ids = tuple(c.item.id for c in books)
     truth = ids[3]
     case = Case(user="somebody", source="films", target="books", history=history, truth=(truth,), cut=0)
-    return Task(
-        choice=Choice(case, truth, ids),
+    return RerankTask(
+        case=case,
         query=Query(history=history, target="books"),
         ranking=Ranking(candidates=books, source="retrieval"),
         truth=3,
