@@ -1,6 +1,17 @@
 """Layouts of data sets and of users' exports. Reads their files, produces tables of items and interactions."""
 
-from retrieval.formats.base import LeftOut, Parse, Reader, ReadRequest, Record, Table, TitledInteraction, Triple
+from retrieval.formats.base import (
+    LeftOut,
+    Parse,
+    Reader,
+    ReadRequest,
+    Record,
+    Table,
+    TitledInteraction,
+    Triple,
+    tables_of,
+)
+from retrieval.formats.details import scratch_database
 from retrieval.formats.files import Files
 from retrieval.formats.registry import READERS, find_reader, guess_reader
 
@@ -17,4 +28,6 @@ __all__ = [
     "Triple",
     "find_reader",
     "guess_reader",
+    "scratch_database",
+    "tables_of",
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from retrieval.errors import DataError
-from retrieval.formats.base import ReadRequest, Table, no_files_error
+from retrieval.formats.base import ReadRequest, Table
 from retrieval.formats.files import Files, first_line
 from retrieval.formats.title_parts import clean, parse_title
 from retrieval.formats.values import Cells, required, required_stars, text, texts, unix_seconds
@@ -42,27 +42,19 @@ class Amazon:
         """By the fields of a first line that no other data set has together."""
         return any(_layout(source) is not None for source in files.ending(*_SUFFIXES))
 
-    def tables(self, files: Files, request: ReadRequest) -> list[Table]:
-        """Metadata, then reviews."""
-        items, reviews, unknown = [], [], []
-        for source in files.ending(*_SUFFIXES):
-            rows, parse = partial(read_lines, source, _decoded), _layout(source)
-            if parse is None:
-                unknown.append(source)
-            elif parse in {_product, _product_2023}:
-                items.append(Table(source.name, "items", rows, partial(parse, request.domain)))
-            else:
-                user = "user_id" if parse is _review_2023 else "reviewerID"
-                reviews.append(
-                    Table(source.name, "interactions", rows, partial(parse, request.domain), user_column=user)
-                )
-        if unknown and not (items or reviews):
-            msg = f"{unknown[0]}: the first line has not the fields of a review or a product"
+    def tables(self, files: Files, request: ReadRequest) -> Iterator[Table]:
+        """Metadata and reviews; files of another layout are passed over unless there is nothing else."""
+        layouts = {source: _layout(source) for source in files.ending(*_SUFFIXES)}
+        if layouts and not any(layouts.values()):
+            msg = f"{next(iter(layouts))}: the first line has not the fields of a review or a product"
             hint = "reviews have reviewerID, asin and overall (2014, 2018) or user_id and parent_asin (2023)"
             raise DataError(msg, hint=f"{hint}; another layout: --format jsonl --column FIELD=COLUMN")
-        if not items and not reviews:
-            raise no_files_error(self, files)
-        return [*items, *reviews]
+        for source, parse in layouts.items():
+            if parse is not None:
+                kind: Literal["items", "interactions"] = "items" if parse in _PRODUCTS else "interactions"
+                user = "user_id" if parse is _review_2023 else "reviewerID"
+                rows = partial(read_lines, source, _decoded)
+                yield Table(source.name, kind, rows, partial(parse, request.domain), user)
 
 
 def _layout(source: Source) -> Callable[[str, Cells], Item | Interaction] | None:
@@ -148,6 +140,9 @@ def _product_2023(domain: str, row: Cells) -> Item:
     large = [image.get("large") for image in images if isinstance(image, dict)] if isinstance(images, list) else []
     creators = names or texts(store.split(","))
     return _item(domain, "parent_asin", row, creators, row.get("categories"), texts(large)[:1])
+
+
+_PRODUCTS: Final = frozenset({_product, _product_2023})
 
 
 def _item(

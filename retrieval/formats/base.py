@@ -6,19 +6,21 @@ its rows are read, and the import reads them when their turn comes, as often as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 from retrieval.errors import DataError
 from retrieval.formats.files import Files, columns
 from retrieval.tabular import Rows, Source, read_csv, read_jsonl
 from retrieval.types import Interaction, Item
 
-TableKind = Literal["items", "interactions", "details", "relations"]
+TableKind = Literal["details", "items", "interactions", "relations"]
 """What the rows of a table are; details (authors' names, genres) complete items and are not stored for themselves."""
+
+_ORDER: Final[tuple[TableKind, ...]] = get_args(TableKind)
 
 
 class LeftOut(Exception):
@@ -119,19 +121,26 @@ class Reader(Protocol):
     def recognises(self, files: Files) -> bool:
         """Whether the files are unmistakably of this format."""
 
-    def tables(self, files: Files, request: ReadRequest) -> list[Table]:
-        """The tables, in the order in which they have to be read: details, items, interactions.
+    def tables(self, files: Files, request: ReadRequest) -> Iterable[Table]:
+        """The tables of the files that belong to the format.
 
         Raises:
-            DataError: no file of the format is there, or one has not the columns of the format.
+            DataError: a file has not the columns of the format.
         """
 
 
-def no_files_error(reader: Reader, files: Files) -> DataError:
-    """The error when nothing that was given belongs to the format."""
+def tables_of(reader: Reader, files: Files, request: ReadRequest) -> list[Table]:
+    """The reader's tables in the order in which they have to be read: details, items, interactions.
+
+    Raises:
+        DataError: no file of the format is there, or one has not the columns of the format.
+    """
+    tables = sorted(reader.tables(files, request), key=lambda table: _ORDER.index(table.kind))
+    if tables:
+        return tables
     names = ", ".join(list(files.sources)[:10]) or "nothing"
     msg = f"{files.path} holds no file of {reader.name}; found: {names}"
-    return DataError(msg, hint=f"{reader.name} reads {reader.about}")
+    raise DataError(msg, hint=f"{reader.name} reads {reader.about}")
 
 
 def require_columns(source: Source, present: Collection[str], required: Collection[str]) -> None:
@@ -146,10 +155,10 @@ def require_columns(source: Source, present: Collection[str], required: Collecti
         raise DataError(msg, hint=f"the columns are: {shown}; name them yourself: --format csv --column FIELD=COLUMN")
 
 
-def detail_tables(files: Files, *wanted: tuple[str, tuple[str, ...], Parse]) -> list[Table]:
+def detail_tables(files: Files, *needed: tuple[str, tuple[str, ...], Parse]) -> list[Table]:
     """Tables of details: file name, columns that a CSV file must have, what keeps a row. None unless all are there."""
     tables = []
-    for name, required, keep in wanted:
+    for name, required, keep in needed:
         source = files.beside(name)
         if source is None:
             return []

@@ -10,7 +10,7 @@ from functools import partial
 from typing import ClassVar, Final
 
 from retrieval.errors import DataError
-from retrieval.formats.base import LeftOut, ReadRequest, Table, TitledInteraction, no_files_error
+from retrieval.formats.base import LeftOut, ReadRequest, Table, TitledInteraction
 from retrieval.formats.export import export_table, kind_of_unrated, read_header, titled_interaction
 from retrieval.formats.files import Files, columns
 from retrieval.formats.title_parts import TitleParts, parse_title
@@ -48,8 +48,6 @@ class CsvExport:
     def tables(self, files: Files, request: ReadRequest) -> list[Table]:
         """One table a file."""
         sources = list(files.sources.values()) if files.alone else files.ending(".csv")
-        if not sources:
-            raise no_files_error(self, files)
         return [self._table(files, source, request) for source in sources]
 
     def _table(self, files: Files, source: Source, request: ReadRequest) -> Table:

@@ -25,13 +25,7 @@ class Details:
 
     def __init__(self, stack: ExitStack) -> None:
         try:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xdrec-ingest-")))
-            self._db = stack.enter_context(closing(sqlite3.connect(folder / "details.sqlite", isolation_level=None)))
-            self._db.execute("PRAGMA journal_mode = OFF")
-            self._db.execute("PRAGMA synchronous = OFF")
-            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            self._db.execute("CREATE TABLE details (id TEXT NOT NULL, texts TEXT NOT NULL)")
-            self._db.execute("BEGIN")
+            self._db = scratch_database(stack, "CREATE TABLE details (id TEXT NOT NULL, texts TEXT NOT NULL)")
         except (sqlite3.Error, OSError) as exc:
             raise _failed(exc) from exc
         self._indexed = False
@@ -54,6 +48,22 @@ class Details:
         except sqlite3.Error as exc:
             raise _failed(exc) from exc
         return tuple(dict.fromkeys(text for (texts,) in rows for text in json.loads(texts)))
+
+
+def scratch_database(stack: ExitStack, table: str) -> sqlite3.Connection:
+    """A temporary SQLite database with one table, gone when the stack closes; `table` is the statement that makes it.
+
+    Raises:
+        sqlite3.Error, OSError: the temporary folder is full or cannot be written.
+    """
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xdrec-ingest-")))
+    database = stack.enter_context(closing(sqlite3.connect(folder / "scratch.sqlite", isolation_level=None)))
+    # Nothing has to survive a crash; the cache bounds the memory.
+    for statement in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}"):
+        database.execute(f"PRAGMA {statement}")
+    database.execute(table)
+    database.execute("BEGIN")
+    return database
 
 
 def _failed(exc: Exception) -> StoreError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from retrieval.formats.base import LeftOut, ReadRequest, Table, detail_tables, no_files_error, require_columns
+from retrieval.formats.base import LeftOut, ReadRequest, Table, detail_tables, require_columns
 from retrieval.formats.details import Details
 from retrieval.formats.files import Files, columns, json_fields
 from retrieval.formats.title_parts import parse_title
@@ -47,23 +47,20 @@ class GoodreadsGraph:
         """By the fields of a first line."""
         return any(json_fields(source) >= needed for _, source, needed in _graph_files(files))
 
-    def tables(self, files: Files, request: ReadRequest) -> list[Table]:
-        """Authors, genres and series if they are there, then books, then interactions."""
-        details: list[Table] = []
-        books, readings = [], []
+    def tables(self, files: Files, request: ReadRequest) -> Iterator[Table]:
+        """Books with their authors, genres and series, if these are there, and interactions."""
         authors, genres, series = (Details(request.stack) for _ in range(3))
+        has_details = False
         for kind, source, needed in _graph_files(files):
             require_columns(source, sorted(json_fields(source)), sorted(needed))
             rows = partial(read_jsonl, source)
-            if kind == "items":
-                details = details or _graph_details(files, authors, genres, series)
-                books.append(Table(source.name, "items", rows, partial(_book, request.domain, authors, genres, series)))
-            else:
-                parse = partial(_reading, request.domain)
-                readings.append(Table(source.name, "interactions", rows, parse, user_column="user_id"))
-        if not books and not readings:
-            raise no_files_error(self, files)
-        return [*details, *books, *readings]
+            if kind == "interactions":
+                yield Table(source.name, "interactions", rows, partial(_reading, request.domain), "user_id")
+                continue
+            if not has_details:  # all files of books share them
+                yield from _graph_details(files, authors, genres, series)
+                has_details = True
+            yield Table(source.name, "items", rows, partial(_book, request.domain, authors, genres, series))
 
 
 def _graph_files(files: Files) -> Iterator[tuple[str, Source, frozenset[str]]]:
@@ -143,20 +140,15 @@ class Goodbooks:
         books = files.get("books.csv")
         return books is not None and set(_GOODBOOKS) <= set(columns(books))
 
-    def tables(self, files: Files, request: ReadRequest) -> list[Table]:
-        """Tags if they are there, then books, then ratings."""
-        tables: list[Table] = []
+    def tables(self, files: Files, request: ReadRequest) -> Iterator[Table]:
+        """Books with their tags, if these are there, and ratings."""
         if books := _named(files, "books.csv", _GOODBOOKS):
             genres = Details(request.stack)
-            tables += _tags(files, genres, request)
-            parse = partial(_goodbook, request.domain, genres)
-            tables.append(Table(books.name, "items", partial(read_csv, books), parse))
+            yield from _tags(files, genres, request)
+            yield Table(books.name, "items", partial(read_csv, books), partial(_goodbook, request.domain, genres))
         if ratings := _named(files, "ratings.csv", _GOODBOOKS_RATINGS):
             rows, rate = partial(read_csv, ratings), partial(_goodbooks_rating, request.domain)
-            tables.append(Table(ratings.name, "interactions", rows, rate, user_column="user_id"))
-        if not tables:
-            raise no_files_error(self, files)
-        return tables
+            yield Table(ratings.name, "interactions", rows, rate, "user_id")
 
 
 def _named(files: Files, name: str, needed: tuple[str, ...]) -> Source | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from retrieval.formats.base import ReadRequest, Table, TitledInteraction, no_files_error, require_columns
+from retrieval.formats.base import ReadRequest, Table, TitledInteraction, require_columns
 from retrieval.formats.export import export_table, kind_of_unrated, read_header, titled_interaction
 from retrieval.formats.files import Files, columns
 from retrieval.formats.title_parts import TitleParts
@@ -33,23 +33,18 @@ class Letterboxd:
         """By the column "Letterboxd URI" in one of the files."""
         return any("Letterboxd URI" in columns(source) for source in _members(files).values())
 
-    def tables(self, files: Files, request: ReadRequest) -> list[Table]:
+    def tables(self, files: Files, request: ReadRequest) -> Iterator[Table]:
         """Ratings, diary, watched films and likes, as far as they are there."""
-        members = _members(files)
-        if not members:
-            raise no_files_error(self, files)
-        headers = {name: read_header(files, source) for name, source in members.items()}
+        headers = {name: read_header(files, source) for name, source in _members(files).items()}
         rated = headers.get("ratings.csv", headers.get("diary.csv"))
         unrated = kind_of_unrated(rated, lambda row: bool(text(row, "Rating")))
-        tables = []
         for name, header in headers.items():
             # Ratings of the diary are repeated in ratings.csv, where the latest stands.
-            rates = name == "ratings.csv" or (name == "diary.csv" and "ratings.csv" not in members)
+            rates = name == "ratings.csv" or (name == "diary.csv" and "ratings.csv" not in headers)
             require_columns(header.source, header.columns, (*_REQUIRED, "Rating") if rates else _REQUIRED)
             parse = partial(_film, request, LIKE if name == "likes/films.csv" else unrated, rates)
             change = _latest_rating if name == "diary.csv" and rates else None
-            tables.append(export_table(header, request, parse, change))
-        return tables
+            yield export_table(header, request, parse, change)
 
 
 def _members(files: Files) -> dict[str, Source]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from retrieval.formats.base import ReadRequest, Table, detail_tables, no_files_error, require_columns
+from retrieval.formats.base import ReadRequest, Table, detail_tables, require_columns
 from retrieval.formats.details import Details
 from retrieval.formats.files import Files, columns, first_line
 from retrieval.formats.title_parts import parse_title
@@ -34,11 +34,8 @@ class MovieLens:
             for _, suffix, source in _known(files)
         )
 
-    def tables(self, files: Files, request: ReadRequest) -> list[Table]:
-        """Tags and links if they are there, then films, then ratings."""
-        details: list[Table] = []
-        items: list[Table] = []
-        ratings: list[Table] = []
+    def tables(self, files: Files, request: ReadRequest) -> Iterator[Table]:
+        """Films with their tags and links, if these are there, and ratings."""
         for stem, suffix, source in _known(files):
             names = _COLUMNS[stem]
             if suffix == "csv":
@@ -46,14 +43,10 @@ class MovieLens:
             rows = partial(read_csv, source) if suffix == "csv" else partial(_read_dat, source, names)
             if stem == "movies":
                 themes, links = Details(request.stack), Details(request.stack)
-                details = [*_genome(files, themes, request), *_links(files, links)]
-                items.append(Table(source.name, "items", rows, partial(_film, request.domain, themes, links)))
+                yield from (*_genome(files, themes, request), *_links(files, links))
+                yield Table(source.name, "items", rows, partial(_film, request.domain, themes, links))
             else:
-                parse = partial(_rating, request.domain)
-                ratings.append(Table(source.name, "interactions", rows, parse, user_column="userId"))
-        if not items and not ratings:
-            raise no_files_error(self, files)
-        return [*details, *items, *ratings]
+                yield Table(source.name, "interactions", rows, partial(_rating, request.domain), "userId")
 
 
 def _known(files: Files) -> Iterator[tuple[str, str, Source]]:

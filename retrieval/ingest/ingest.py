@@ -134,17 +134,13 @@ def _report(
         format=format_,
         file=table.file,
         rows=counts.rows,
-        added=counts.outcomes["added"],
-        updated=counts.outcomes["updated"],
-        unchanged=counts.outcomes["unchanged"],
-        repeated=counts.outcomes["repeated"],
+        **{name: counts.outcomes[name] for name in ("added", "updated", "unchanged", "repeated", "new_items")},
         rejected=reasons.total(),
         reasons=dict(reasons.most_common()),
         problems=problems,
         attributes=tuple(table.attributes),
         rejects_file=rejects_file,
         left_out=dict(counts.left_out.most_common()),
-        new_items=counts.outcomes["new_items"],
     )
 
 

@@ -1,17 +1,28 @@
-"""Interaction filter. Reads which interactions to keep, produces the reason to leave one out."""
+"""Interaction filter. Reads which interactions to keep, produces the reason to leave one out.
+
+Users are sampled in one pass over the interactions before the real one. They are known by 64-bit hashes, which a
+temporary SQLite database counts: memory holds 8 bytes for each user who is kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from retrieval.errors import UsageError
-from retrieval.formats import LeftOut, Table, TitledInteraction
-from retrieval.ingest.user_sampling import UserSample, sample_users
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import StoreError, UsageError
+from retrieval.formats import LeftOut, Table, TitledInteraction, scratch_database
 from retrieval.tabular import RefusedRow, RowProblem
 from retrieval.types import Interaction
 
+# Evaluation splits users by hash too: another hash, so that a sample is not one of its folds.
+_SALT: Final = b"xdrec-sample"
 TOO_OLD: Final = "before the given date"
 NO_TIME: Final = "without a time, while a date was given"
 NOT_SAMPLED: Final = "of users who are not in the sample or have too few interactions"
@@ -84,3 +95,46 @@ class FittedFilter:
         if self._last[0] != record.user:
             self._last = (record.user, record.user in self._users)
         return None if self._last[1] else NOT_SAMPLED
+
+
+class UserSample:
+    """The users that are kept: those with enough interactions, and of these a sample by hash.
+
+    Whether a user is in the sample depends on nothing but the user: a larger sample contains a smaller one, and the
+    samples of two domains hold the same users where both know them and keep as many.
+    """
+
+    def __init__(self, hashes: NDArray[np.int64]) -> None:
+        self._hashes = hashes  # ascending
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def __contains__(self, user: object) -> bool:
+        hash_ = np.int64(user_hash(str(user)))
+        position = int(np.searchsorted(self._hashes, hash_))
+        return position < len(self._hashes) and bool(self._hashes[position] == hash_)
+
+
+def user_hash(user: str) -> int:
+    """A signed 64-bit number that depends on the user alone."""
+    digest = hashlib.blake2b(user.encode(), digest_size=8, person=_SALT).digest()
+    return int.from_bytes(digest, "big") - (1 << 63)
+
+
+def sample_users(users: Iterable[str], *, sample: int | None, min_count: int) -> UserSample:
+    """Keep users who occur `min_count` times or more, of these the `sample` ones with the lowest hashes (None: all).
+
+    Raises:
+        StoreError: the folder for temporary files is full.
+    """
+    query = "SELECT hash FROM users GROUP BY hash HAVING count(*) >= ? ORDER BY hash LIMIT ?"
+    try:
+        with ExitStack() as stack:
+            database = scratch_database(stack, "CREATE TABLE users (hash INTEGER NOT NULL)")
+            database.executemany("INSERT INTO users VALUES (?)", ((user_hash(user),) for user in users))
+            kept = database.execute(query, (min_count, -1 if sample is None else sample))
+            return UserSample(np.fromiter((hash_ for (hash_,) in kept), dtype=np.int64))
+    except (sqlite3.Error, OSError) as exc:
+        msg = f"users cannot be counted: {exc}"
+        raise StoreError(msg, hint="make room in the folder for temporary files (TMPDIR)") from exc

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from retrieval.errors import DataError, UsageError
-from retrieval.formats import Files, Parse, Reader, ReadRequest, Table, find_reader, guess_reader
+from retrieval.formats import Files, Parse, Reader, ReadRequest, Table, find_reader, guess_reader, tables_of
 from retrieval.ingest.interaction_filter import InteractionFilter
 from retrieval.ingest.triples import RELATION_COLUMNS, TRIPLE_READERS, parse_rdf_row, parse_table_row
 from retrieval.store import Store
@@ -118,7 +118,7 @@ def open_import(store: Store, request: IngestRequest, stack: ExitStack) -> Impor
         return _plain_table(request)
     _check_personal(store, reader, request)
     files = ReadRequest(domain=request.domain, user=request.user, stack=stack)
-    return Import(reader.name, reader.tables(Files(request.path), files), reader)
+    return Import(reader.name, tables_of(reader, Files(request.path), files), reader)
 
 
 def _known_format(request: IngestRequest) -> Reader | None:

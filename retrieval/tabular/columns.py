@@ -59,36 +59,25 @@ class Columns:
         required: Iterable[str],
     ) -> None:
         self._known = known
-        self._present = list(present)
         self._field_of: dict[str, str | None] = {}
-        self._name(named)
-        for field in known:
-            if not self.has(field):
-                self._find(field)
+        columns = list(present)
+        there = f"the columns are: {', '.join(columns)}"
+        fields = {name: field for field, names in known.items() for name in (*names, field)}
+        for name, column in named.items():
+            if name.casefold() not in fields:
+                raise UsageError(f"{name!r} is not a field", hint=f"the fields are: {', '.join(known)}")
+            if column not in columns:
+                raise DataError(f"there is no column {column!r} for {name}", hint=there)
+            self._field_of[column] = fields[name.casefold()]
+        for field, names in known.items():
+            usual = (column for name in names for column in columns if column.casefold() == name)
+            free = next((column for column in usual if column not in self._field_of), None)
+            if free is not None and not self.has(field):
+                self._field_of[free] = field
         for field in required:
             if not self.has(field):
                 msg = f"no column for {field} (looked for {', '.join(known[field])})"
-                raise DataError(msg, hint=f"name it: --column {field}=COLUMN; {self._there}")
-
-    @property
-    def _there(self) -> str:
-        return f"the columns are: {', '.join(self._present)}"
-
-    def _name(self, named: Mapping[str, str]) -> None:
-        fields = {name: field for field, names in self._known.items() for name in (*names, field)}
-        for name, column in named.items():
-            if name.casefold() not in fields:
-                raise UsageError(f"{name!r} is not a field", hint=f"the fields are: {', '.join(self._known)}")
-            if column not in self._present:
-                raise DataError(f"there is no column {column!r} for {name}", hint=self._there)
-            self._field_of[column] = fields[name.casefold()]
-
-    def _find(self, field: str) -> None:
-        for name in self._known[field]:
-            for column in self._present:
-                if column.casefold() == name and column not in self._field_of:
-                    self._field_of[column] = field
-                    return
+                raise DataError(msg, hint=f"name it: --column {field}=COLUMN; {there}")
 
     def has(self, field: str) -> bool:
         """Whether a column holds the field."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retrieval.errors import UsageError
 from retrieval.ingest import IngestRequest, InteractionFilter, ingest
-from retrieval.ingest.user_sampling import sample_users
+from retrieval.ingest.interaction_filter import sample_users
 from retrieval.types import Item
 
 USERS = 30
