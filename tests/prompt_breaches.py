@@ -20,7 +20,7 @@ from xdrec_agent.enrich.facet_questions import variables as asked_about
 from xdrec_agent.explain import load_locale
 from xdrec_agent.grounding import gather
 from xdrec_agent.llm import Messages
-from xdrec_agent.rerank.prompt import Labelled
+from xdrec_agent.rerank.judges import Labelled
 
 BOUND: Final = 300
 """Characters of a prompt that one text may take: as much as a person's own words get, the longest field."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, rankdata
 
 from xdrec_agent.rerank import TOP, kendall_tau, shuffles
-from xdrec_agent.rerank.consistency import aggregated, settled
+from xdrec_agent.rerank.consistency import aggregated, top_is_stable
 
 N = 20
 seeds = st.integers(0, 2**32 - 1)
@@ -79,7 +79,7 @@ def drawn(rng, signal, m):
 def used(scores, seed, least=2, step=2):
     """How many of these shuffles the rule takes."""
     m = least
-    while m < len(scores) and not settled(scores[:m], np.random.default_rng(seed + m)):
+    while m < len(scores) and not top_is_stable(scores[:m], np.random.default_rng(seed + m)):
         m += step
     return min(m, len(scores))
 
@@ -104,13 +104,15 @@ def test_a_weak_order_takes_more_shuffles_than_a_clear_one():
     assert np.mean(weak) > np.mean(clear) + 1
 
 
-def test_whether_it_is_settled_depends_on_scores_and_seed_only():
+def test_whether_the_top_is_stable_depends_on_scores_and_seed_only():
     """The same seed decides the same, time and again; adding a constant to a shuffle changes nothing."""
     for seed in range(30):
         scores = drawn(np.random.default_rng(seed), 1.5, 4)
         moved = scores + np.arange(4)[:, None]
-        first = settled(scores, np.random.default_rng(1))
-        assert settled(scores, np.random.default_rng(1)) == first == settled(moved, np.random.default_rng(1))
+        first = top_is_stable(scores, np.random.default_rng(1))
+        assert (
+            top_is_stable(scores, np.random.default_rng(1)) == first == top_is_stable(moved, np.random.default_rng(1))
+        )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_whether_it_is_settled_depends_on_scores_and_seed_only():
 )
 def test_edges(scores, enough):
     """Two candidates need no second look, one look at three does, and rows that are the same agree."""
-    assert settled(scores, np.random.default_rng(0)) is enough
+    assert top_is_stable(scores, np.random.default_rng(0)) is enough
 
 
 def test_the_rule_takes_fewer_shuffles_for_the_same_agreement():

@@ -8,8 +8,7 @@ the table `JUDGES` gives one: by log-probabilities of labels over shuffles (`lis
 from xdrec_agent.rerank.consistency import TOP, kendall_tau, shuffles
 from xdrec_agent.rerank.context import Judgement, RerankContext, Reranked, Reranker, Scores, seed_of, standardised
 from xdrec_agent.rerank.fits import Calibration, RerankFit, rerank_fits, save_fits
-from xdrec_agent.rerank.listwise import listwise_logprob, shuffle_scores
-from xdrec_agent.rerank.prompt import LABELS, list_prompt, single_prompt
+from xdrec_agent.rerank.judges import LABELS, list_prompt, listwise_logprob, shuffle_scores, single_prompt
 from xdrec_agent.rerank.strategies import JUDGES, RERANKERS, TASK_OF, asked_judge, fit_of, judge_of, task_of, weight_of
 
 __all__ = [

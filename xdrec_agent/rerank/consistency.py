@@ -10,15 +10,13 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as f_distribution
-from scipy.stats import rankdata
 
 Scores = NDArray[np.float64]
 
 TOP: Final = 5
-"""Places that must have settled."""
-SETTLED: Final = 0.8
-"""Share of the top that further noise would leave there, from which on it counts as settled."""
+"""Places that must be stable."""
+STABLE_SHARE: Final = 0.8
+"""Share of the top that further noise would leave there, from which on it counts as stable."""
 SIGNAL: Final = 0.1
 """P-value below which the shuffles are taken to agree on something."""
 _DRAWS: Final = 64
@@ -42,6 +40,8 @@ def aggregated(scores: Scores, how: Literal["mean", "borda"]) -> Scores:
     """The consensus of shuffles (rows) on candidates (columns): mean score, or mean of ranks (Borda 1781)."""
     if how == "mean":
         return np.asarray(scores.mean(axis=0))
+    from scipy.stats import rankdata
+
     return np.asarray(rankdata(scores, axis=1).mean(axis=0))
 
 
@@ -55,16 +55,18 @@ def kendall_tau(scores: Scores) -> float | None:
     return float((signs @ signs.T)[np.triu_indices(m, 1)].mean() / len(first))
 
 
-def settled(scores: Scores, rng: np.random.Generator) -> bool:
+def top_is_stable(scores: Scores, rng: np.random.Generator) -> bool:
     """Whether more shuffles would not move the top more than noise does.
 
     Rows are shuffles, columns candidates. In a two-way layout without interaction the residuals give the noise of one
     shuffle. It is enough if
     - the rows agree on nothing: an F test (Fisher 1925) of the candidates' means finds no more than noise in at least
       four rows, and the mean of more noise is noise; or
-    - they agree so well that of the first `TOP` a share of `SETTLED` stays when the noise that is left in the means is
-      drawn again.
+    - they agree so well that of the first `TOP` a share of `STABLE_SHARE` stays when the noise that is left in the
+      means is drawn again.
     """
+    from scipy.special import fdtrc
+
     m, n = scores.shape
     if n <= 2:
         return True
@@ -76,10 +78,10 @@ def settled(scores: Scores, rng: np.random.Generator) -> bool:
     noise = float((residuals**2).sum() / free)
     if noise == 0:
         return True
-    signal = float(f_distribution.sf(m * means.var(ddof=1) / noise, n - 1, free)) < SIGNAL
+    signal = float(fdtrc(n - 1, free, m * means.var(ddof=1) / noise)) < SIGNAL
     if not signal:
         return bool(m >= 4)
     top = min(TOP, n // 2)
     drawn = means + np.sqrt(noise / m) * rng.standard_normal((_DRAWS, n))
     stays = np.isin(np.argsort(-drawn, axis=1)[:, :top], np.argsort(-means)[:top])
-    return bool(stays.mean() >= SETTLED)
+    return bool(stays.mean() >= STABLE_SHARE)

@@ -16,9 +16,7 @@ from retrieval.types import Candidate, Query, Ranking
 from xdrec_agent.llm import Usage
 from xdrec_agent.rerank.context import Judge, Judgement, RerankContext, Reranked, Reranker, Scores, standardised
 from xdrec_agent.rerank.fits import Calibration, RerankFit, find_fit
-from xdrec_agent.rerank.generate import listwise_generate
-from xdrec_agent.rerank.listwise import listwise_logprob
-from xdrec_agent.rerank.pointwise import pointwise_logprob
+from xdrec_agent.rerank.judges import listwise_generate, listwise_logprob, pointwise_logprob
 from xdrec_agent.rerank.windows import judge_all
 
 JUDGES: Final[Mapping[str, Judge]] = {

@@ -17,7 +17,7 @@ from xdrec_agent.adapt.training_lists import ListShape, catalogues, draw_group, 
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.models import LoraShape, load_tokenizer, open_for_training
 from xdrec_agent.rerank import RerankContext, shuffle_scores
-from xdrec_agent.rerank.pointwise import pointwise_logprob
+from xdrec_agent.rerank.judges import pointwise_logprob
 from xdrec_agent.settings import LLMSettings, RerankSettings
 
 HISTORY = 4
