@@ -20,7 +20,7 @@ from xdrec_agent.enrich.facet_questions import variables as asked_about
 from xdrec_agent.explain import load_locale
 from xdrec_agent.grounding import gather
 from xdrec_agent.llm import Messages
-from xdrec_agent.rerank.judges import Labelled
+from xdrec_agent.rerank.judges import LabelledItem
 
 BOUND: Final = 300
 """Characters of a prompt that one text may take: as much as a person's own words get, the longest field."""
@@ -54,7 +54,7 @@ def _person(item: Item) -> dict[str, Any]:
 
 
 def _list(item: Item) -> dict[str, Any]:
-    candidates = [Labelled("A", _INNOCENT), Labelled("B", item), Labelled("C", _INNOCENT)]
+    candidates = [LabelledItem("A", _INNOCENT), LabelledItem("B", item), LabelledItem("C", _INNOCENT)]
     return _person(item) | {"candidates": candidates}
 
 
