@@ -16,7 +16,11 @@ from fastapi import APIRouter, Path, Query, Response
 from retrieval.errors import UsageError
 from retrieval.types import EVENT_WEIGHTS, Interaction
 from xdrec_agent.posthoc import (
+    Contrastive,
+    Counterfactual,
     PosthocExplanation,
+    Why,
+    WhyNot,
     contrastive,
     counterfactual,
     draw,
@@ -62,7 +66,7 @@ def answer(id_: AnswerId, caller: AnyCaller, state: State) -> Response:
 
 @router.post(
     "/explain",
-    response_model=PosthocExplanation,
+    response_model=Why | Contrastive | WhyNot | Counterfactual,
     responses=documented(404, 409),
     tags=["explain"],
 )
