@@ -6,11 +6,11 @@ import typer
 
 from benchmarks.cli import app
 from retrieval.errors import XDRecError
-from xdrec_agent.cli.errors import report
+from xdrec_agent.cli.context import print_error
 
 if __name__ == "__main__":
     try:
         app(prog_name="python -m benchmarks")
     except XDRecError as exc:
-        report(exc, as_json=False)
+        print_error(exc, as_json=False)
         raise typer.Exit(exc.exit_code) from exc

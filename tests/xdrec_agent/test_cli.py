@@ -14,7 +14,7 @@ from retrieval.errors import UnknownTitle, UsageError
 from retrieval.ranking import fusion_fit, save_fusion
 from xdrec_agent import cli
 from xdrec_agent.app import find_pack, load_pack
-from xdrec_agent.cli.errors import report
+from xdrec_agent.cli.context import print_error
 
 PACK = Path(__file__).resolve().parents[2] / "examples" / "films-books"
 
@@ -142,8 +142,8 @@ def test_errors_have_exit_codes_and_hints(xdrec, arguments, code):
 def test_nearest_titles_are_listed(capsys):
     """An unknown title shows what comes close, for people and for programs."""
     error = UnknownTitle("no film 'Aline'", nearest=("Alien (1979)",), hint="…")
-    report(error, as_json=False)
-    report(error, as_json=True)
+    print_error(error, as_json=False)
+    print_error(error, as_json=True)
     out, err = capsys.readouterr()
     assert "· Alien (1979)" in err
     assert json.loads(out)["error"]["nearest"] == ["Alien (1979)"]

@@ -29,11 +29,11 @@ def loaded(*arguments):
 
 def test_a_command_loads_no_other_and_no_heavy_library():
     """`--version` loads no command, `recommend --help` only its own, and neither what recommending needs."""
-    assert not any(name.startswith("xdrec_agent.cli.data") for name in loaded("--version"))
+    assert not any(name.startswith("xdrec_agent.cli.ingest") for name in loaded("--version"))
     modules = loaded("recommend", "--help")
     assert "xdrec_agent.cli.recommend" in modules
     heavy = {"torch", "transformers", "sentence_transformers", "chromadb", "vllm", "openai", "numpy", "sqlalchemy"}
-    assert not modules & {*heavy, "xdrec_agent.cli.data", "xdrec_agent.cli.llm", "pydantic_settings"}
+    assert not modules & {*heavy, "xdrec_agent.cli.ingest", "xdrec_agent.cli.llm", "pydantic_settings"}
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)

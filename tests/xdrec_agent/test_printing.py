@@ -28,12 +28,12 @@ def printed(stages):
 @pytest.mark.parametrize(
     ("stages", "shown"),
     [
-        ({"text": 6.2, "popularity": 1.8, "words": 2.0}, " (text 62%, words 20%, popularity 18%)"),
-        ({"text": 0.9, "words": 0.1, "neighbours": 0.001}, " (text 90%, words 10%)"),
-        ({"text": 1.0, "words": 1.0, "popularity": -0.5}, " (words 50%, text 50%)"),
-        ({"text": 1.0, "words": 1.0, "llm": 40.0}, " (words 50%, text 50%)"),
+        ({"text": 6.2, "popularity": 1.8, "bm25": 2.0}, " (text 62%, bm25 20%, popularity 18%)"),
+        ({"text": 0.9, "bm25": 0.1, "neighbours": 0.001}, " (text 90%, bm25 10%)"),
+        ({"text": 1.0, "bm25": 1.0, "popularity": -0.5}, " (text 50%, bm25 50%)"),
+        ({"text": 1.0, "bm25": 1.0, "llm": 40.0}, " (text 50%, bm25 50%)"),
         ({"text": 1.0}, ""),
-        ({"text": -1.0, "words": 0.0}, ""),
+        ({"text": -1.0, "bm25": 0.0}, ""),
         ({"llm": 3.0}, ""),
         ({}, ""),
     ],

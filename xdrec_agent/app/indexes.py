@@ -66,7 +66,7 @@ def index_new_items(
     Raises:
         SetupError, BackendError: from the index. The items are in the store all the same, and `xdrec index` adds them.
     """
-    new = any(report.new_items or (report.kind != "interactions" and report.added) for report in reports)
+    new = any(report.new_items or (report.kind == "items" and report.added) for report in reports)
     if not (new and settings.index.incremental_limit and has_index(settings.index_dir, domain)):
         return None
     with open_index(settings) as index:

@@ -21,10 +21,10 @@ COMMANDS: Final[Mapping[str, str]] = {
     "chat": "xdrec_agent.cli.chat:chat",
     "demo": "xdrec_agent.cli.demo:demo",
     "doctor": "xdrec_agent.cli.doctor:doctor",
-    "ingest": "xdrec_agent.cli.data:ingest",
-    "index": "xdrec_agent.cli.data:index",
-    "domains": "xdrec_agent.cli.data:domains",
-    "items": "xdrec_agent.cli.items:app",
+    "ingest": "xdrec_agent.cli.ingest:ingest",
+    "index": "xdrec_agent.cli.catalogue:index",
+    "domains": "xdrec_agent.cli.catalogue:domains",
+    "items": "xdrec_agent.cli.catalogue:items",
     "models": "xdrec_agent.cli.models:app",
     "llm": "xdrec_agent.cli.llm:app",
     "adapt": "xdrec_agent.cli.adapt:app",
@@ -33,7 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "users": "xdrec_agent.cli.users:app",
     "serve": "xdrec_agent.cli.serve:serve",
     "keys": "xdrec_agent.cli.keys:app",
-    "mcp": "xdrec_agent.cli.mcp:mcp",
+    "mcp": "xdrec_agent.cli.serve:mcp",
 }
 """Where each command is: a function, or a `typer.Typer` with commands of its own."""
 

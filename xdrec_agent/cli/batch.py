@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from retrieval.errors import UsageError
-from xdrec_agent.cli.context import diagnostics, settings
+from xdrec_agent.cli.context import diagnostics, print_json, settings
+from xdrec_agent.cli.options import Count, DomainArgument, Explain, Json, Rebuild, Sources, Target, UserArgument
 
 if TYPE_CHECKING:
     from xdrec_agent.batch import Progress
@@ -19,7 +20,6 @@ app = typer.Typer(help="Many users at once, on one machine or many (Ray).", no_a
 
 Folder = Annotated[str, typer.Option("--output", metavar="FOLDER", help="A folder, or s3://BUCKET/FOLDER.")]
 Address = Annotated[str, typer.Option("--ray", metavar="ADDRESS", help="HOST:PORT, auto, or local.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _EVERY_S: Final = 10.0
 """Seconds between two lines about progress where there is no terminal."""
 
@@ -27,15 +27,15 @@ _EVERY_S: Final = 10.0
 @app.command()
 def recommend(
     users: Annotated[str, typer.Option(metavar="FILE|all", help="A .parquet or .csv file with a column user.")],
-    source: Annotated[list[str], typer.Option("--from", metavar="DOMAIN", help="Source domain; may be given again.")],
-    target: Annotated[str, typer.Option("--to", metavar="DOMAIN", help="Target domain.")],
+    source: Sources,
+    target: Target,
     output: Folder,
-    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many.")] = 10,
+    k: Count = 10,
     ray: Address = "local",
     engine: Annotated[
         Literal["servers", "vllm"], typer.Option(help="The configured servers, or vLLM on the cluster's GPUs.")
     ] = "servers",
-    explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Write reasons.")] = True,
+    explain: Explain = True,
     retry: Annotated[str | None, typer.Option(metavar="degraded", help="Make only the degraded rows anew.")] = None,
     size: Annotated[int, typer.Option("--part-size", min=1, help="Users in a file.")] = 256,
     json_: Json = False,
@@ -55,10 +55,10 @@ def recommend(
     request = Request(
         users, tuple(source), target, k, output, size, explain, ray, retry=retry is not None, engine=engine
     )
-    with _told() as progress:
+    with _progress() as progress:
         report = run_batch(settings(), request, progress)
     if json_:
-        typer.echo(report.model_dump_json(indent=2))
+        print_json(report)
         return
     rate = report.made / report.seconds if report.seconds else 0.0
     typer.echo(f"{report.output}: {report.users:,} users in {report.parts:,} files, {report.degraded:,} degraded")
@@ -69,9 +69,9 @@ def recommend(
 
 @app.command()
 def index(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="Whose items are embedded.")],
+    domain: DomainArgument,
     ray: Address = "local",
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Start anew, with the configured encoder.")] = False,
+    rebuild: Rebuild = False,
     json_: Json = False,
 ) -> None:
     """Embed what is new or changed on all machines of a cluster; a killed run goes on where it stopped.
@@ -85,18 +85,18 @@ def index(
     from xdrec_agent.batch import spread_over
 
     configured = settings()
-    with open_store(configured, create=False) as store, open_index(configured) as built, _told() as progress:  # noqa: SIM117
+    with open_store(configured, create=False) as store, open_index(configured) as built, _progress() as progress:  # noqa: SIM117
         with spread_over(built, configured, ray):
             report = built.build(store, domain, rebuild=rebuild, progress=progress)
     if json_:
-        typer.echo(report.model_dump_json(indent=2))
+        print_json(report)
         return
     typer.echo(f"{domain}: {report.items:,} items, {report.embedded:,} embedded, {report.total_s:.1f} s")
 
 
 @app.command()
 def forget(
-    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id.")],
+    user: UserArgument,
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A batch's folder.")],
 ) -> None:
     """Delete a user's results from a batch's folder, which `xdrec users delete` does not know.
@@ -115,7 +115,7 @@ def forget(
 
 
 @contextmanager
-def _told() -> Iterator[Progress]:
+def _progress() -> Iterator[Progress]:
     """Progress on stderr: a bar with rate and time left, or a line now and then where nobody watches a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

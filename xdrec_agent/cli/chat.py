@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.context import print_json, settings
+from xdrec_agent.cli.options import Texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,11 +17,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from xdrec_agent.converse import Dialogue, Event
+    from xdrec_agent.converse import Conversation, Dialogue, Dialogues, Event
     from xdrec_agent.settings import Settings
     from xdrec_agent.types import Recommendation
-
-Texts = list[str]
 
 
 def chat(
@@ -58,23 +57,27 @@ def chat(
     elif delete is not None:
         _delete(configured, delete, user)
     else:
-        begin = {"sources": tuple(source or ()), "target": target, "user": user, "language": language}
-        asyncio.run(_talk(configured, begin, resume, say, json_=json_))
+
+        def start(conversation: Conversation, dialogues: Dialogues) -> Dialogue:
+            if resume is not None:
+                return dialogues.get(resume, user)
+            return conversation.start(sources=source or (), target=target, user=user, language=language)
+
+        asyncio.run(_talk(configured, start, say, json_=json_))
 
 
 def _list(configured: Settings, user: str | None, *, json_: bool) -> None:
-    import json
     from datetime import UTC, datetime
 
     from retrieval.templates import plain
     from xdrec_agent.app import open_dialogues
 
     with open_dialogues(configured, create=False) as dialogues:
-        found = dialogues.list(user)
+        summaries = dialogues.list(user)
     if json_:
-        typer.echo(json.dumps([one.model_dump() for one in found], ensure_ascii=False, indent=2))
+        print_json(summaries)
         return
-    for one in found:
+    for one in summaries:
         at = datetime.fromtimestamp(one.updated_at, tz=UTC)
         typer.echo(f"{one.id}  {at:%Y-%m-%d %H:%M}  {one.turns} turns  {plain(one.first, 60)}")
 
@@ -88,7 +91,7 @@ def _delete(configured: Settings, id_: str, user: str | None) -> None:
 
 
 async def _talk(
-    configured: Settings, begin: dict[str, Any], resume: str | None, say: Texts | None, *, json_: bool
+    configured: Settings, start: Callable[[Conversation, Dialogues], Dialogue], say: Texts | None, *, json_: bool
 ) -> None:
     from contextlib import aclosing
 
@@ -101,7 +104,7 @@ async def _talk(
     async with open_recommender(configured) as recommender:
         with open_dialogues(configured, store=recommender.store) as dialogues:
             conversation = Conversation(recommender, dialogues, configured.chat)
-            dialogue = dialogues.get(resume, begin["user"]) if resume else conversation.start(**begin)
+            dialogue = start(conversation, dialogues)
             if say is None and not json_:
                 _welcome(out, dialogue)
             for text in _turns(say):

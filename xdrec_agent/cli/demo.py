@@ -81,28 +81,20 @@ def _catalogues(configured: Settings, folder: Path, described: DemoPack, steps: 
 @contextmanager
 def _server(configured: Settings, steps: Console, *, keep: bool) -> Iterator[None]:
     """The LLM server: ours if it runs, else started, and then stopped at the end."""
-    from xdrec_agent.models import library as models
-    from xdrec_agent.server import lifecycle as server
+    from xdrec_agent.cli.llm import start_server
+    from xdrec_agent.server import lifecycle
 
     if configured.llm.base_url is not None:
         yield
         return
-    mine = server.status(configured.server_dir).condition != "running"
-    folder = models.find(configured.llm.model, configured.models_dir)
-    with steps.status("LLM server") as status:
-        server.up(
-            folder,
-            configured.llm.model,
-            configured.llm,
-            configured.server_dir,
-            progress=lambda stage, seconds: status.update(f"LLM server: {stage}, {seconds:.0f} s"),
-        )
+    running = lifecycle.status(configured.server_dir).condition == "running"
+    start_server(configured, steps)
     steps.print(f"LLM server: {configured.llm.model} is ready")
     try:
         yield
     finally:
-        if mine and not keep:
-            server.down(configured.server_dir)
+        if not (running or keep):
+            lifecycle.down(configured.server_dir)
             steps.print("LLM server: stopped")
 
 

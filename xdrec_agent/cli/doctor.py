@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.context import print_json, settings
+from xdrec_agent.cli.options import Json
 
 _MARKS = {"ok": ("ok     ", "green"), "missing": ("missing", "yellow"), "problem": ("problem", "red")}
 
 
-def doctor(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(json_: Json = False) -> None:
     """Say what is installed and ready, and the next command for each thing that is not. Starts nothing.
 
     Exits with 3 if something is missing that nothing works without.
@@ -21,8 +20,6 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
       xdrec doctor
       xdrec doctor --json
     """
-    import json
-
     from rich.console import Console
     from rich.text import Text
 
@@ -30,7 +27,7 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
 
     checks = diagnose(settings())
     if json_:
-        typer.echo(json.dumps([check.model_dump() for check in checks], indent=2))
+        print_json(checks)
     else:
         out = Console(highlight=False)
         for check in checks:

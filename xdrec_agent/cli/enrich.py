@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.context import print_json, settings
+from xdrec_agent.cli.options import DomainArgument, Json, Yes
 
 if TYPE_CHECKING:
     from xdrec_agent.enrich import EnrichReport, Estimate
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def enrich(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="Whose items to describe.")],
+    domain: DomainArgument,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask about so many items at most.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would cost and do nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether to go on.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON; needs --yes or --dry-run.")] = False,
+    yes: Yes = False,
+    json_: Json = False,
 ) -> None:
     """Ask the language model what items are about: themes, mood, setting, period, audience.
 
@@ -63,9 +64,9 @@ async def _enrich(
 
 def _print_estimate(estimate: Estimate, *, json_: bool) -> None:
     if json_:
-        typer.echo(estimate.model_dump_json(indent=2))
+        print_json(estimate)
         return
-    took = "unknown time (the response cache answered)" if estimate.seconds is None else _spoken(estimate.seconds)
+    took = "unknown time (the response cache answered)" if estimate.seconds is None else _rounded(estimate.seconds)
     tokens = f"{estimate.prompt_tokens:,} prompt and {estimate.completion_tokens:,} written tokens"
     typer.echo(
         f"{estimate.domain}: {estimate.items:,} items, {estimate.requests:,} requests to {estimate.model},"
@@ -75,14 +76,14 @@ def _print_estimate(estimate: Estimate, *, json_: bool) -> None:
 
 def _print_report(report: EnrichReport, *, json_: bool) -> None:
     if json_:
-        typer.echo(report.model_dump_json(indent=2))
+        print_json(report)
         return
     unreadable = f", {report.unreadable} replies could not be read" if report.unreadable else ""
     typer.echo(f"{report.domain}: asked about {report.asked:,}, {report.known:,} are known{unreadable}")
     typer.echo("encoder.facets = true and xdrec index --rebuild make use of it", err=True)
 
 
-def _spoken(seconds: float) -> str:
+def _rounded(seconds: float) -> str:
     for size, unit in ((3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"about {seconds / size:.0f} {unit}"

@@ -1,21 +1,20 @@
-"""`xdrec explain`. Reads a kept answer, prints why an item is in it, why another is not, and what would change it."""
+"""`xdrec explain`. Reads a logged answer, prints why an item is in it, why another is not, and what would change it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from retrieval.errors import UsageError
 from retrieval.templates import visible
-from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.context import print_json, settings, write_file
+from xdrec_agent.cli.options import Json, Language
 
 if TYPE_CHECKING:
-    from retrieval.ranking import Retriever
-    from xdrec_agent.grounding import PathFinder
+    from retrieval.relations import RelationGraph
+    from retrieval.store import Store
     from xdrec_agent.posthoc import PosthocExplanation, PosthocLocale
     from xdrec_agent.recommend import LoggedAnswer
     from xdrec_agent.settings import Settings
@@ -34,9 +33,9 @@ def explain(
     without: Annotated[
         str | None, typer.Option(metavar="TITLE", help="What the list would be without this item of the history.")
     ] = None,
-    lang: Annotated[str | None, typer.Option(help="Code of a language; default: the configured one.")] = None,
+    lang: Language = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, with all evidence.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: Json = False,
     picture: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the item's evidence as a picture, .svg or .mmd (Mermaid)."),
@@ -62,84 +61,70 @@ def explain(
         raise UsageError("--markdown and --json are two forms", hint="give one of them")
     if picture is not None and picture.suffix not in _PICTURES:
         raise UsageError(f"{picture}: the name does not tell what kind of picture", hint="end it in .svg or .mmd")
-    form = "json" if json_ else "markdown" if markdown else "text"
-    _explain(settings(), answer, rank or 1, (over, why_not, without), lang, picture, form)
+    _explain(settings(), answer, rank or 1, _Question(over, why_not, without), lang, picture, json_, markdown)
+
+
+class _Question(NamedTuple):
+    """At most one is set; none: why this item."""
+
+    over: int | None
+    why_not: str | None
+    without: str | None
 
 
 def _explain(
     configured: Settings,
     answer: str | None,
     rank: int,
-    question: tuple[int | None, str | None, str | None],
+    question: _Question,
     lang: str | None,
     picture: Path | None,
-    form: str,
+    json_: bool,
+    as_markdown: bool,
 ) -> None:
-    from xdrec_agent.app import open_recommendation_log
+    from retrieval.relations import RelationGraph
+    from retrieval.store import RelationStore
+    from xdrec_agent.app import open_recommendation_log, open_store
     from xdrec_agent.posthoc import draw, evidence_for, item_at, load_posthoc_locale, markdown, mermaid, svg
 
     locale = load_posthoc_locale(lang or configured.explain.language)
     with open_recommendation_log(configured, create=False) as log:
-        kept = log.get(answer) if answer is not None else log.last()
-    with _paths(configured) as paths:
-        explanation = _computed(configured, kept, rank, question, locale, paths)
-        wanted = picture is not None or (form == "markdown" and question == (None, None, None))
-        drawing = draw(evidence_for(kept, item_at(kept, rank), paths), locale) if wanted else None
+        logged = log.get(answer) if answer is not None else log.last()
+    with open_store(configured, create=False) as store:
+        graph = RelationGraph(RelationStore(store.database))
+        explanation = _compute(configured, store, graph, logged, rank, question, locale)
+        wanted = picture is not None or (as_markdown and question == (None, None, None))
+        drawing = draw(evidence_for(logged, item_at(logged, rank), graph.paths_between), locale) if wanted else None
     if picture is not None and drawing is not None:
-        _write(picture, mermaid(drawing) if picture.suffix == ".mmd" else svg(drawing))
-    if form == "json":
-        typer.echo(explanation.model_dump_json(indent=2))
-    elif form == "markdown":
+        write_file(picture, mermaid(drawing) if picture.suffix == ".mmd" else svg(drawing))
+    if json_:
+        print_json(explanation)
+    elif as_markdown:
         typer.echo(markdown(explanation, locale, mermaid(drawing) if drawing else ""), nl=False)
     else:
         _print(explanation, locale)
 
 
-@contextmanager
-def _paths(configured: Settings) -> Iterator[PathFinder]:
-    from retrieval.relations import RelationGraph
-    from xdrec_agent.app import open_relations
-
-    with open_relations(configured, create=False) as relations:
-        yield RelationGraph(relations).paths_between
-
-
-def _computed(
+def _compute(
     configured: Settings,
-    kept: LoggedAnswer,
+    store: Store,
+    graph: RelationGraph,
+    logged: LoggedAnswer,
     rank: int,
-    question: tuple[int | None, str | None, str | None],
+    question: _Question,
     locale: PosthocLocale,
-    paths: PathFinder,
 ) -> PosthocExplanation:
+    from xdrec_agent.app import open_retriever
     from xdrec_agent.posthoc import contrastive, counterfactual, why, why_not
 
-    over, missing, without = question
-    if over is not None:
-        return contrastive(kept, rank, over, locale, paths)
-    if missing is None and without is None:
-        return why(kept, rank, locale, paths)
-    with _retriever(configured) as retriever:
-        if missing is not None:
-            return why_not(retriever, kept, missing, locale, configured.exclusions)
-        return counterfactual(retriever, kept, without or "", locale, configured.exclusions)
-
-
-@contextmanager
-def _retriever(configured: Settings) -> Iterator[Retriever]:
-    from retrieval.relations import RelationGraph
-    from xdrec_agent.app import open_relations, open_retriever, open_store
-
-    with open_store(configured, create=False) as store, open_relations(configured, create=False) as relations:
-        yield open_retriever(configured, store, RelationGraph(relations))
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise UsageError(f"cannot write {file}: {exc.strerror}", hint="give a file that you may write") from exc
-    typer.echo(f"written to {file}", err=True)
+    if question.over is not None:
+        return contrastive(logged, rank, question.over, locale, graph.paths_between)
+    if question.why_not is None and question.without is None:
+        return why(logged, rank, locale, graph.paths_between)
+    retriever = open_retriever(configured, store, graph)
+    if question.why_not is not None:
+        return why_not(retriever, logged, question.why_not, locale, configured.exclusions)
+    return counterfactual(retriever, logged, question.without or "", locale, configured.exclusions)
 
 
 def _print(explanation: PosthocExplanation, locale: PosthocLocale) -> None:

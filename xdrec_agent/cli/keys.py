@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from retrieval.errors import UsageError
-from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.context import print_json, settings
+from xdrec_agent.cli.options import Json
 
 app = typer.Typer(help="Keys of the service.", no_args_is_help=True)
 
@@ -18,7 +18,7 @@ def create(
     user: Annotated[str | None, typer.Option("--user", help="Bind it to this user: it sees nobody else.")] = None,
     operator: Annotated[bool, typer.Option("--operator", help="It acts for whomever a request names.")] = False,
     name: Annotated[str, typer.Option("--name", help="What it is for; shown by `list`.")] = "",
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: Json = False,
 ) -> None:
     """Make a key and print it, once: only its hash is kept.
 
@@ -34,14 +34,14 @@ def create(
     with open_keys(settings()) as keys:
         key, secret = keys.create(name, user=user)
     if json_:
-        typer.echo(json.dumps(key.model_dump() | {"key": secret}, ensure_ascii=False, indent=2))
+        print_json(key.model_dump() | {"key": secret})
         return
     typer.echo(secret)
     typer.echo(f"key {key.id}, {key.role}{f' {user}' if user else ''}; it cannot be shown again", err=True)
 
 
 @app.command("list")
-def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_(json_: Json = False) -> None:
     """The keys: id, role, user, name, and whether they were revoked.
 
     \b
@@ -52,12 +52,12 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     from retrieval.templates import visible
     from xdrec_agent.app import open_keys
 
-    with open_keys(settings(), create=False) as keys:
-        found = keys.list() if keys.exists() else ()
+    with open_keys(settings(), create=False) as table:
+        keys = table.list() if table.exists() else ()
     if json_:
-        typer.echo(json.dumps([key.model_dump() for key in found], ensure_ascii=False, indent=2))
+        print_json(keys)
         return
-    for key in found:
+    for key in keys:
         state = "revoked" if key.revoked_at else "in use"
         typer.echo(f"{key.id}  {key.role:8}  {visible(key.user or '-'):20}  {state:7}  {visible(key.name)}")
 

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from retrieval.errors import XDRecError
-from xdrec_agent.cli.errors import report
+from xdrec_agent.cli.context import print_error
 
 
 def lazy_app(name: str, table: Mapping[str, str], *, json_errors: bool) -> typer.Typer:
@@ -78,7 +78,7 @@ def _root(table: Mapping[str, str], json_errors: bool) -> type[TyperGroup]:
             try:
                 return super().invoke(ctx)
             except XDRecError as exc:
-                report(exc, as_json=ctx.meta["xdrec.json"])
+                print_error(exc, as_json=ctx.meta["xdrec.json"])
                 raise typer.Exit(exc.exit_code) from exc
             except KeyboardInterrupt as exc:
                 typer.echo("stopped", err=True)

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from retrieval.errors import SetupError
-from xdrec_agent.cli.context import diagnostics, settings
+from xdrec_agent.cli.context import diagnostics, print_json, settings
+from xdrec_agent.cli.options import Json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from xdrec_agent.server.lifecycle import ServerState
     from xdrec_agent.settings import Settings
 
 app = typer.Typer(help="The language model's server (vLLM).", no_args_is_help=True)
@@ -26,28 +30,32 @@ def up() -> None:
     """
     import asyncio
 
-    from xdrec_agent.models import library as models
-    from xdrec_agent.server import lifecycle as server
-
     configured = settings()
     if configured.llm.base_url is not None:
         typer.echo(f"llm.base_url is set: {configured.llm.base_url} is used as it is, nothing is started")
         _print(asyncio.run(describe(configured)))
         return
-    folder = models.find(configured.llm.model, configured.models_dir)
-    if configured.llm.adapters:
-        from xdrec_agent.models import check_served
-
-        check_served(configured.llm.adapters, configured.llm.model, folder)
-    with diagnostics().status("starting") as status:
-        state = server.up(
-            folder,
-            configured.llm.model,
-            configured.llm,
-            configured.server_dir,
-            progress=lambda stage, seconds: status.update(f"{stage}, {seconds:.0f} s"),
-        )
+    state = start_server(configured, diagnostics())
     typer.echo(f"{state.served_name} answers at {state.base_url}")
+
+
+def start_server(configured: Settings, console: Console) -> ServerState:
+    """Start the configured model's server, or find it running; its progress goes to the console."""
+    from xdrec_agent.models import check_served, library
+    from xdrec_agent.server import lifecycle
+
+    llm = configured.llm
+    folder = library.find(llm.model, configured.models_dir)
+    if llm.adapters:
+        check_served(llm.adapters, llm.model, folder)
+    with console.status("LLM server: starting") as status:
+        return lifecycle.up(
+            folder,
+            llm.model,
+            llm,
+            configured.server_dir,
+            progress=lambda stage, seconds: status.update(f"LLM server: {stage}, {seconds:.0f} s"),
+        )
 
 
 @app.command()
@@ -58,9 +66,9 @@ def down() -> None:
     Examples:
       xdrec llm down
     """
-    from xdrec_agent.server import lifecycle as server
+    from xdrec_agent.server import lifecycle
 
-    typer.echo("stopped" if server.down(settings().server_dir) else "nothing ran")
+    typer.echo("stopped" if lifecycle.down(settings().server_dir) else "nothing ran")
 
 
 @app.command()
@@ -71,19 +79,19 @@ def logs(lines: Annotated[int, typer.Option("-n", min=1, help="How many lines.")
     Examples:
       xdrec llm logs -n 100
     """
-    from xdrec_agent.server import lifecycle as server
+    from xdrec_agent.server import lifecycle
 
     folder = settings().server_dir
-    shown = server.logs(folder, lines)
+    shown = lifecycle.logs(folder, lines)
     if not shown:
         raise SetupError("the server was never started", hint="xdrec llm up")
     for line in shown:
         typer.echo(line)
-    diagnostics().print(f"the whole log: {folder / server.LOG}", markup=False, soft_wrap=True)
+    diagnostics().print(f"the whole log: {folder / lifecycle.LOG}", markup=False, soft_wrap=True)
 
 
 @app.command()
-def status(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def status(json_: Json = False) -> None:
     """Whether a model answers, and what its endpoint was seen to do.
 
     \b
@@ -92,11 +100,10 @@ def status(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
       xdrec llm status --json
     """
     import asyncio
-    import json
 
     shown = asyncio.run(describe(settings()))
     if json_:
-        typer.echo(json.dumps(shown, indent=2))
+        print_json(shown)
         return
     _print(shown)
 
@@ -104,7 +111,7 @@ def status(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
 @app.command()
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete every kept reply.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: Json = False,
 ) -> None:
     """The replies that are kept on disk: how many, where, how large.
 
@@ -115,8 +122,6 @@ def cache(
       xdrec llm cache
       xdrec llm cache --clear
     """
-    import json
-
     from xdrec_agent.app import open_responses
 
     configured = settings()
@@ -128,7 +133,7 @@ def cache(
             shown = {"folder": str(replies.folder), "replies": len(replies), "bytes": replies.bytes}
             shown |= {} if deleted is None else {"deleted": deleted}
     if json_:
-        typer.echo(json.dumps(shown, indent=2))
+        print_json(shown)
         return
     for name, value in shown.items():
         typer.echo(f"{name:14} {value}")
@@ -157,12 +162,12 @@ async def describe(configured: Settings) -> dict[str, Any]:
     """
     from xdrec_agent.app import describe_ranking
     from xdrec_agent.llm import LLMClient, resolve_endpoint
-    from xdrec_agent.server import lifecycle as server
+    from xdrec_agent.server import lifecycle
 
     endpoint = resolve_endpoint(configured)
     async with LLMClient(endpoint, configured.llm) as client:
         can = await client.capabilities()
-    state = server.status(configured.server_dir).state if endpoint.managed else None
+    state = lifecycle.status(configured.server_dir).state if endpoint.managed else None
     return {
         "model": endpoint.model,
         "base_url": endpoint.base_url,

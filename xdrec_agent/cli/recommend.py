@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from retrieval.errors import UsageError
-from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.context import overridden, print_json, settings
+from xdrec_agent.cli.options import Count, Explain, Json, KnownUser, Language, Sources, Target, Texts
 
-if TYPE_CHECKING:
-    from xdrec_agent.settings import Settings
-
-Texts = list[str]
 _STRATEGIES = "identity, listwise-logprob, pointwise-logprob, listwise-generate or hybrid."
 
 
 def recommend(
-    source: Annotated[Texts, typer.Option("--from", metavar="DOMAIN", help="Source domain; may be given again.")],
-    target: Annotated[str, typer.Option("--to", metavar="DOMAIN", help="Target domain.")],
-    user: Annotated[str | None, typer.Option("--user", help="A user whose interactions are in the store.")] = None,
+    source: Sources,
+    target: Target,
+    user: KnownUser = None,
     like: Annotated[Texts | None, typer.Option("--like", metavar="TITLE", help="A title that was liked.")] = None,
     dislike: Annotated[Texts | None, typer.Option("--dislike", metavar="TITLE", help="A title that was not.")] = None,
     about: Annotated[str | None, typer.Option("--about", metavar="TEXT", help="What is wanted, in words.")] = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many.")] = 5,
+    k: Count = 5,
     year_from: Annotated[int | None, typer.Option(help="Earliest year.")] = None,
     year_to: Annotated[int | None, typer.Option(help="Latest year.")] = None,
     category: Annotated[Texts | None, typer.Option(help="Only this category; again for another.")] = None,
@@ -41,10 +38,10 @@ def recommend(
     candidates: Annotated[int | None, typer.Option(min=1, help="How many are reranked; any number.")] = None,
     shuffles: Annotated[int | None, typer.Option(min=1, help="At most so many orders are tried.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the shuffles.")] = None,
-    lang: Annotated[str | None, typer.Option(metavar="CODE", help="Code of the language of the reasons.")] = None,
+    lang: Language = None,
     style: Annotated[str | None, typer.Option(help="Of the reasons: short, detailed or playful.")] = None,
-    explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Write reasons.")] = True,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    explain: Explain = True,
+    json_: Json = False,
 ) -> None:
     """Recommend from one domain to another, with reasons.
 
@@ -72,7 +69,7 @@ def recommend(
         attributes=_attributes("--where", where or []),
         not_attributes=_attributes("--not-where", not_where or []),
     )
-    configured = _overridden(
+    configured = overridden(
         settings(),
         retriever={"diversity": diversity, "popularity": popularity},
         rerank={
@@ -101,20 +98,11 @@ def recommend(
             )
             answer = await recommender.recommend(query, explain=explain)
         if json_:
-            typer.echo(answer.model_dump_json(indent=2))
+            print_json(answer)
         else:
             print_recommendations(answer, query)
 
     asyncio.run(run())
-
-
-def _overridden(configured: Settings, **sections: dict[str, Any]) -> Settings:
-    """The settings with what the command line gave (None: not given)."""
-    changes = {
-        name: getattr(configured, name).model_copy(update={k: v for k, v in given.items() if v is not None})
-        for name, given in sections.items()
-    }
-    return configured.model_copy(update=changes)
 
 
 def _attributes(option: str, pairs: list[str]) -> dict[str, tuple[str, ...]]:

@@ -1,18 +1,20 @@
-"""`xdrec serve`. Reads where to listen, runs the service until it is told to end."""
+"""`xdrec serve` and `xdrec mcp`. Read where to listen, run the service until it is told to end."""
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
 from retrieval.errors import SetupError
-from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.context import overridden, settings
+from xdrec_agent.cli.options import Host, Port
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; others than this machine need keys.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0: any that is free.")] = None,
+    host: Host = None,
+    port: Port = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that answer; one for each processor.")] = None,
 ) -> None:
     """Serve recommendations, reasons and conversation over HTTP, until interrupted.
@@ -23,11 +25,30 @@ def serve(
       xdrec serve
       xdrec serve --host 0.0.0.0 --port 8000 --workers 4
     """
+    service = _service()
+    service.run(overridden(settings(), service={"host": host, "port": port, "workers": workers}))
+
+
+def mcp(
+    http: Annotated[bool, typer.Option("--http", help="Over HTTP, at /mcp; default: stdin and stdout.")] = False,
+    host: Host = None,
+    port: Port = None,
+) -> None:
+    """Offer recommend, explain and search_items to other agents (Model Context Protocol).
+
+    \b
+    Examples:
+      xdrec mcp
+      xdrec mcp --http --port 8418
+    """
+    service = _service()
+    run = service.run_mcp_http if http else service.run_mcp_stdio
+    run(overridden(settings(), service={"host": host, "port": port}))
+
+
+def _service() -> ModuleType:
     try:
-        from xdrec_agent.service import run
+        from xdrec_agent import service
     except ModuleNotFoundError as exc:
         raise SetupError(f"the service needs a package: {exc.name}", hint="pip install 'xdrec[service]'") from exc
-    configured = settings()
-    wanted = {"host": host, "port": port, "workers": workers}
-    given = {name: value for name, value in wanted.items() if value is not None}
-    run(configured.model_copy(update={"service": configured.service.model_copy(update=given)}))
+    return service

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from retrieval.errors import UsageError
-from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.context import print_json, settings, write_file
+from xdrec_agent.cli.options import Json, Output, UserArgument, Yes
 
 app = typer.Typer(help="People, and what is kept about them.", no_args_is_help=True)
-
-User = Annotated[str, typer.Argument(metavar="USER", help="The user's id.")]
 
 
 @app.command("list")
 def list_(
     domain: Annotated[str | None, typer.Option(help="Only users with interactions in this domain.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: Json = False,
 ) -> None:
     """The users' ids, one a line.
 
@@ -34,40 +30,35 @@ def list_(
     with open_store(settings(), create=False) as store:
         users = store.users(domain, limit)
     if json_:
-        typer.echo(json.dumps(users, ensure_ascii=False, indent=2))
+        print_json(users)
         return
     for user in users:
         typer.echo(user)
 
 
 @app.command()
-def export(
-    user: User,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file; default: stdout.")] = None,
-) -> None:
-    """Everything kept about a person, as one JSON document.
+def export(user: UserArgument, output: Output = None) -> None:
+    """Everything kept about a user, as one JSON document.
 
     \b
     Examples:
       xdrec users export ada
       xdrec users export ada -o ada.json
     """
+    from pydantic_core import to_json
+
     from xdrec_agent.app import export_user
 
-    text = json.dumps(export_user(settings(), user), ensure_ascii=False, indent=2)
+    records = export_user(settings(), user)
     if output is None:
-        typer.echo(text)
-        return
-    try:
-        output.write_text(text + "\n", encoding="utf-8")
-    except OSError as exc:
-        raise UsageError(f"cannot write {output}: {exc.strerror}", hint="give a file that you may write") from exc
-    typer.echo(f"written to {output}", err=True)
+        print_json(records)
+    else:
+        write_file(output, to_json(records, indent=2).decode() + "\n")
 
 
 @app.command()
-def delete(user: User, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Delete everything kept about a person, for good.
+def delete(user: UserArgument, yes: Yes = False) -> None:
+    """Delete everything kept about a user, for good.
 
     \b
     Examples:
