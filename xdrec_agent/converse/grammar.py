@@ -290,7 +290,8 @@ class UnknownTitles(Section):
     """Parts of a text that may be titles: between `separator`s, without `lead` and `trail`.
 
     None of them holds `no_title` or begins with `pronouns`, `limit` or (where it is unknown) `never`. `small_words` may
-    be written small within a title; uncapitalised words with one of `described` describe something.
+    be written small within a title, in `sentence_case` all but the first; uncapitalised words with one of `described`
+    describe something.
     """
 
     separator: Patterns = NEVER
@@ -299,6 +300,7 @@ class UnknownTitles(Section):
     no_title: Patterns = NEVER
     never: Patterns = NEVER
     limit: Patterns = NEVER
+    sentence_case: bool = False
     small_words: Words = frozenset()
     pronouns: Words = frozenset()
     described: Words = frozenset()

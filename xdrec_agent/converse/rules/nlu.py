@@ -73,8 +73,12 @@ class RuleNLU:
         return self._turn(line, state, domains, spoken)
 
     def _turn(self, line: str, state: DialogueState, domains: Sequence[str], spoken: tuple[str, ...]) -> Understanding:
+        masked = self._masked(line, state, domains, grammar_of(spoken))
+        without_titles = languages_of(masked.text, state.language)
+        if without_titles != spoken:  # a title's words told another language than the user's own
+            spoken = without_titles
+            masked = self._masked(line, state, domains, grammar_of(spoken))
         grammar = grammar_of(spoken)
-        masked = self._masked(line, state, domains, grammar)
         language = written_in(masked.text, spoken)
         if reply_language := find_reply_language(masked.text, grammar):
             remarks = (Remark(note="language"),)

@@ -94,14 +94,16 @@ class TitleFinder:
         words = [match.span() for match in _with_letter(_WORD).finditer(text)]
         for first, (start, word_end) in enumerate(words):
             head = normalise(text[start:word_end])
-            begins_title = head in self._first_words or head in self.grammar.titles.articles or with_digits(head)
-            if word_end - start > 1 and not begins_title:
+            is_article = head in self.grammar.titles.articles
+            if word_end - start > 1 and not (head in self._first_words or is_article or with_digits(head)):
                 continue
             for last in range(min(len(words), first + _LONGEST) - 1, first - 1, -1):
                 end = words[last][1]
                 key = normalise(text[start:end])
                 ids = self._exact(key)
                 series = () if ids else self._series(key)
+                if (ids or series) and last > first and not is_article and key == normalise(text[word_end:end]):
+                    continue  # keys leave out English articles, which are other words in other languages
                 if (ids or series) and self._is_written_as_title(text, start, end, key):
                     yield Mention(start, end, text[start:end], ids or series, "title" if ids else "series")
 

@@ -80,7 +80,9 @@ class UnknownTitles:
         if _MENTION.search(chunk) or len(words) > _MOST_WORDS or not key or is_limit:
             return None
         catalogues = [self.titles.lexicon.of(domain) for domain in self.titles.domains]
-        if key in self.grammar.categories.by_name or any(key in words.categories for words in catalogues):
+        first, _, without_article = key.partition(" ")
+        name = without_article if first in self.grammar.titles.articles else key
+        if name in self.grammar.categories.by_name or any(name in words.categories for words in catalogues):
             return None
         if self._is_long_enough(chunk, words) and (ids := self.titles.look_up(chunk)):
             return Mention(0, 0, chunk, ids)
@@ -107,6 +109,8 @@ class UnknownTitles:
             return False
         if is_unspaced(chunk):
             return cue is not None and 2 <= len(chunk) <= _MOST_LETTERS
+        if chunk[0].isupper() and rules.sentence_case and cue is not None:
+            return len(chunk) > 3
         if chunk[0].isupper() and self._is_capitalised(words):
             capitals = sum(word[0].isupper() for word in words)
             is_name = cue is not None and len(words) == 1 and len(chunk) > 3
