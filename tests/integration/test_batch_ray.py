@@ -29,10 +29,10 @@ from retrieval.types import Interaction, Item
 from xdrec_agent.app import open_encoder
 from xdrec_agent.batch import Request, ResultFolder, run_batch, spread_over
 from xdrec_agent.batch.cluster import cluster as on_cluster
-from xdrec_agent.batch.offline_llm_client import StagedReply, Wanted
-from xdrec_agent.batch.offline_llm_rounds import worked_out
+from xdrec_agent.batch.offline_llm_client import OfflineReply, OfflineRequest
+from xdrec_agent.batch.offline_llm_rounds import collect_replies
 from xdrec_agent.batch.plan import make_job, partitions
-from xdrec_agent.batch.stages import Answer, Retrieve, parts_table, patient
+from xdrec_agent.batch.stages import Answer, Retrieve, parts_table, unattended
 from xdrec_agent.settings import load_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(480)]
@@ -199,10 +199,10 @@ def test_a_killed_driver_is_gone_on_from(batch, home, cluster, llm, tmp_path):
     assert (report["users"], report["parts"], report["made"]) == (40, 10, 40 - done)
     assert Counter(row["user"] for row in rows(tmp_path / "out")) == Counter(USERS)
     assert {file: file.stat().st_mtime_ns for file in before} == before
-    asked = llm.chats
+    chats = llm.chats
     again = Request("all", ("films",), "books", 3, str(tmp_path / "out"), 4, explain=False)
     assert run_batch(settings_of(home, llm), again).made == 0
-    assert llm.chats == asked
+    assert llm.chats == chats
     with pytest.raises(UsageError, match="k was 3, is 4") as raised:
         run_batch(settings_of(home, llm), replace(again, k=4))
     assert raised.value.hint
@@ -240,7 +240,7 @@ def test_degraded_rows_are_marked_and_only_these_retried(batch, llm, tmp_path):
 @pytest.mark.filterwarnings("ignore")  # Ray's own, in this process
 def test_rounds_with_a_stage_write_every_user(home, cluster, llm, tmp_path):
     """With replies worked out by a stage of rows, in rounds on the cluster, nobody is degraded or missing."""
-    settings = patient(settings_of(home, llm))
+    settings = unattended(settings_of(home, llm))
     results = ResultFolder(str(tmp_path / "out"))
     users = pa.array(USERS, pa.string())
     job = make_job(settings, "all", users, ("films",), "books", 3, 16, explain=False)
@@ -249,15 +249,15 @@ def test_rounds_with_a_stage_write_every_user(home, cluster, llm, tmp_path):
 
     def stage(rows, _settings):
         def reply(row):
-            wanted = Wanted.model_validate_json(row["wanted"])
-            said = StagedReply(logprobs={label: -1.0 - n for n, label in enumerate(wanted.labels)})
+            wanted = OfflineRequest.model_validate_json(row["wanted"])
+            said = OfflineReply(logprobs={label: -1.0 - n for n, label in enumerate(wanted.labels)})
             return {"part": row["part"], "key": row["key"], "reply": said.model_dump_json()}
 
         return rows.map(reply)
 
     with on_cluster(cluster.address):
         blocks = ray.data.from_arrow([parts_table([(part.name, part.users)]) for part in parts])
-        asked = blocks.map_batches(
+        prepared = blocks.map_batches(
             Retrieve,
             fn_constructor_args=(settings, job),
             batch_size=1,
@@ -265,8 +265,8 @@ def test_rounds_with_a_stage_write_every_user(home, cluster, llm, tmp_path):
             concurrency=1,
             num_cpus=0.5,
         ).materialize()
-        replies = worked_out(asked, settings, explain=False, stage=stage)
-        done = asked.map_batches(
+        replies = collect_replies(prepared, settings, explain=False, stage=stage)
+        done = prepared.map_batches(
             Answer,
             fn_constructor_args=(settings, job, str(tmp_path / "out")),
             fn_constructor_kwargs={"retry": False, "replies": replies},

@@ -23,7 +23,7 @@ from xdrec_agent.settings import LLMSettings
 _CAN: Final = Capabilities(exact_label_logprobs=True, structured_output=True)
 
 
-class Wanted(Frozen):
+class OfflineRequest(Frozen):
     """A request to the stage: the log-probabilities of `labels` as the answer's first token, or else a text.
 
     Attributes:
@@ -42,7 +42,7 @@ class Wanted(Frozen):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-class StagedReply(Frozen):
+class OfflineReply(Frozen):
     """What the stage gave for a request. `complete` is False if the text was cut off at `max_tokens`."""
 
     text: str = ""
@@ -57,20 +57,20 @@ class StagedReply(Frozen):
         return Usage(requests=1, prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens)
 
 
-class StagedClient(LLMClient):
+class OfflineLLMClient(LLMClient):
     """Answers with `replies` (by key); what they lack is in `wanted` (by key) afterwards.
 
     Args:
-        final: whether there is no further round, so that what is lacking is a failure. Else it is answered
+        final: whether there is no further round, so that what is lacking is a failure. Else it is vllm_replies
             provisionally: all labels equally likely, and no text; nothing that is made of that may be used.
     """
 
-    def __init__(self, model: str, replies: Mapping[str, StagedReply], *, final: bool) -> None:
+    def __init__(self, model: str, replies: Mapping[str, OfflineReply], *, final: bool) -> None:
         endpoint = Endpoint(base_url="vLLM on the cluster", model=model, managed=False)
         super().__init__(endpoint, LLMSettings(model=model))
         self._replies = replies
         self._final = final
-        self.wanted: dict[str, Wanted] = {}
+        self.pending: dict[str, OfflineRequest] = {}
 
     async def capabilities(self) -> Capabilities:
         """What the stage can do."""
@@ -80,10 +80,10 @@ class StagedClient(LLMClient):
         self, messages: Messages, labels: Sequence[str], *, origin: Origin | None = None
     ) -> tuple[dict[str, float], Usage]:
         """As `LLMClient.label_logprobs`. Raises LLMReplyInvalid: there is no reply, or it lacks a label."""
-        wanted = Wanted(messages=_told(messages), labels=tuple(labels))
+        wanted = OfflineRequest(messages=_told(messages), labels=tuple(labels))
         reply = self._replies.get(wanted.key)
         if reply is None:
-            self.wanted[wanted.key] = wanted
+            self.pending[wanted.key] = wanted
             if self._final:
                 raise LLMReplyInvalid(f"{self.endpoint.model} gave no log-probabilities")
             return dict.fromkeys(labels, -math.log(len(labels))), Usage()
@@ -109,10 +109,10 @@ class StagedClient(LLMClient):
         """
 
         form = json.dumps(json_schema.model_json_schema(), sort_keys=True) if json_schema else None
-        wanted = Wanted(messages=_told(messages), max_tokens=max_tokens, form=form)
+        wanted = OfflineRequest(messages=_told(messages), max_tokens=max_tokens, form=form)
         reply = self._replies.get(wanted.key)
         if reply is None:
-            self.wanted[wanted.key] = wanted
+            self.pending[wanted.key] = wanted
             if self._final:
                 raise LLMReplyInvalid(f"{self.endpoint.model} gave no answer")
             raise LLMRefused("asked in the next round")

@@ -1,7 +1,7 @@
 """Rounds with Ray's vLLM stage. Reads parts with their candidates, works out what their answers need, writes them.
 
-Each round every part goes as far as the replies at hand allow (`Collect`) and the stage answers what it would ask next.
-Replies meet in the driver: some hundred bytes a request, for one wave of parts at a time.
+In each round every part goes as far as the replies at hand allow (`CollectRequests`), and the stage answers what it
+would ask next. Replies meet in the driver: some hundred bytes a request, for one wave of parts at a time.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from retrieval.errors import UsageError
 from retrieval.relations import RelationGraph
 from xdrec_agent.app import load_templates, make_recommender, open_relations, open_retriever, open_store
-from xdrec_agent.batch.offline_llm_client import StagedClient
-from xdrec_agent.batch.stages import Asked, PartReplies, client_of
-from xdrec_agent.batch.vllm_stage import answered, requests_of
+from xdrec_agent.batch.offline_llm_client import OfflineLLMClient
+from xdrec_agent.batch.stages import PartReplies, PreparedUser, offline_client
+from xdrec_agent.batch.vllm_stage import requests_of, vllm_replies
 from xdrec_agent.rerank import RerankContext, asked_judge, rerank_fits, weight_of
 from xdrec_agent.settings import Settings
 
@@ -32,8 +32,8 @@ Replies = dict[str, dict[str, str]]
 Stage = Callable[["Dataset", Settings], "Dataset"]
 
 
-class Collect:
-    """What parts would ask next: rows with part, key and `Wanted` as JSON."""
+class CollectRequests:
+    """What parts would ask next: rows with part, key and `OfflineRequest` as JSON."""
 
     def __init__(self, settings: Settings, explain: bool, replies: PartReplies) -> None:
         self._settings = settings
@@ -47,43 +47,45 @@ class Collect:
         import pyarrow as pa
 
         found = []
-        for part in parts.select(["part", "asked"]).to_pylist():
-            client = client_of(self._settings, self._replies, part["part"], final=False)
+        for part in parts.select(["part", "prepared"]).to_pylist():
+            client = offline_client(self._settings, self._replies, part["part"], final=False)
             recommender = make_recommender(self._settings, self._retriever, client)
-            asked = [Asked.model_validate_json(one) for one in part["asked"]]
-            asyncio.run(collect(recommender, client, asked, explain=self._explain))
-            found += requests_of(part["part"], client.wanted)
+            prepared = [PreparedUser.model_validate_json(one) for one in part["prepared"]]
+            asyncio.run(collect(recommender, client, prepared, explain=self._explain))
+            found += requests_of(part["part"], client.pending)
         columns = {name: pa.string() for name in ("part", "key", "wanted")}
         return pa.Table.from_pylist(found, schema=pa.schema(columns))
 
 
-async def collect(recommender: Recommender, client: StagedClient, asked: Sequence[Asked], *, explain: bool) -> None:
-    """Leave in `client.wanted` what the users' answers need next: first an order, then its reasons."""
-    for one in asked:
-        if one.query is None or one.retrieved is None:
+async def collect(
+    recommender: Recommender, client: OfflineLLMClient, prepared: Sequence[PreparedUser], *, explain: bool
+) -> None:
+    """Leave in `client.pending` what the users' answers need next: first an order, then its reasons."""
+    for user in prepared:
+        if user.query is None or user.retrieved is None:
             continue
-        before = len(client.wanted)
-        answer = await recommender.rank(one.query, one.retrieved)
-        if explain and len(client.wanted) == before:
-            async for _ in recommender.explain(one.query, answer):
+        before = len(client.pending)
+        answer = await recommender.rank(user.query, user.retrieved)
+        if explain and len(client.pending) == before:
+            async for _ in recommender.explain(user.query, answer):
                 pass
 
 
-def worked_out(asked: Dataset, settings: Settings, *, explain: bool, stage: Stage = answered) -> Replies:
+def collect_replies(prepared: Dataset, settings: Settings, *, explain: bool, stage: Stage = vllm_replies) -> Replies:
     """The replies that the parts need.
 
     Args:
-        asked: parts as `Retrieve` leaves them, worked out already: they are read in every round.
+        prepared: parts as `Retrieve` leaves them, worked out already: they are read in every round.
     """
     replies: Replies = {}
     for _ in range(ROUNDS):
-        wanted = asked.map_batches(
-            Collect,
+        wanted = prepared.map_batches(
+            CollectRequests,
             fn_constructor_args=(settings, explain, replies),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=0.5,
-            concurrency=(1, max(1, asked.num_blocks())),
+            concurrency=(1, max(1, prepared.num_blocks())),
         ).materialize()
         if not wanted.count():
             break
@@ -95,7 +97,7 @@ def worked_out(asked: Dataset, settings: Settings, *, explain: bool, stage: Stag
 
 def check_stage(settings: Settings) -> None:
     """Raise UsageError where the settings ask for what the stage cannot give."""
-    client = StagedClient(settings.llm.model, {}, final=True)
+    client = OfflineLLMClient(settings.llm.model, {}, final=True)
     fits = rerank_fits(settings.fits_dir)
     context = RerankContext(settings.rerank, load_templates(settings), client, fits=fits)
     silent = settings.rerank.strategy == "hybrid" and weight_of(context) == 0

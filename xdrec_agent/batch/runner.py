@@ -12,10 +12,9 @@ from retrieval.types import Frozen
 from xdrec_agent.app import open_index, open_store
 from xdrec_agent.batch.cluster import cluster
 from xdrec_agent.batch.folder import Done, ResultFolder
-from xdrec_agent.batch.offline_llm_rounds import check_stage, waves, worked_out
-from xdrec_agent.batch.plan import Job, make_job, partitions
-from xdrec_agent.batch.stages import Answer, PartReplies, Retrieve, parts_table, patient
-from xdrec_agent.batch.users import ALL, read_users
+from xdrec_agent.batch.offline_llm_rounds import check_stage, collect_replies, waves
+from xdrec_agent.batch.plan import ALL, Job, make_job, partitions, read_users
+from xdrec_agent.batch.stages import Answer, PartReplies, Retrieve, parts_table, unattended
 from xdrec_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def run_batch(settings: Settings, request: Request, progress: Progress | None = 
         ClusterError: Ray failed.
         BackendError: store, index or folder failed.
     """
-    began, settings = time.monotonic(), patient(settings)
+    began, settings = time.monotonic(), unattended(settings)
     _check(settings, request)
     folder = ResultFolder(request.output)
     job = _begun(settings, request, folder)
@@ -175,9 +174,9 @@ def _by_servers(settings: Settings, request: Request, job: Job, todo: Todo) -> I
 def _by_vllm(settings: Settings, request: Request, job: Job, todo: Todo) -> Iterator[str]:
     """Wave after wave: retrieve, work out all replies in rounds, answer with them."""
     for wave in waves([len(users) for _, users in todo]):
-        asked = _retrieve(settings, job, todo[wave]).materialize()
-        replies = worked_out(asked, settings, explain=job.explain)
-        yield from _written(_answer(asked, settings, request, job, len(todo[wave]), replies))
+        prepared = _retrieve(settings, job, todo[wave]).materialize()
+        replies = collect_replies(prepared, settings, explain=job.explain)
+        yield from _written(_answer(prepared, settings, request, job, len(todo[wave]), replies))
 
 
 def _retrieve(settings: Settings, job: Job, todo: Todo) -> Dataset:
@@ -197,7 +196,7 @@ def _retrieve(settings: Settings, job: Job, todo: Todo) -> Dataset:
 
 
 def _answer(
-    asked: Dataset, settings: Settings, request: Request, job: Job, parts: int, replies: PartReplies | None = None
+    prepared: Dataset, settings: Settings, request: Request, job: Job, parts: int, replies: PartReplies | None = None
 ) -> Dataset:
     import ray
     from ray.data import ActorPoolStrategy
@@ -205,7 +204,7 @@ def _answer(
     actors = min(sum(node["Alive"] for node in ray.nodes()), parts)
     # All of them together keep to the limit of each server.
     llm = settings.llm.model_copy(update={"concurrency": -(-settings.llm.concurrency // actors)})
-    return asked.map_batches(
+    return prepared.map_batches(
         Answer,
         fn_constructor_args=(settings.model_copy(update={"llm": llm}), job, request.output),
         fn_constructor_kwargs={"retry": request.retry, "replies": replies},

@@ -16,7 +16,7 @@ from retrieval.relations import RelationGraph
 from retrieval.types import Frozen, Query, Ranking
 from xdrec_agent.app import make_recommender, open_client, open_relations, open_retriever, open_store
 from xdrec_agent.batch.folder import ResultFolder
-from xdrec_agent.batch.offline_llm_client import StagedClient, StagedReply
+from xdrec_agent.batch.offline_llm_client import OfflineLLMClient, OfflineReply
 from xdrec_agent.batch.plan import Job
 from xdrec_agent.batch.rows import Row, row_of, table_of
 from xdrec_agent.errors import ServerNotRunning
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from xdrec_agent.llm import LLMClient
 
 
-class Asked(Frozen):
+class PreparedUser(Frozen):
     """A user's query with what retrieval found; or why there is none."""
 
     user: str
@@ -41,7 +41,7 @@ class Asked(Frozen):
 
 
 class Retrieve:
-    """Adds the column `asked`: for each user of a part an `Asked` as JSON. Uses no model."""
+    """Adds the column `prepared`: for each user of a part an `PreparedUser` as JSON. Uses no model."""
 
     def __init__(self, settings: Settings, job: Job) -> None:
         self._job = job
@@ -54,18 +54,18 @@ class Retrieve:
         """Retrieve for all users of the parts."""
         import pyarrow as pa
 
-        asked = [[self.asked(user).model_dump_json() for user in users] for users in parts["users"].to_pylist()]
-        return parts.append_column("asked", pa.array(asked, pa.list_(pa.large_string())))
+        prepared = [[self.prepare(user).model_dump_json() for user in users] for users in parts["users"].to_pylist()]
+        return parts.append_column("prepared", pa.array(prepared, pa.list_(pa.large_string())))
 
-    def asked(self, user: str) -> Asked:
+    def prepare(self, user: str) -> PreparedUser:
         """What a user's history gives. Raises SetupError, BackendError: what all users need is missing."""
         job = self._job
         try:
             query = build_query(self._store, sources=job.sources, target=job.target, user=user, k=job.k)
             retrieved = self._recommender.retrieve(query)
         except UsageError as exc:  # of this user alone: the domains were checked before
-            return Asked(user=user, reason=str(exc))
-        return Asked(user=user, query=query, retrieved=retrieved)
+            return PreparedUser(user=user, reason=str(exc))
+        return PreparedUser(user=user, query=query, retrieved=retrieved)
 
 
 class Answer:
@@ -73,7 +73,7 @@ class Answer:
 
     Args:
         retry: whether only some users of a part come, whose rows replace those in its file.
-        replies: by part, what Ray's vLLM stage gave; None: the configured servers are asked.
+        replies: by part, what Ray's vLLM stage gave; None: the configured servers are prepared.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Answer:
         self._retry = retry
         self._replies = replies
         self._runner = asyncio.Runner()
-        self._servers: Answering | None = None
+        self._servers: UserAnswerer | None = None
 
     def __call__(self, parts: pa.Table) -> pa.Table:
         """Answer and write."""
@@ -93,24 +93,26 @@ class Answer:
 
         done = []
         for part in parts.to_pylist():
-            asked = [Asked.model_validate_json(one) for one in part["asked"]]
-            rows = self._runner.run(self._rows(part["part"], asked))
+            prepared = [PreparedUser.model_validate_json(one) for one in part["prepared"]]
+            rows = self._runner.run(self._rows(part["part"], prepared))
             table = table_of(rows)
             if self._retry:
-                table = replaced(self._folder.read_part(part["part"]), table)
+                table = replace_rows(self._folder.read_part(part["part"]), table)
             done.append(self._folder.write_part(part["part"], table).model_dump_json())
         return pa.table({"done": pa.array(done, pa.string())})
 
-    async def _rows(self, part: str, asked: Sequence[Asked]) -> list[Row]:
+    async def _rows(self, part: str, prepared: Sequence[PreparedUser]) -> list[Row]:
         if self._replies is not None:
-            async with Answering(self._settings, self._explain, client_of(self._settings, self._replies, part)) as own:
-                return await own.rows(asked)
+            async with UserAnswerer(
+                self._settings, self._explain, offline_client(self._settings, self._replies, part)
+            ) as own:
+                return await own.rows(prepared)
         if self._servers is None:  # opened in the loop in which it is used
-            self._servers = await Answering(self._settings, self._explain).__aenter__()
-        return await self._servers.rows(asked)
+            self._servers = await UserAnswerer(self._settings, self._explain).__aenter__()
+        return await self._servers.rows(prepared)
 
 
-class Answering:
+class UserAnswerer:
     """Reranks and explains with the configured servers; an async context manager.
 
     Args:
@@ -143,30 +145,32 @@ class Answering:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    async def rows(self, asked: Sequence[Asked]) -> list[Row]:
+    async def rows(self, prepared: Sequence[PreparedUser]) -> list[Row]:
         """A row for each user, in order."""
-        return await gathered(map(self._row, asked))
+        return await gathered(map(self._row, prepared))
 
-    async def _row(self, asked: Asked) -> Row:
-        if asked.query is None or asked.retrieved is None:
-            return Row(user=asked.user, reason=asked.reason)
+    async def _row(self, prepared: PreparedUser) -> Row:
+        if prepared.query is None or prepared.retrieved is None:
+            return Row(user=prepared.user, reason=prepared.reason)
         async with self._turn:
-            answer = await self._recommender.recommend(asked.query, explain=self._explain, retrieved=asked.retrieved)
-        return row_of(asked.user, answer, self._no_client)
+            answer = await self._recommender.recommend(
+                prepared.query, explain=self._explain, retrieved=prepared.retrieved
+            )
+        return row_of(prepared.user, answer, self._no_client)
 
 
 PartReplies = Mapping[str, Mapping[str, str]]
-"""By part and key, a `StagedReply` as JSON."""
+"""By part and key, a `OfflineReply` as JSON."""
 
 
-def client_of(settings: Settings, replies: PartReplies, part: str, *, final: bool = True) -> StagedClient:
+def offline_client(settings: Settings, replies: PartReplies, part: str, *, final: bool = True) -> OfflineLLMClient:
     """A client that answers with what was worked out for a part."""
-    found = {key: StagedReply.model_validate_json(reply) for key, reply in replies.get(part, {}).items()}
-    return StagedClient(settings.llm.model, found, final=final)
+    found = {key: OfflineReply.model_validate_json(reply) for key, reply in replies.get(part, {}).items()}
+    return OfflineLLMClient(settings.llm.model, found, final=final)
 
 
-def replaced(old: pa.Table, new: pa.Table) -> pa.Table:
-    """The rows of `old`, those of the users in `new` replaced, in the old order; nobody else is added."""
+def replace_rows(old: pa.Table, new: pa.Table) -> pa.Table:
+    """The rows of `old`, those of the users in `new` replace_rows, in the old order; nobody else is added."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -183,13 +187,13 @@ def parts_table(parts: Sequence[tuple[str, Sequence[str]]]) -> pa.Table:
     return pa.table({"part": pa.array([name for name, _ in parts], pa.string()), "users": users})
 
 
-def patient(settings: Settings) -> Settings:
+def unattended(settings: Settings) -> Settings:
     """Settings for work that nobody waits for: long deadlines, and no response cache.
 
     The cache is SQLite in the home folder: several machines must not write it, and parts are kept anyway.
     """
-    asked = settings.patient().llm
-    llm = asked.model_copy(update={"cache": "only" if asked.cache == "only" else "off"})
+    prepared = settings.patient().llm
+    llm = prepared.model_copy(update={"cache": "only" if prepared.cache == "only" else "off"})
     slow = {"deadline_s": llm.timeout_s}
     return settings.model_copy(
         update={

@@ -1,6 +1,6 @@
 """Ray's vLLM stage. Reads rows of requests, produces rows of replies, on the GPUs of a cluster.
 
-Column `wanted` holds a `Wanted` as JSON; `reply` gets a `StagedReply` as JSON. All other columns come along.
+Column `wanted` holds a `OfflineRequest` as JSON; `reply` gets a `OfflineReply` as JSON. All other columns come along.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import ModelMissing, SetupError, UsageError
-from xdrec_agent.batch.offline_llm_client import StagedReply, Wanted
+from xdrec_agent.batch.offline_llm_client import OfflineReply, OfflineRequest
 from xdrec_agent.errors import LLMRefused
 from xdrec_agent.models import library as models
 from xdrec_agent.rerank import LABELS
@@ -62,7 +62,7 @@ def token_ids(source: str) -> dict[str, int]:
     return found
 
 
-def answered(rows: Dataset, settings: Settings) -> Dataset:
+def vllm_replies(rows: Dataset, settings: Settings) -> Dataset:
     """The rows with their replies; a row that the engine failed at has none.
 
     Raises:
@@ -90,13 +90,13 @@ def answered(rows: Dataset, settings: Settings) -> Dataset:
     )
     done: Dataset = build_processor(
         config,
-        preprocess=lambda row: row | engine_row(Wanted.model_validate_json(row["wanted"]), ids),
+        preprocess=lambda row: row | engine_row(OfflineRequest.model_validate_json(row["wanted"]), ids),
         postprocess=lambda row: {"part": row["part"], "key": row["key"], "reply": reply_of(row, ids)},
     )(rows)
     return done
 
 
-def engine_row(wanted: Wanted, ids: Mapping[str, int]) -> Row:
+def engine_row(wanted: OfflineRequest, ids: Mapping[str, int]) -> Row:
     """What the engine is given: all rows have the same columns, so that they go into one table."""
     labels = [ids[label] for label in wanted.labels]
     return {
@@ -111,14 +111,14 @@ def engine_row(wanted: Wanted, ids: Mapping[str, int]) -> Row:
 
 
 def reply_of(row: Row, ids: Mapping[str, int]) -> str:
-    """The engine's reply as a `StagedReply` in JSON."""
-    wanted = Wanted.model_validate_json(row["wanted"])
+    """The engine's reply as a `OfflineReply` in JSON."""
+    wanted = OfflineRequest.model_validate_json(row["wanted"])
     first = next(iter(row.get("logprobs") or ()), None) or {}
     # A table turns the token ids into names of fields, empty where another row had them.
     by_id = {str(token): said["logprob"] for token, said in first.items() if said}
     found = {label: by_id[str(ids[label])] for label in wanted.labels if str(ids[label]) in by_id}
     written = int(row["num_generated_tokens"])
-    return StagedReply(
+    return OfflineReply(
         text=row["generated_text"],
         logprobs=found,
         complete=written < wanted.max_tokens,
@@ -127,6 +127,6 @@ def reply_of(row: Row, ids: Mapping[str, int]) -> str:
     ).model_dump_json()
 
 
-def requests_of(part: str, wanted: Mapping[str, Wanted]) -> list[Row]:
+def requests_of(part: str, wanted: Mapping[str, OfflineRequest]) -> list[Row]:
     """The rows of a part's requests."""
     return [{"part": part, "key": key, "wanted": one.model_dump_json()} for key, one in wanted.items()]

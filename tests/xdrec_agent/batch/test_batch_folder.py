@@ -11,7 +11,7 @@ from xdrec_agent.batch import ResultFolder
 from xdrec_agent.batch.folder import Done
 from xdrec_agent.batch.plan import Job, Partition
 from xdrec_agent.batch.rows import Row, schema, table_of
-from xdrec_agent.batch.stages import replaced
+from xdrec_agent.batch.stages import replace_rows
 
 JOB = Job(sources=("films",), target="books", k=2, explain=False, users="all", size=2, model="m", settings="0" * 64)
 PARTS = [Partition("part-1", ("ada", "bob")), Partition("part-2", ("cid",))]
@@ -92,7 +92,7 @@ def test_a_forgotten_user_is_gone_from_results_and_plan(folder):
 def test_only_the_rows_of_retried_users_are_replaced():
     """A retry changes its users' rows in their places; whoever was forgotten meanwhile does not come back."""
     old, new = rows("ada", "bob", "cid", degraded={"bob", "cid"}), rows("cid", "bob", "dan")
-    merged = replaced(old, new)
+    merged = replace_rows(old, new)
     assert users(merged) == ["ada", "bob", "cid"]
     assert merged["degraded"].to_pylist() == [False, False, False]
 

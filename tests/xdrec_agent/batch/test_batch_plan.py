@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from retrieval.errors import UnreadableFile, UsageError
 from retrieval.store import Store
 from retrieval.types import Interaction, Item
-from xdrec_agent.batch.plan import make_job, partitions
-from xdrec_agent.batch.users import read_users
+from xdrec_agent.batch.plan import make_job, partitions, read_users
 from xdrec_agent.settings import Settings, load_settings
 
 ids = st.lists(st.text(min_size=1), min_size=1, unique=True)

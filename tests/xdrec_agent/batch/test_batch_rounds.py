@@ -18,10 +18,10 @@ from retrieval.settings import IndexSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
-from xdrec_agent.batch.offline_llm_client import StagedReply, Wanted
-from xdrec_agent.batch.offline_llm_rounds import Collect, check_stage, waves
+from xdrec_agent.batch.offline_llm_client import OfflineReply, OfflineRequest
+from xdrec_agent.batch.offline_llm_rounds import CollectRequests, check_stage, waves
 from xdrec_agent.batch.plan import make_job
-from xdrec_agent.batch.stages import Answering, Asked, Retrieve, client_of, parts_table
+from xdrec_agent.batch.stages import PreparedUser, Retrieve, UserAnswerer, offline_client, parts_table
 from xdrec_agent.batch.vllm_stage import engine_row, reply_of
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.settings import LLMSettings, load_settings
@@ -61,18 +61,18 @@ def opinion(body):
     return {label: -1.0 - zlib.crc32(f"{label}{said}".encode()) % 100 / 10 for label in "ABCDEFGHIJ"}
 
 
-def prepared(settings):
+def retrieved(settings):
     job = make_job(settings, "all", pa.array([]), ("film",), "book", 3, 3, explain=True)
     return Retrieve(settings, job)(parts_table([("part", USERS)]))
 
 
-async def answered_by_server(settings, asked):
+async def answered_by_server(settings, prepared):
     fake = FakeLLM(labels=opinion, text=lambda body: '{"facts": [], "text": "Nice."}')
     async with (
         LLMClient(fake.endpoint(), LLMSettings(model="fake"), http_client=fake.http_client()) as client,
-        Answering(settings, explain=True, client=client) as answering,
+        UserAnswerer(settings, explain=True, client=client) as answering,
     ):
-        return await answering.rows(asked), len(fake.calls)
+        return await answering.rows(prepared), len(fake.calls)
 
 
 async def replies_to(wanted):
@@ -81,32 +81,32 @@ async def replies_to(wanted):
     async with LLMClient(fake.endpoint(), LLMSettings(model="fake"), http_client=fake.http_client()) as client:
         found = {}
         for row in wanted:
-            one = Wanted.model_validate_json(row["wanted"])
+            one = OfflineRequest.model_validate_json(row["wanted"])
             messages = [{"role": role, "content": content} for role, content in one.messages]
             if one.labels:
                 logprobs, usage = await client.label_logprobs(messages, one.labels)
-                reply = StagedReply(logprobs=logprobs, prompt_tokens=usage.prompt_tokens, completion_tokens=1)
+                reply = OfflineReply(logprobs=logprobs, prompt_tokens=usage.prompt_tokens, completion_tokens=1)
             else:
                 said = await client.chat(messages, max_tokens=one.max_tokens)
-                reply = StagedReply(text=said.text, prompt_tokens=said.usage.prompt_tokens)
+                reply = OfflineReply(text=said.text, prompt_tokens=said.usage.prompt_tokens)
             found[row["key"]] = reply.model_dump_json()
         return found
 
 
 async def test_rounds_end_where_a_server_would_have(settings):
     """Order, reasons and marks are the same as with a server; each round asks what the last one's answers lead to."""
-    parts = prepared(settings)
-    asked = [Asked.model_validate_json(one) for one in parts["asked"][0].as_py()]
-    expected, _ = await answered_by_server(settings, asked)
+    parts = retrieved(settings)
+    prepared = [PreparedUser.model_validate_json(one) for one in parts["prepared"][0].as_py()]
+    expected, _ = await answered_by_server(settings, prepared)
 
     replies, rounds = {}, []
     while wanted := (await _collected(settings, parts, replies)):
         assert not {row["key"] for row in wanted} & replies.keys()
         rounds.append(len(wanted))
         replies |= await replies_to(wanted)
-    client = client_of(settings, {"part": replies}, "part")
-    async with Answering(settings, explain=True, client=client) as answering:
-        rows = await answering.rows(asked)
+    client = offline_client(settings, {"part": replies}, "part")
+    async with UserAnswerer(settings, explain=True, client=client) as answering:
+        rows = await answering.rows(prepared)
 
     assert len(rounds) > 2
     assert [[(i.id, i.text, i.written) for i in row.items] for row in rows] == [
@@ -120,16 +120,16 @@ async def test_rounds_end_where_a_server_would_have(settings):
 
 
 async def _collected(settings, parts, replies):
-    """As `Collect` does, on a thread without an event loop."""
-    table = await asyncio.to_thread(Collect(settings, True, {"part": replies}), parts)
+    """As `CollectRequests` does, on a thread without an event loop."""
+    table = await asyncio.to_thread(CollectRequests(settings, True, {"part": replies}), parts)
     return table.to_pylist()
 
 
 async def test_what_the_stage_could_not_give_is_degraded(settings):
     """A user whose replies are missing at the end has the retriever's order, marked with the reason."""
-    asked = [Asked.model_validate_json(one) for one in prepared(settings)["asked"][0].as_py()]
-    async with Answering(settings, explain=False, client=client_of(settings, {}, "part")) as answering:
-        rows = await answering.rows(asked)
+    prepared = [PreparedUser.model_validate_json(one) for one in retrieved(settings)["prepared"][0].as_py()]
+    async with UserAnswerer(settings, explain=False, client=offline_client(settings, {}, "part")) as answering:
+        rows = await answering.rows(prepared)
     assert [row.degraded for row in rows] == [True, True, False]
     assert rows[0].reason == "fake gave no log-probabilities"
     assert len(rows[0].items) == 3
@@ -137,7 +137,7 @@ async def test_what_the_stage_could_not_give_is_degraded(settings):
 
 def test_the_engine_is_given_tokens_and_its_reply_read_by_them():
     """Labels go in as token ids and come out as log-probabilities, also where a table made names of the ids."""
-    wanted = Wanted(messages=(("user", "Which?"),), labels=("A", "B"))
+    wanted = OfflineRequest(messages=(("user", "Which?"),), labels=("A", "B"))
     row = engine_row(wanted, {"A": 7, "B": 9, "C": 11})
     assert row["sampling_params"]["logprob_token_ids"] == [7, 9]
     assert row["messages"] == [{"role": "user", "content": "Which?"}]
@@ -152,7 +152,7 @@ def test_the_engine_is_given_tokens_and_its_reply_read_by_them():
         },
         {"A": 7, "B": 9, "C": 11},
     )
-    assert StagedReply.model_validate_json(reply).logprobs == {"A": -1.5, "B": -0.5}
+    assert OfflineReply.model_validate_json(reply).logprobs == {"A": -1.5, "B": -0.5}
 
 
 def test_what_the_stage_cannot_judge_is_refused(settings):
