@@ -78,7 +78,7 @@ class Table:
     Attributes:
         file: its name, for reports.
         rows: reads it from the beginning; called more than once if users are sampled by a first pass.
-        user_column: names the user, so that a refused row can be told to be theirs.
+        user_column: names the user, so that a refused row is known to be theirs.
         owner: whose export it is; None: the rows name their users.
         attributes: names of the columns that became attributes of items, filled while rows are parsed.
     """

@@ -69,7 +69,7 @@ class CsvExport:
             field: tuple(written[name.casefold()] for name in names if name.casefold() in written)
             for field, names in self.fields.items()
         }
-        return {field: found for field, found in known.items() if found}
+        return {field: names for field, names in known.items() if names}
 
     def _parse(
         self, request: ReadRequest, unrated: str, known: Mapping[str, tuple[str, ...]], row: Cells

@@ -108,9 +108,9 @@ def titled_interaction(
 
 
 def kind_of_unrated(header: Header | None, rated: Callable[[Cells], bool]) -> str:
-    """What a work without a rating tells: nothing but that it is known if the user rates others, else "finish".
+    """The event of a work without a rating: "view" (it is known) if the user rates others, else "finish".
 
-    Somebody who rates has not rated it for a reason; of somebody who never does, finishing is all there is.
+    Users who rate had a reason not to rate it; of users who never rate, finishing is all that is known.
     """
     rows = header.rows() if header is not None else iter(())
     return "view" if any(rated(row[1]) for row in rows if not isinstance(row, RowProblem)) else "finish"

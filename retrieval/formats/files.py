@@ -68,16 +68,16 @@ class Files:
     def _all(self) -> list[tuple[str, Source]]:
         if self.path.is_dir():
             paths = list(islice(self.path.rglob("*"), MAX_FILES + 1))
-            held = len(paths)
+            count = len(paths)
             names = [(path.relative_to(self.path).as_posix(), Source(path)) for path in paths if path.is_file()]
         elif self._zipped:
             names = [(name, Source(self.path, name)) for name in self._members()]
-            held = len(names)
+            count = len(names)
         elif self.path.is_file():
-            names, held = [(self.path.name, Source(self.path))], 1
+            names, count = [(self.path.name, Source(self.path))], 1
         else:
             raise missing_file(Source(self.path))
-        if held > MAX_FILES:
+        if count > MAX_FILES:
             msg = f"{self.path} holds more than {MAX_FILES} files"
             raise UnreadableFile(msg, hint="give the folder of the data set")
         return _without_common_folder(names)

@@ -87,13 +87,13 @@ def _links(files: Files, links: Details) -> list[Table]:
 
 def _film(domain: str, themes: Details, links: Details, row: Cells) -> Item:
     id_, genres = required(row, "movieId"), text(row, "genres")
-    found = themes.get(id_)
+    film_themes = themes.get(id_)
     return parse_title(required(row, "title"), bracketed_alias=True).item(
         domain,
         id_,
         categories=() if genres == _NO_GENRES else split(genres, "|"),
         links=links.get(id_),
-        attributes={"themes": found} if found else {},
+        attributes={"themes": film_themes} if film_themes else {},
     )
 
 

@@ -48,7 +48,7 @@ class RelationWriter:
         self._run = secrets.randbits(62)
         with self._db.writing() as connection:
             self._domains = list(connection.scalars(sa.select(db.items.c.domain).distinct()))
-            if _adopt(self._db, connection, self._domains):
+            if _merge_names_into_items(self._db, connection, self._domains):
                 db.next_value(self._db, connection, db.RELATIONS)
 
     def accept(self, record: Record) -> Record:
@@ -69,7 +69,7 @@ class RelationWriter:
                 else:
                     good.append(triple)
             needed = [meanings[name][0] for triple in good for name in _names(triple)]
-            numbers = _numbered(self._db, connection, dict.fromkeys(needed))
+            numbers = _numbers(self._db, connection, dict.fromkeys(needed))
             ends: dict[str, list[tuple[int, int]]] = {}
             for triple in good:
                 subject = numbers[meanings[triple.subject][0]]
@@ -98,14 +98,14 @@ class RelationWriter:
         qualified: dict[str, list[_Thing]] = {}
         for domain in self._domains:
             prefixed = {name: name[len(domain) + 1 :] for name in bare if name.startswith(f"{domain}:")}
-            there = _items(connection, domain, [*bare, *prefixed.values()])
+            there = _known_ids(connection, domain, [*bare, *prefixed.values()])
             for name in bare.keys() & there:
                 bare[name].append((domain, name))
             for name, id_ in prefixed.items():
                 qualified.setdefault(name, [])
                 if id_ in there:
                     qualified[name].append((domain, id_))
-        return {name: found or qualified.get(name, [(None, name)]) for name, found in bare.items()}
+        return {name: items or qualified.get(name, [(None, name)]) for name, items in bare.items()}
 
     def _relate(self, connection: sa.Connection, predicate: str, pairs: Sequence[tuple[int, int]]) -> Counter[str]:
         rows = [{"subject": s, "predicate": predicate, "object": o, "run": self._run} for s, o in dict.fromkeys(pairs)]
@@ -147,51 +147,47 @@ def _problem(triple: Triple, meanings: Mapping[str, list[_Thing]]) -> tuple[str,
     return None
 
 
-def _items(connection: sa.Connection, domain: str, ids: Sequence[str]) -> set[str]:
+def _known_ids(connection: sa.Connection, domain: str, ids: Sequence[str]) -> set[str]:
     """Those of the ids that the domain has."""
-    found: set[str] = set()
-    for chunk in db.chunks(ids):
-        query = sa.select(db.items.c.id).where(db.items.c.domain == domain, db.items.c.id.in_(chunk))
-        found.update(connection.scalars(query))
-    return found
+    query = sa.select(db.items.c.id).where(db.items.c.domain == domain)
+    return {id_ for chunk in db.chunks(ids) for id_ in connection.scalars(query.where(db.items.c.id.in_(chunk)))}
 
 
-def _numbered(database: db.Database, connection: sa.Connection, wanted: Iterable[_Thing]) -> dict[_Thing, int]:
-    """The numbers of things, each made if it is not there."""
+def _numbers(database: db.Database, connection: sa.Connection, needed: Iterable[_Thing]) -> dict[_Thing, int]:
+    """The numbers of things; those that are not there are inserted."""
     by_domain: dict[str | None, list[str]] = {}
-    for domain, name in wanted:
+    for domain, name in needed:
         by_domain.setdefault(domain, []).append(name)
     numbers: dict[_Thing, int] = {}
     for domain, names in by_domain.items():
-        found = dict(numbers_of(connection, domain, names))
-        missing = [name for name in names if name not in found]
-        if missing:
+        by_name = dict(numbers_of(connection, domain, names))
+        if missing := [name for name in names if name not in by_name]:
             connection.execute(database.insert(things), [{"domain": domain, "name": name} for name in missing])
-            found |= dict(numbers_of(connection, domain, missing))
-        numbers |= {(domain, name): number for name, number in found.items()}
+            by_name |= dict(numbers_of(connection, domain, missing))
+        numbers |= {(domain, name): number for name, number in by_name.items()}
     return numbers
 
 
-def _adopt(database: db.Database, connection: sa.Connection, domains: Iterable[str]) -> int:
-    """Names that are the id of one item by now become that item; how many."""
-    meant: dict[tuple[int, str], list[str]] = {}
+def _merge_names_into_items(database: db.Database, connection: sa.Connection, domains: Iterable[str]) -> int:
+    """Turn names that are the id of exactly one item by now into that item; returns how many."""
+    candidates: dict[tuple[int, str], list[str]] = {}
     for domain in domains:
         same = sa.and_(db.items.c.domain == domain, db.items.c.id == things.c.name)
         query = sa.select(things.c.number, things.c.name).join(db.items, same).where(things.c.domain.is_(None))
         for number, name in connection.execute(query):
-            meant.setdefault((number, name), []).append(domain)
-    adopted = {key: found[0] for key, found in meant.items() if len(found) == 1}
-    for (number, name), domain in adopted.items():
+            candidates.setdefault((number, name), []).append(domain)
+    unique = {key: names[0] for key, names in candidates.items() if len(names) == 1}
+    for (number, name), domain in unique.items():
         item = dict(numbers_of(connection, domain, [name])).get(name)
         if item is None:
             connection.execute(sa.update(things).where(things.c.number == number).values(domain=domain))
         else:
-            _merge(database, connection, number, item)
-    return len(adopted)
+            _move_relations(database, connection, number, item)
+    return len(unique)
 
 
-def _merge(database: db.Database, connection: sa.Connection, old: int, new: int) -> None:
-    """Give the relations of one thing to another, and delete it."""
+def _move_relations(database: db.Database, connection: sa.Connection, old: int, new: int) -> None:
+    """Move the relations of one thing to another, and delete it."""
     table = relations.c
     for end, other in ((table.subject, table.object), (table.object, table.subject)):
         columns = [sa.literal(new).label(one.name) if one is end else one for one in table]

@@ -78,20 +78,20 @@ class RelationStore(db.Tables):
         by_domain: dict[str, list[str]] = {}
         for domain, id_ in dict.fromkeys(keys):
             by_domain.setdefault(domain, []).append(id_)
-        found: dict[Key, int] = {}
+        numbers: dict[Key, int] = {}
         with self.database.reading() as connection:
             for domain, ids in by_domain.items():
-                found |= {(domain, name): number for name, number in numbers_of(connection, domain, ids)}
-        return found
+                numbers |= {(domain, name): number for name, number in numbers_of(connection, domain, ids)}
+        return numbers
 
     def names(self, numbers: Iterable[int]) -> dict[int, str]:
         """The names of the things with these numbers: of an item its id; those that are gone are left out."""
-        found: dict[int, str] = {}
+        names: dict[int, str] = {}
         with self.database.reading() as connection:
             for chunk in db.chunks(list(dict.fromkeys(numbers))):
                 query = sa.select(things.c.number, things.c.name).where(things.c.number.in_(chunk))
-                found.update(dict(connection.execute(query).all()))
-        return found
+                names.update(dict(connection.execute(query).all()))
+        return names
 
     def entities(self, numbers: Iterable[int]) -> dict[int, Entity]:
         """The things with these numbers, items with their titles; those that are gone are left out."""
@@ -100,13 +100,13 @@ class RelationStore(db.Tables):
             db.items, sa.and_(things.c.domain == db.items.c.domain, things.c.name == db.items.c.id)
         )
         query = sa.select(*columns).select_from(joined)
-        found = {}
+        entities = {}
         with self.database.reading() as connection:
             for chunk in db.chunks(list(dict.fromkeys(numbers))):
                 for number, domain, name, label, payload in connection.execute(query.where(things.c.number.in_(chunk))):
                     shown = Item.model_validate_json(payload).title if payload is not None else label or name
-                    found[number] = Entity(domain=domain, id=name, name=shown)
-        return found
+                    entities[number] = Entity(domain=domain, id=name, name=shown)
+        return entities
 
     def unlinked(self) -> int:
         """Number of relations between two names that no other relation links to an item: no path uses them yet."""

@@ -23,25 +23,25 @@ def guard(engine: sa.Engine, file: Path) -> None:
     What is raised on connecting is an OSError: the file is gone, or another one is there beside the write-ahead log of
     the old one, which SQLite would write into it.
     """
-    seen = _Seen(file)
+    watch = _FileWatch(file)
 
     @sa.event.listens_for(engine, "do_connect")
     def _connecting(_dialect: object, _record: object, args: list[Any], kwargs: dict[str, Any]) -> sqlite3.Connection:
-        return seen.connect(lambda: sqlite3.connect(*args, **kwargs))
+        return watch.connect(lambda: sqlite3.connect(*args, **kwargs))
 
     @sa.event.listens_for(engine, "connect")
     def _connected(_connection: sqlite3.Connection, record: sa.pool.ConnectionPoolEntry) -> None:
-        record.info["file"] = seen.file
+        record.info["file"] = watch.file
 
     @sa.event.listens_for(engine, "checkout")
     def _checked_out(
         _connection: sqlite3.Connection, record: sa.pool.ConnectionPoolEntry, _fairy: sa.pool.PoolProxiedConnection
     ) -> None:
-        if seen.moved(record.info["file"]):
+        if watch.moved(record.info["file"]):
             raise DisconnectionError  # the pool drops it and connects anew
 
 
-class _Seen:
+class _FileWatch:
     """The file and its log as they were when a connection was made or used last."""
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +72,7 @@ class _Seen:
 
 def _identity(path: Path) -> _Identity | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

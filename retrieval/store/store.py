@@ -28,8 +28,8 @@ _IDS = (12, 100)
 
 def _by_ids(count: int) -> sa.Select[tuple[str, str]]:
     ids: list[sa.BindParameter[str]] = [sa.bindparam(f"id{n}") for n in range(count)]
-    found = sa.select(db.items.c.id, db.items.c.payload)
-    return found.where(db.items.c.domain == sa.bindparam("domain"), db.items.c.id.in_(ids))
+    query = sa.select(db.items.c.id, db.items.c.payload)
+    return query.where(db.items.c.domain == sa.bindparam("domain"), db.items.c.id.in_(ids))
 
 
 _BY_IDS = {count: _by_ids(count) for count in _IDS}
@@ -64,17 +64,17 @@ class Store(db.Tables):
 
     def items(self, domain: str, ids: Iterable[str]) -> dict[str, Item]:
         """The items with these ids, in their order; unknown ids are left out."""
-        wanted = list(dict.fromkeys(ids))
-        found = {}
-        size = next((size for size in _IDS if size >= len(wanted)), _IDS[-1])
+        unique_ids = list(dict.fromkeys(ids))
+        items = {}
+        size = next((size for size in _IDS if size >= len(unique_ids)), _IDS[-1])
         with self.database.reading() as connection:
-            for start in range(0, len(wanted), size):
-                chunk = wanted[start : start + size]
+            for start in range(0, len(unique_ids), size):
+                chunk = unique_ids[start : start + size]
                 chunk += chunk[-1:] * (size - len(chunk))
                 values = {"domain": domain, **{f"id{n}": id_ for n, id_ in enumerate(chunk)}}
                 rows = connection.execute(_BY_IDS[size], values).all()
-                found.update({row.id: Item.model_validate_json(row.payload) for row in rows})
-        return {id_: found[id_] for id_ in wanted if id_ in found}
+                items.update({row.id: Item.model_validate_json(row.payload) for row in rows})
+        return {id_: items[id_] for id_ in unique_ids if id_ in items}
 
     def iter_items(self, domain: str, batch: int = _PAGE) -> Iterator[Item]:
         """All items of the domain by id (byte order), `batch` of them in memory at a time."""
@@ -140,11 +140,11 @@ class Store(db.Tables):
         Raises:
             UsageError: the user has no interaction in any domain.
         """
-        seen, items = db.interactions.c, db.items.c
+        events, items = db.interactions.c, db.items.c
         query = (
-            sa.select(seen.domain, seen.item_id, seen.kind, seen.value, seen.timestamp, items.payload)
-            .join(db.items, sa.and_(seen.domain == items.domain, seen.item_id == items.id))
-            .where(seen.user_id == user)
+            sa.select(events.domain, events.item_id, events.kind, events.value, events.timestamp, items.payload)
+            .join(db.items, sa.and_(events.domain == items.domain, events.item_id == items.id))
+            .where(events.user_id == user)
         )
         with self.database.reading() as connection:
             rows = connection.execute(query).all()

@@ -82,24 +82,22 @@ def excerpt(raw: bytes) -> str:
 
 def _lines_of(source: Source, stack: ExitStack) -> Iterator[Line | RowProblem]:
     try:
-        return _lines(_file(source, stack))
+        file = cast(BinaryIO, _open(source, stack))
+        zipped = file.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
     except (EOFError, zlib.error, zipfile.BadZipFile) as exc:  # a damaged ZIP's member, at its first bytes
         return iter([RowProblem(1, CUT_OFF, detail=str(exc))])
+    return _lines(cast(IO[bytes], gzip.GzipFile(fileobj=file)) if zipped else file)
 
 
-def _file(source: Source, stack: ExitStack) -> IO[bytes]:
-    plain: IO[bytes]
+def _open(source: Source, stack: ExitStack) -> IO[bytes]:
     if source.member is None:
-        plain = stack.enter_context(source.path.open("rb"))
-    else:
-        try:
-            packed = stack.enter_context(zipfile.ZipFile(source.path))
-            plain = stack.enter_context(packed.open(source.member))
-        except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as exc:  # the last: encrypted
-            msg = f"{source} cannot be unpacked: {exc}"
-            raise UnreadableFile(msg, hint="is it a complete download? unpack it and give the folder") from exc
-    zipped = cast(BinaryIO, plain).peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
-    return cast(IO[bytes], gzip.GzipFile(fileobj=cast(BinaryIO, plain))) if zipped else plain
+        return stack.enter_context(source.path.open("rb"))
+    try:
+        packed = stack.enter_context(zipfile.ZipFile(source.path))
+        return stack.enter_context(packed.open(source.member))
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as exc:  # the last: encrypted
+        msg = f"{source} cannot be unpacked: {exc}"
+        raise UnreadableFile(msg, hint="is it a complete download? unpack it and give the folder") from exc
 
 
 def _lines(file: IO[bytes]) -> Iterator[Line | RowProblem]:
