@@ -1,7 +1,7 @@
 """The errors of retrieval, and the root of every error that XDRec raises on purpose.
 
     XDRecError
-    ├── UsageError              2  what was asked for makes no sense (unknown domain, user, strategy …)
+    ├── UsageError              2  the request makes no sense (unknown domain, user, strategy …)
     ├── SetupError              3  something has to be made first
     │   ├── ModelMissing           the model's files are not here
     │   ├── IndexMissing           the domain was never indexed
@@ -13,7 +13,7 @@
     │   ├── UnreadableFile
     │   ├── BadRow                 the first bad row under --strict
     │   └── TemplateError          a template does not load, lacks a variable or does not render
-    └── TitleError              6  a title the person gave is not one item
+    └── TitleError              6  a title does not name exactly one item
         ├── UnknownTitle
         └── AmbiguousTitle
 
@@ -45,7 +45,7 @@ class XDRecError(Exception):
 
 
 class UsageError(XDRecError):
-    """What was asked for makes no sense; nothing was done."""
+    """The request makes no sense; nothing was done."""
 
     exit_code = 2
     http_status = 400

@@ -22,7 +22,7 @@ class EncoderSettings(Section):
     """What computes: "onnx-int8" is ONNX Runtime with weights and activations of 8 bits, on the CPU (docs/encoder.md);
     changing it needs `xdrec index --rebuild`."""
     facets: bool = False
-    """Whether what `xdrec enrich` generated is part of an item's text; changing it needs `xdrec index --rebuild`."""
+    """Whether the facets of `xdrec enrich` are part of an item's text; changing it needs `xdrec index --rebuild`."""
 
 
 class IndexSettings(Section):
@@ -47,11 +47,11 @@ class RetrieverSettings(Section):
     half_life_days: float | None = Field(default=None, gt=0)
     """A liked item this much older than the newest counts half; None: age does not matter."""
     dislike_weight: float = Field(default=0.1, ge=0)
-    """How strongly the best-matching disliked items pull a candidate down."""
+    """How much the similarity to disliked items lowers a score."""
     neutral_weight: float = Field(default=0.5, ge=0)
     """Weight of an item that was neither liked nor disliked, beside 0.5 to 1 of a liked one."""
     text_weight: float = Field(default=1.0, ge=0)
-    """Weight of a free text beside the whole liked history; 0: the text is not looked at."""
+    """Weight of a free text beside the whole liked history; 0: the text is ignored."""
     signals: tuple[str, ...] | None = None
     """Which signals count (`retrieval.ranking.SIGNALS`), "text" among them; None: all."""
     popularity: float = Field(default=1.0, ge=0)

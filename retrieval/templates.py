@@ -10,8 +10,7 @@ A template is a Jinja file with front matter:
     {% block user %}…{% endblock %}
 
 Without blocks it renders to text; with blocks (system, user, assistant) to chat messages in that order. Templates are
-strict and sandboxed. Everything that comes from a catalogue or a person goes through the filter `plain`, so that it
-stays data: see `plain`.
+strict and sandboxed. All text of catalogues and users goes through the filter `plain`, so that it stays data.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ TASKS: Final[Mapping[str, frozenset[str]]] = {
     "explain": frozenset({"item", "title", "facts", "text", "source", "target", "wrong"}),
     "compare": frozenset({"liked", "first", "second", "source", "target"}),
 }
-"""The tasks that templates exist for, and the variables each is given."""
+"""Variables that each task gives its template."""
 
 ROLES: Final = ("system", "user", "assistant")
 
@@ -67,17 +66,11 @@ _BYTES_A_CHARACTER: Final = 3
 
 
 def visible(text: object) -> str:
-    """Untrusted text as one line of what can be seen.
-
-    Control characters and line breaks become spaces, format characters and other invisible ones vanish.
-    """
+    """Untrusted text as one line: control characters become spaces, format and other invisible characters vanish."""
     line = _INVISIBLE.sub("", str(text))
     if not line.isprintable():  # almost every text is, and a prompt has hundreds of them
-        line = "".join(
-            " " if c.isspace() or unicodedata.category(c) == "Cc" else c
-            for c in line
-            if c.isspace() or unicodedata.category(c) == "Cc" or not unicodedata.category(c).startswith("C")
-        )
+        spaced = (" " if c.isspace() or unicodedata.category(c) == "Cc" else c for c in line)
+        line = "".join(c for c in spaced if not unicodedata.category(c).startswith("C"))
     return " ".join(line.split())
 
 
@@ -104,8 +97,7 @@ def plain(text: object, limit: int = 160) -> str:
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, asked once for each attribute of a type: its answer depends on nothing else, and a prompt reads
-    hundreds of attributes of the same few types."""
+    """Jinja's sandbox with a cache by type and attribute: its answer depends on nothing else, and prompts ask often."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -120,12 +112,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 def _environment() -> ImmutableSandboxedEnvironment:
     # Prompts are plain text for a model, never HTML: escaping would corrupt them.
-    env = _Sandbox(
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
+    env = _Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     env.filters["plain"] = plain
     return env
 

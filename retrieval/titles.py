@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -13,11 +13,11 @@ from rapidfuzz import fuzz, process
 from retrieval.errors import AmbiguousTitle, UnknownTitle
 from retrieval.types import Item
 
-SURE = 90.0
+MIN_SIMILARITY = 90.0
 """Similarity in [0, 100] from which a title that is spelled differently counts as the same one."""
-MARGIN = 5.0
-"""How much closer (in the same measure) the winner must be than the next item."""
-NEAREST = 5
+MIN_LEAD = 5.0
+"""How much more similar than the next item the item must be."""
+MAX_SUGGESTIONS = 5
 """How many titles an error proposes."""
 
 
@@ -37,8 +37,8 @@ class TitleSource(Protocol):
         ...
 
 
-_MANY = 50  # matches looked at: several keys can belong to one item
-_WORTH_PROPOSING = 55.0
+_KEY_MATCHES = 50  # of the best keys: several can belong to one item
+_MIN_SUGGESTION = 55.0
 _ARTICLES = frozenset({"the", "a", "an"})
 _TRAILING_YEAR = re.compile(r"\s*[(\[（]([0-9]{4})[)\]）]\s*$")
 _TRAILING_BRACKETS = re.compile(r"\s*[(（][^()（）]*[)）]\s*$")
@@ -121,44 +121,35 @@ def year_of(item: Item) -> int | None:
     return item.year if item.year is not None else split_year(item.title)[1]
 
 
-def resolve(store: TitleSource, domain: str, title: str, *, year: int | None = None) -> Item:
-    """The one item of the domain that has this title (or alias), spelled exactly or nearly so.
+def resolve_title(store: TitleSource, domains: Sequence[str], title: str, *, year: int | None = None) -> Item:
+    """The one item of the domains that has this title (or alias), spelled exactly or nearly so.
 
-    `year`, or a trailing "(1979)", tells items of the same title apart. A title that is only similar is
-    accepted if its similarity is at least `SURE` and every other item is at least `MARGIN` farther away;
-    other numbers ("Rocky II", "Rocky III") and the plural are other titles. Editions of one work count as one
-    item.
-
-    Raises:
-        UnknownTitle: no item is close enough.
-        AmbiguousTitle: several are.
-    """
-    return resolve_any(store, (domain,), title, year=year)
-
-
-def resolve_any(store: TitleSource, domains: Sequence[str], title: str, *, year: int | None = None) -> Item:
-    """As `resolve`, over several domains: an exact title in one of them wins over similar ones in the others.
+    `year`, or a trailing "(1979)", tells items of the same title apart. An exact title in one domain wins over similar
+    ones in the others. A title that is only similar is accepted if its similarity is at least `MIN_SIMILARITY` and
+    every other item is at least `MIN_LEAD` farther away; other numbers ("Rocky II", "Rocky III") and the plural are
+    other titles. Editions of one work count as one item.
 
     Raises:
         UnknownTitle: no item is close enough.
         AmbiguousTitle: several are, in one domain or in different ones.
     """
-    chosen = matching(store, domains, title, year=year)
-    if len(chosen) == 1:
-        return chosen[0]
-    if chosen:
-        shown = _labels(chosen, domains)
-        msg = f"{title!r} names {len(chosen)} items: {'; '.join(shown)}"
-        raise AmbiguousTitle(msg, nearest=shown, hint="add the year, as in “Alien (1979)”, or use the item's id")
-    near = _labels(nearest(store, domains, title), domains)
-    where = " or ".join(domains)
-    msg = f"no item of {where} is titled {title!r}" + (f"; nearest: {'; '.join(near)}" if near else "")
-    hint = "use one of the nearest titles" if near else "check the domain; `xdrec ingest` adds a catalogue"
-    raise UnknownTitle(msg, nearest=near, hint=hint)
+    items = matching(store, domains, title, year=year)
+    if len(items) == 1:
+        return items[0]
+    if items:
+        labels = _labels(items, domains)
+        msg = f"{title!r} names {len(items)} items: {'; '.join(labels)}"
+        raise AmbiguousTitle(msg, nearest=labels, hint="add the year, as in “Alien (1979)”, or use the item's id")
+    labels = _labels(nearest(store, domains, title), domains)
+    msg = f"no item of {' or '.join(domains)} is titled {title!r}" + (
+        f"; nearest: {'; '.join(labels)}" if labels else ""
+    )
+    hint = "use one of the nearest titles" if labels else "check the domain; `xdrec ingest` adds a catalogue"
+    raise UnknownTitle(msg, nearest=labels, hint=hint)
 
 
 def matching(store: TitleSource, domains: Sequence[str], title: str, *, year: int | None = None) -> list[Item]:
-    """The items that the title may name, as in `resolve_any`: none if it is unknown, several if it is ambiguous."""
+    """The items that the title may name, as in `resolve_title`: none if it is unknown, several if it is ambiguous."""
     bare, written_year = split_year(title)
     key = normalise(title)
     for find in (_exact, _similar):
@@ -169,7 +160,7 @@ def matching(store: TitleSource, domains: Sequence[str], title: str, *, year: in
 
 
 def nearest(store: TitleSource, domains: Sequence[str], title: str) -> list[Item]:
-    """At most `NEAREST` items to propose for an unknown title, the closest first."""
+    """At most `MAX_SUGGESTIONS` items to propose for an unknown title, the closest first."""
     return _load(store, _suggested(store, domains, normalise(title)))
 
 
@@ -178,43 +169,43 @@ def _exact(store: TitleSource, domains: Sequence[str], key: str) -> list[Item]:
 
 
 def _similar(store: TitleSource, domains: Sequence[str], key: str) -> list[Item]:
-    """Items that could be meant by a misspelled title: within `MARGIN` of the best one, which is `SURE`."""
+    """Items that a misspelled title may name: within `MIN_LEAD` of the best one, if that has `MIN_SIMILARITY`."""
     scores: dict[tuple[str, str], float] = {}
-    for domain in domains:
-        keys = store.title_keys(domain)
-        texts = [text for text, _ in keys]
-        # Both scorers compare whole titles: a part in common ("It") must not count as similar.
-        for scorer in (fuzz.ratio, fuzz.token_sort_ratio):
-            found = process.extract(key, texts, scorer=scorer, limit=_MANY, score_cutoff=SURE - MARGIN)
-            for text, score, position in found:
-                if not _other_title(key, text):
-                    item = (domain, keys[position][1])
-                    scores[item] = max(score, scores.get(item, 0.0))
+    # Both scorers compare whole titles: a part in common ("It") must not count as similar.
+    scorers = (fuzz.ratio, fuzz.token_sort_ratio)
+    for item, similar, score in _best_keys(store, domains, key, scorers, MIN_SIMILARITY - MIN_LEAD):
+        if not _other_title(key, similar):
+            scores[item] = max(score, scores.get(item, 0.0))
     best = max(scores.values(), default=0.0)
-    return _load(store, [item for item, score in scores.items() if best >= SURE and score > best - MARGIN])
+    return _load(store, [item for item, score in scores.items() if best >= MIN_SIMILARITY and score > best - MIN_LEAD])
 
 
 def _suggested(store: TitleSource, domains: Sequence[str], key: str) -> list[tuple[str, str]]:
     """The items to propose, best first: here a part in common does count."""
     scores: dict[tuple[str, str], float] = {}
+    # The library's own scorers choose the keys that are worth the slower, mixed one.
+    for item, similar, _ in _best_keys(store, domains, key, (fuzz.ratio, fuzz.token_set_ratio)):
+        scores[item] = max(
+            0.4 * fuzz.ratio(key, similar) + 0.6 * fuzz.token_set_ratio(key, similar), scores.get(item, 0.0)
+        )
+    close = [item for item, score in scores.items() if score >= _MIN_SUGGESTION]
+    return sorted(close, key=lambda item: (-scores[item], item))[:MAX_SUGGESTIONS]
+
+
+def _best_keys(
+    store: TitleSource,
+    domains: Sequence[str],
+    key: str,
+    scorers: Sequence[Callable[..., float]],
+    cutoff: float | None = None,
+) -> Iterator[tuple[tuple[str, str], str, float]]:
+    """The keys most similar to `key` by each of the scorers, in each domain: item, its key, similarity."""
     for domain in domains:
         keys = store.title_keys(domain)
         texts = [text for text, _ in keys]
-        # The library's own scorers choose what is worth the slower, mixed one.
-        near = {
-            position
-            for scorer in (fuzz.ratio, fuzz.token_set_ratio)
-            for _, _, position in process.extract(key, texts, scorer=scorer, limit=_MANY)
-        }
-        for position in near:
-            item = (domain, keys[position][1])
-            scores[item] = max(_closeness(key, texts[position]), scores.get(item, 0.0))
-    close = [item for item, score in scores.items() if score >= _WORTH_PROPOSING]
-    return sorted(close, key=lambda item: (-scores[item], item))[:NEAREST]
-
-
-def _closeness(written: str, key: str) -> float:
-    return 0.4 * fuzz.ratio(written, key) + 0.6 * fuzz.token_set_ratio(written, key)
+        for scorer in scorers:
+            for text, score, at in process.extract(key, texts, scorer=scorer, limit=_KEY_MATCHES, score_cutoff=cutoff):
+                yield (domain, keys[at][1]), text, score
 
 
 def _load(store: TitleSource, ids: Sequence[tuple[str, str]]) -> list[Item]:
@@ -245,8 +236,8 @@ def _narrow(items: Sequence[Item], bare: str, year: int | None) -> list[Item]:
 
 
 def _labels(items: Iterable[Item], domains: Sequence[str]) -> tuple[str, ...]:
-    """The first `NEAREST` labels, with domain if several were searched, with creator and id where alike."""
-    chosen = list(items)[:NEAREST]
+    """The first `MAX_SUGGESTIONS` labels, with domain if several were searched, with creator and id where alike."""
+    chosen = list(items)[:MAX_SUGGESTIONS]
     names = [label(item) for item in chosen]
     out = []
     for item, name in zip(chosen, names, strict=True):

@@ -20,7 +20,7 @@ EVENT_WEIGHTS: Mapping[str, float] = {"view": 0.25, "play": 0.5, "purchase": 0.7
 """Preference that an implicit event stands for when the data names no weight, in (0, 1]."""
 
 Preference = tuple[str, str, str, float, int | None]
-"""What somebody did: user, domain, item id, preference in [-1, 1], and when (Unix seconds, None if unknown)."""
+"""User, domain, item id, preference in [-1, 1], and time (Unix seconds, None if unknown)."""
 
 Attribute = str | int | float | bool | tuple[str, ...]
 Text = Annotated[str, Field(min_length=1)]
@@ -69,7 +69,7 @@ class Item(Frozen):
 
 
 class Interaction(Frozen):
-    """What a person did with an item: a rating on a scale of 1 to 5, or an implicit event with a weight in (0, 1]."""
+    """What a user did with an item: a rating on a scale of 1 to 5, or an implicit event with a weight in (0, 1]."""
 
     user: Text
     domain: Text
@@ -94,7 +94,7 @@ class Interaction(Frozen):
 
 
 class HistoryEntry(Frozen):
-    """An item somebody knows, how they liked it (in [-1, 1]) and when (Unix seconds, None if unknown)."""
+    """An item that the user knows, their preference, and the time (Unix seconds, None if unknown)."""
 
     item: Item
     preference: float = Field(default=1.0, ge=-1, le=1)
@@ -112,7 +112,7 @@ class HistoryEntry(Frozen):
 
 
 class History(Frozen):
-    """What one person knows, in one or several domains, oldest first."""
+    """What one user knows, in one or several domains, oldest first."""
 
     user: str | None = None
     entries: tuple[HistoryEntry, ...] = ()
@@ -162,10 +162,9 @@ class Filter(Frozen):
 
 
 class Query(Frozen):
-    """A question to the retriever: what `history` (source domains) and `text` suggest in the domain `target`.
+    """What to recommend in the domain `target` by `history` (its entries in other domains) and `text`.
 
-    Entries of the history that lie in the target domain are known already and are never recommended; those in other
-    domains are what the candidates are matched against.
+    Entries of the history in the target domain are known already and never recommended.
     """
 
     history: History = History()
@@ -181,7 +180,7 @@ class Query(Frozen):
 
 
 class Match(Frozen):
-    """How much one history item speaks for a candidate.
+    """How well one history item matches a candidate.
 
     `similarity` is the cosine of the domain-centred vectors in [-1, 1]; `share` the item's part of the score in [0, 1].
     """
@@ -198,12 +197,11 @@ class Candidate(Frozen):
     item: Item
     score: float
     matches: tuple[Match, ...] = ()
-    """The liked history items that speak for it, best first; empty for a query by text alone."""
+    """The liked history items that match it, best first; empty for a query by text alone."""
     stages: dict[str, float] = Field(default_factory=dict)
-    """What each of the retriever's sources adds to its score (`retrieval.ranking.fusion.SOURCES`), and the model's
-    ("llm")."""
+    """What each signal adds to the score (`retrieval.ranking.SIGNALS`), and the model ("llm")."""
     confidence: float | None = Field(default=None, ge=0, le=1)
-    """How often an item that scored like this was the liked one among 20 of equal popularity; None: not calibrated."""
+    """How often an item with such a score was the liked one among 20 of equal popularity; None: not calibrated."""
 
 
 class Ranking(Frozen):
@@ -232,15 +230,12 @@ class Ranking(Frozen):
 
 
 class Entity(Frozen):
-    """One end of a relation: an item of a catalogue (then `domain` and `id` name it), or anything else with a name.
-
-    A person, a place, an award or a series has `domain=None`, and its name as `id`.
-    """
+    """One end of a relation: an item, or a person, place, award, series …, with `domain=None` and its name as `id`."""
 
     domain: str | None = None
     id: Text
     name: Text
-    """What people call it: an item's title, else the name itself."""
+    """An item's title, else the name itself."""
 
     @property
     def is_item(self) -> bool:
@@ -257,10 +252,10 @@ class Relation(Frozen):
 
 
 class Path(Frozen):
-    """How two items hang together: one to three relations, each sharing an entity with the one before.
+    """A connection of the history item `start` with the candidate `end`: one to three relations.
 
-    `relations` lead from the history item `start` to the candidate `end`; each keeps its own direction, so a step may
-    be walked from its object to its subject.
+    Each relation shares an entity with the one before; it keeps its own direction, so a step may lead from its object
+    to its subject.
     """
 
     start: Entity

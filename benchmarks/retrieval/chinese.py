@@ -27,7 +27,7 @@ from retrieval.ranking import Retriever
 from retrieval.settings import IndexSettings, RetrieverSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
-from retrieval.titles import resolve
+from retrieval.titles import resolve_title
 from retrieval.types import Query
 from xdrec_agent.app import load_pack
 
@@ -147,7 +147,7 @@ def _by_titles(store: Store, questions: Sequence[Question]) -> Figure:
     right = 0
     for asked in questions:
         try:
-            right += resolve(store, asked.target, asked.text).id == asked.wanted
+            right += resolve_title(store, [asked.target], asked.text).id == asked.wanted
         except TitleError:
             continue
     share = right / len(questions)

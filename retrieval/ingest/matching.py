@@ -13,7 +13,7 @@ from rapidfuzz import fuzz
 
 from retrieval.errors import AmbiguousTitle, TitleError, UnknownTitle
 from retrieval.store import Store
-from retrieval.titles import NEAREST, label, matching, nearest, normalise, year_of
+from retrieval.titles import MAX_SUGGESTIONS, label, matching, nearest, normalise, year_of
 from retrieval.types import Item
 
 YEARS_APART: Final = 1
@@ -86,7 +86,7 @@ class TitleMatcher:
             if len(works) == 1:
                 return works[0]
             if works:
-                shown = tuple(map(label, works[:NEAREST]))
+                shown = tuple(map(label, works[:MAX_SUGGESTIONS]))
                 raise AmbiguousTitle(f"{work.title!r} names {len(works)} items: {'; '.join(shown)}", nearest=shown)
         close = matching(self._store, (self._domain,), work.title)
         if len(close) == 1 and _may_be(work, close[0]):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from retrieval.errors import AmbiguousTitle, UnknownTitle
 from retrieval.store import Store
-from retrieval.titles import label, normalise, resolve, resolve_any, split_year
+from retrieval.titles import label, normalise, resolve_title, split_year
 from retrieval.types import Item
 
 SAME = [
@@ -155,12 +155,12 @@ FOUND = [
 @pytest.mark.parametrize(("title", "item"), FOUND)
 def test_title_names_its_item(store, title, item):
     """An exact, an alias and a slightly misspelled title name the item; year, spelling and edition tell items apart."""
-    assert resolve(store, "films", title).id == item
+    assert resolve_title(store, ["films"], title).id == item
 
 
 def test_year_can_be_given_apart(store):
     """The year argument does what a trailing year does."""
-    assert resolve(store, "films", "Heat", year=1986).id == "heat86"
+    assert resolve_title(store, ["films"], "Heat", year=1986).id == "heat86"
 
 
 @pytest.mark.parametrize(
@@ -169,21 +169,21 @@ def test_year_can_be_given_apart(store):
 def test_another_title_is_not_taken_for_one(store, title):
     """A sequel, a plural, another year or a short likeness is never resolved to what the catalogue happens to have."""
     with pytest.raises(UnknownTitle) as caught:
-        resolve(store, "films", title)
+        resolve_title(store, ["films"], title)
     assert caught.value.hint
 
 
 def test_short_title_does_not_match_everything(store):
     """ "It" is the film of that name, although many titles contain the letters."""
-    assert resolve(store, "films", "It").id == "it"
+    assert resolve_title(store, ["films"], "It").id == "it"
     store_without = [i.title for i in FILMS if "it" in i.title.lower() and i.id != "it"]
-    assert all(resolve(store, "films", title).id != "it" for title in store_without)
+    assert all(resolve_title(store, ["films"], title).id != "it" for title in store_without)
 
 
 def test_unknown_title_proposes_the_nearest(store):
     """The nearest titles are given with their year, best first, at most five."""
     with pytest.raises(UnknownTitle) as caught:
-        resolve(store, "films", "Blade Runner the sequel")
+        resolve_title(store, ["films"], "Blade Runner the sequel")
     assert caught.value.nearest[0] == "Blade Runner (1982)"
     assert "Blade Runner 2049 (2017)" in caught.value.nearest
     assert len(caught.value.nearest) <= 5
@@ -192,7 +192,7 @@ def test_unknown_title_proposes_the_nearest(store):
 def test_equal_titles_are_ambiguous(store):
     """Two items of one title are both shown, and the hint says how to tell them apart."""
     with pytest.raises(AmbiguousTitle) as caught:
-        resolve(store, "films", "Heat")
+        resolve_title(store, ["films"], "Heat")
     assert set(caught.value.nearest) == {"Heat (1995)", "Heat (1986)"}
     assert "year" in caught.value.hint
 
@@ -200,7 +200,7 @@ def test_equal_titles_are_ambiguous(store):
 def test_equally_close_titles_are_ambiguous(store):
     """A misspelling that is about as close to two items is not decided by chance."""
     with pytest.raises(AmbiguousTitle) as caught:
-        resolve(store, "films", "Kill Bill: The Brid Oe")
+        resolve_title(store, ["films"], "Kill Bill: The Brid Oe")
     assert len(caught.value.nearest) == 2
 
 
@@ -210,28 +210,28 @@ def test_alike_labels_show_what_differs(tmp_path):
     with Store.open(f"sqlite:///{tmp_path}/s.sqlite") as store:
         store.upsert_items(twins, "run")
         with pytest.raises(AmbiguousTitle) as caught:
-            resolve(store, "films", "Emma")
+            resolve_title(store, ["films"], "Emma")
     assert caught.value.nearest == ("Emma (1996), McGrath, id a", "Emma (1996), Lawrence, id b")
 
 
 def test_exact_title_in_one_domain_wins(store):
     """Over several domains, an exact title beats a similar one elsewhere."""
-    assert resolve_any(store, ("films", "books"), "Emma").domain == "books"
-    assert resolve_any(store, ("books", "films"), "Blade Runner").domain == "films"
+    assert resolve_title(store, ("films", "books"), "Emma").domain == "books"
+    assert resolve_title(store, ("books", "films"), "Blade Runner").domain == "films"
 
 
 def test_same_title_in_two_domains_is_ambiguous(store):
     """A title of two domains is ambiguous, each shown with its domain, until the year decides."""
     with pytest.raises(AmbiguousTitle) as caught:
-        resolve_any(store, ("films", "books"), "It")
+        resolve_title(store, ("films", "books"), "It")
     assert set(caught.value.nearest) == {"It (2017), films", "It (1986), books"}
-    assert resolve_any(store, ("films", "books"), "It (1986)").domain == "books"
+    assert resolve_title(store, ("films", "books"), "It (1986)").domain == "books"
 
 
 def test_empty_domain_points_to_ingest(store):
     """In a domain without items the hint names the command that brings some."""
     with pytest.raises(UnknownTitle) as caught:
-        resolve(store, "games", "Portal")
+        resolve_title(store, ["games"], "Portal")
     assert (caught.value.nearest, "xdrec ingest" in caught.value.hint) == ((), True)
 
 

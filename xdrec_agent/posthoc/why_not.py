@@ -14,7 +14,7 @@ import numpy as np
 from retrieval.index import Positions, Snapshot
 from retrieval.ranking import Retriever, eligible
 from retrieval.templates import visible
-from retrieval.titles import resolve
+from retrieval.titles import resolve_title
 from retrieval.types import Filter, Frozen, HistoryEntry, Item, Query
 from xdrec_agent.posthoc.realisation import PosthocExplanation, PosthocLocale, Sections
 from xdrec_agent.recommend import LoggedAnswer, apply_exclusions
@@ -92,7 +92,7 @@ def why_not(
         SetupError, BackendError: from the retriever.
     """
     target = kept.query.target
-    item = retriever.store.items(target, [title]).get(title) or resolve(retriever.store, target, title)
+    item = retriever.store.items(target, [title]).get(title) or resolve_title(retriever.store, [target], title)
     query = apply_exclusions(kept.query, exclusions, retriever.store)
     finding = _by_facts(kept, query, item) or _by_index(retriever, kept, query, item)
     lifts: list[Lift] = []

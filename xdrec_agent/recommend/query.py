@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from retrieval.errors import UsageError
 from retrieval.store import Store
-from retrieval.titles import resolve_any
+from retrieval.titles import resolve_title
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 from xdrec_agent.settings import ExclusionSettings
 
@@ -49,7 +49,7 @@ def build_query(
     stored = _stored_history(store, user, [*sources, target], allow_new=allow_new_user and bool(likes or about))
     stated = [
         HistoryEntry(
-            item=title if isinstance(title, Item) else resolve_any(store, sources, title), preference=preference
+            item=title if isinstance(title, Item) else resolve_title(store, sources, title), preference=preference
         )
         for titles, preference in ((likes, 1.0), (dislikes, -1.0))
         for title in titles
