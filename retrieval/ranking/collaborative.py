@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +41,9 @@ class CollaborativeSignals:
         self.reliability: float = users / (users + _HALF_RELIABILITY)
         """Factor of all signals, in [0, 1)."""
         self._sample = np.sort(np.random.default_rng(0).permutation(users)[:_SAMPLED_USERS])
-        self._by_domain: dict[str, tuple[Snapshot, DomainInteractions]] = {}
-        self._sampled_likes: dict[str, tuple[Snapshot, sparse.csr_array]] = {}
+        # By snapshot: one that a run of the index has replaced goes with what was made of it.
+        self._by_snapshot: WeakKeyDictionary[Snapshot, DomainInteractions] = WeakKeyDictionary()
+        self._sampled_likes: WeakKeyDictionary[Snapshot, sparse.csr_array] = WeakKeyDictionary()
         self._user_vectors: dict[tuple[str, ...], tuple[tuple[Snapshot, ...], Vectors, NDArray[np.bool_]]] = {}
 
     def popularity(self, target: Snapshot, at: int | None) -> ItemScores:
@@ -85,19 +87,15 @@ class CollaborativeSignals:
 
     def in_domain(self, snapshot: Snapshot) -> DomainInteractions:
         """The interactions with the snapshot's items."""
-        domain = snapshot.manifest.domain
-        cached = self._by_domain.get(domain)
-        if cached is None or cached[0] is not snapshot:
-            cached = self._by_domain[domain] = (snapshot, self.interactions.in_domain(domain, snapshot.positions))
-        return cached[1]
+        if snapshot not in self._by_snapshot:
+            self._by_snapshot[snapshot] = self.interactions.in_domain(snapshot.manifest.domain, snapshot.positions)
+        return self._by_snapshot[snapshot]
 
     def _likes_of_sample(self, target: Snapshot) -> sparse.csr_array:
         """`DomainInteractions.user_normalized` of the sampled users."""
-        domain = target.manifest.domain
-        cached = self._sampled_likes.get(domain)
-        if cached is None or cached[0] is not target:
-            cached = self._sampled_likes[domain] = (target, self.in_domain(target).user_normalized[self._sample])
-        return cached[1]
+        if target not in self._sampled_likes:
+            self._sampled_likes[target] = self.in_domain(target).user_normalized[self._sample]
+        return self._sampled_likes[target]
 
     def _logarithm(self, values: ItemScores) -> ItemScores:
         """log(1 + values), times the reliability."""
