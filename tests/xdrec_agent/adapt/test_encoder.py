@@ -84,7 +84,7 @@ def test_training_scores_as_the_retriever_does(seed, items, temperature):
         entries=(("d", "i"),) * items,
         vectors=history,
         weights=np.full(items, 1 / items, dtype=np.float32),
-        liked=np.ones(items, dtype=np.bool_),
+        clear=np.ones(items, dtype=np.bool_),
         rows={},
         texts=("",) * items,
     )
