@@ -1,9 +1,8 @@
 """Grounding. Reads a text and evidence, produces the claims of the text, each supported or not; asks no model."""
 
-from xdrec_agent.grounding.check import check, cited, sentences
-from xdrec_agent.grounding.claims import Claim, ClaimKind
+from xdrec_agent.grounding.attribution import Claim, ClaimKind
+from xdrec_agent.grounding.check import check, cited, foreign, sentences
 from xdrec_agent.grounding.evidence import Evidence, Fact, FactKind, Known, PathFinder, gather
-from xdrec_agent.grounding.language_check import foreign
 from xdrec_agent.grounding.language_rules import LanguageRules, load_rules
 from xdrec_agent.grounding.scope import Scope
 

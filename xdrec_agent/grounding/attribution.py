@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
-from xdrec_agent.grounding.claims import Claim, ClaimKind
+from retrieval.types import Frozen
 from xdrec_agent.grounding.scope import Key, Scope
 from xdrec_agent.grounding.tokens import Token, TokenKind
 
@@ -20,6 +20,7 @@ Refs = frozenset[Key]
 """What one mention may mean; more than one where a title is that of several items."""
 
 Kinds = frozenset[TokenKind]
+ClaimKind = Literal["title", "person", "year", "number", "category", "relation", "liked", "statement", "language"]
 
 _REFERENCES: Final[Kinds] = frozenset({"item", "pronoun", "noun"})
 _SET_OFF: Final[Kinds] = frozenset(
@@ -29,6 +30,29 @@ _SET_OFF: Final[Kinds] = frozenset(
 _BEFORE_TITLE: Final[Kinds] = frozenset({"trait", "year", "decade", "noun", "possessive", "of"})
 _BETWEEN: Final[Kinds] = frozenset({"link", "comma", "open", "close", "year", "noun", "determiner", "item"})
 _LISTED: Final[Kinds] = frozenset({"trait", "link", "comma", "neutral", "of", "determiner"})
+
+
+class Claim(Frozen):
+    """One thing that a text says.
+
+    Attributes:
+        text: the words that say it.
+        kind: "title": a name, known or not; "person": who took part in a work; "year": a year or decade; "number": a
+            volume, any other number, or how close something is; "category": a category or theme, or of what domain
+            something is; "relation": between works, or a work and something else; "liked": that the user likes an
+            item; "statement": anything else, as plot or mood; "language": that the text is in the wanted language
+            (found only where it is not).
+        subject: title of what it speaks of; empty if of nothing in particular.
+        support: what bears it out, or what was looked for in vain.
+        sentence: which sentence of the text says it, from 0.
+    """
+
+    text: str
+    kind: ClaimKind
+    subject: str = ""
+    supported: bool
+    support: str
+    sentence: int = 0
 
 
 @dataclass(frozen=True)

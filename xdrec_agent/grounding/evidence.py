@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
-from typing import Final, Literal
+from typing import Literal
 
 from retrieval.types import Candidate, History, Item, Match, Path
 
 FactKind = Literal["relation", "creator", "person", "series", "theme", "category", "period", "similar", "asked"]
 PathFinder = Callable[[Sequence[Item], Item], Sequence[Path]]
 """How liked items (first) and a candidate hang together, the best path first; empty if they do not."""
-
-_SPECIFIC: Final[tuple[FactKind, ...]] = ("relation", "creator", "person", "series", "theme", "category", "period")
 
 
 @dataclass(frozen=True)
@@ -92,29 +89,41 @@ def gather(
 
     Items that a path of the graph leads from come before others, then items that share a trait, then the most similar.
     """
-    wanted = {(m.domain, m.item) for m in candidate.matches}
-    known_as = (((e.item.domain, e.item.id), e) for e in history.entries)
-    items = {key: e.item for key, e in known_as if key in wanted and e.liked}
+    matched_keys = {(m.domain, m.item) for m in candidate.matches}
+    entries = (((e.item.domain, e.item.id), e) for e in history.entries)
+    liked = {key: e.item for key, e in entries if key in matched_keys and e.liked}
     item = candidate.item
-    matched = [(items[m.domain, m.item], m) for m in candidate.matches if (m.domain, m.item) in items]
-    ways: dict[tuple[str | None, str], Path] = {}
-    for path in paths([mine for mine, _ in matched], item) if paths and matched else ():
-        ways.setdefault((path.start.domain, path.start.id), path)
-    found = [(mine, m, ways.get((mine.domain, mine.id)), shared_traits(item, mine)) for mine, m in matched]
-    found.sort(key=lambda row: (row[2] is None, not row[3], -row[1].similarity))
+    matched = [(liked[m.domain, m.item], m) for m in candidate.matches if (m.domain, m.item) in liked]
+    path_from: dict[tuple[str | None, str], Path] = {}
+    for path in paths([one for one, _ in matched], item) if paths and matched else ():
+        path_from.setdefault((path.start.domain, path.start.id), path)
+    rows = [(one, m, path_from.get((one.domain, one.id)), _shared(item, one)) for one, m in matched]
+    rows.sort(key=lambda row: (row[2] is None, not _traits(row[3]), -row[1].similarity))
     closest = max((m for _, m in matched), key=lambda m: m.similarity, default=None)
-    known = tuple(Known(f"L{n}", mine, m, shared) for n, (mine, m, _, shared) in enumerate(found[:limit], 1))
-    ids = (f"F{n}" for n in count(1))
-    facts = [fact for k, row in zip(known, found, strict=False) for fact in _facts(item, k, row[2], ids, closest)]
+    known: list[Known] = []
+    facts: list[Fact] = []
+
+    def add(kind: FactKind, label: str | None, values: tuple[str, ...] = (), path: Path | None = None) -> None:
+        facts.append(Fact(f"F{len(facts) + 1}", kind, label, values, path))
+
+    for n, (one, match, way, shared) in enumerate(rows[:limit], 1):
+        label = f"L{n}"
+        known.append(Known(label, one, match, _traits(shared)))
+        if way:
+            add("relation", label, path=way)
+        for kind, values in shared.items():
+            if values:
+                add(kind, label, values)
+        if match is closest:
+            add("similar", label, (str(round(100 * match.share)),))
     if asked := _asked(item, text):
-        facts.append(Fact(next(ids), "asked", None, asked))
-    return Evidence(item, known, text, tuple(facts))
+        add("asked", None, asked)
+    return Evidence(item, tuple(known), text, tuple(facts))
 
 
 def shared_traits(a: Item, b: Item) -> tuple[str, ...]:
     """Creators, people, themes and categories of `a` that `b` has too, regardless of case; most specific kind first."""
-    kinds = ((a.creators, b.creators), (_cast(a), _cast(b)), (a.themes, b.themes), (a.categories, b.categories))
-    return tuple(dict.fromkeys(trait for mine, theirs in kinds for trait in _common(mine, theirs)))
+    return _traits(_shared(a, b))
 
 
 def people(item: Item) -> tuple[str, ...]:
@@ -123,35 +132,27 @@ def people(item: Item) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else (str(value),)
 
 
-def _facts(item: Item, known: Known, path: Path | None, ids: Iterator[str], closest: Match | None) -> Iterator[Fact]:
-    other = known.item
-    made = _common(item.creators, other.creators)
-    shared: dict[FactKind, tuple[str, ...]] = {
-        "creator": tuple(made),
-        "person": tuple(p for p in dict.fromkeys(_common(_cast(item), _cast(other))) if p not in made),
-        "series": tuple(_common([item.series or ""], [other.series or "-"])),
-        "theme": tuple(_common(item.themes, other.themes)),
-        "category": tuple(_common(item.categories, other.categories)),
-        "period": _decade(item, other),
+def _shared(a: Item, b: Item) -> dict[FactKind, tuple[str, ...]]:
+    """What two items have in common, by kind, in the spelling of `a`; for "period" the first year of the decade."""
+    creators = _common(a.creators, b.creators)
+    years = {item.year // 10 * 10 for item in (a, b) if item.year is not None}
+    return {
+        "creator": creators,
+        "person": tuple(p for p in dict.fromkeys(_common(_cast(a), _cast(b))) if p not in creators),
+        "series": _common([a.series or ""], [b.series or "-"]),
+        "theme": _common(a.themes, b.themes),
+        "category": _common(a.categories, b.categories),
+        "period": tuple(map(str, years)) if a.year is not None and b.year is not None and len(years) == 1 else (),
     }
-    if path:
-        yield Fact(next(ids), "relation", known.label, path=path)
-    for kind in _SPECIFIC[1:]:
-        if shared[kind]:
-            yield Fact(next(ids), kind, known.label, shared[kind])
-    if known.match is closest:
-        yield Fact(next(ids), "similar", known.label, (str(round(100 * known.match.share)),))
+
+
+def _traits(shared: Mapping[FactKind, tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(t for kind in ("creator", "person", "theme", "category") for t in shared[kind]))
 
 
 def _cast(item: Item) -> tuple[str, ...]:
     """People and creators: somebody may act in one work and have made the other."""
     return (*people(item), *item.creators)
-
-
-def _decade(a: Item, b: Item) -> tuple[str, ...]:
-    if a.year is None or b.year is None or a.year // 10 != b.year // 10:
-        return ()
-    return (str(a.year // 10 * 10),)
 
 
 def _asked(item: Item, text: str | None) -> tuple[str, ...]:
@@ -163,9 +164,9 @@ def _asked(item: Item, text: str | None) -> tuple[str, ...]:
     return tuple(t for t in traits if f" {t.casefold()} " in said or f" {t.casefold()}s " in said)
 
 
-def _common(mine: Iterable[str], theirs: Iterable[str]) -> list[str]:
+def _common(mine: Iterable[str], theirs: Iterable[str]) -> tuple[str, ...]:
     folded = _folded(tuple(theirs))
-    return [m for m in mine if m.casefold() in folded] if folded else []
+    return tuple(m for m in mine if m.casefold() in folded) if folded else ()
 
 
 @lru_cache(maxsize=4096)

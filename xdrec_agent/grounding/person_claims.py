@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdrec_agent.grounding.attribution import Kinds, Refs, Sentence
-from xdrec_agent.grounding.claims import Claim
+from xdrec_agent.grounding.attribution import Claim, Kinds, Refs, Sentence
 from xdrec_agent.grounding.language_rules import Role
 
 

@@ -22,6 +22,8 @@ Key = str
 
 _SHORTEST_SURNAME: Final = 3
 _LONG: Final = 6
+_TITLE: Final = 80  # characters that a prompt shows
+_NAME: Final = 60
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Scope:
         """Names, folded."""
         items = self.items.values()
         for key, item in self.items.items():
-            yield from ((f, Meaning("item", (key,))) for t in (item.title, *item.aliases) for f in _title_forms(t))
+            yield from ((f, Meaning("item", (key,))) for t in (item.title, *item.aliases) for f in _forms(t, _TITLE))
         for entity in self._entities:
             if entity.is_item and entity_key(entity) not in self.items:
                 # A work between two others is known by name only: it may be called as its film or book is.
@@ -149,8 +151,8 @@ class Scope:
             yield folded(series), Meaning("series", (series,))
         persons = list(dict.fromkeys(p for item in items for p in (*item.creators, *people(item))))
         others = [e.name for e in self._entities if not e.is_item]
-        yield from ((form, Meaning("person", (_fold(name),))) for name in persons for form in _name_forms(name))
-        yield from ((form, Meaning("entity", (_fold(name),))) for name in others for form in _name_forms(name))
+        yield from ((form, Meaning("person", (_fold(name),))) for name in persons for form in _forms(name, _NAME))
+        yield from ((form, Meaning("entity", (_fold(name),))) for name in others for form in _forms(name, _NAME))
         for name in (*persons, *others):  # a surname stands for its bearer, and for all who bear it
             *first_names, surname = name.split() or [""]
             if first_names and len(surname) >= _SHORTEST_SURNAME and surname[0].isupper():
@@ -202,21 +204,15 @@ def _fold(name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _title_forms(title: str) -> tuple[str, ...]:
-    """A title as the catalogue, a sentence, a prompt and a page show it, folded."""
-    return tuple(dict.fromkeys(map(folded, (title, title.rstrip("?!？！."), plain(title, 80), visible(title)))))
-
-
-@lru_cache(maxsize=4096)
-def _name_forms(name: str) -> tuple[str, ...]:
-    """A name as the catalogue, a prompt and a page show it, folded."""
-    return tuple(dict.fromkeys(map(folded, (name, plain(name, 60), visible(name)))))
+def _forms(name: str, limit: int) -> tuple[str, ...]:
+    """A title or name as the catalogue, a sentence, a prompt (of `limit` characters) and a page show it, folded."""
+    return tuple(dict.fromkeys(map(folded, (name, name.rstrip("?!？！."), plain(name, limit), visible(name)))))
 
 
 @lru_cache(maxsize=4096)
 def _trait_forms(trait: str, language: str) -> tuple[str, ...]:
     """A trait as the catalogue and the language write it, with plurals, folded and in lower case."""
     rules = load_rules(language)
-    phrases = dict.fromkeys((trait, plain(trait, 60), visible(trait), *rules.terms.get(trait.casefold(), ())))
+    phrases = dict.fromkeys((trait, plain(trait, _NAME), visible(trait), *rules.terms.get(trait.casefold(), ())))
     forms = (form for phrase in phrases for form in rules.with_plurals(phrase))
     return tuple(dict.fromkeys(folded(form).lower() for form in forms))

@@ -55,10 +55,7 @@ class Token:
 
     def of(self, kind: TokenKind) -> Meaning | None:
         """What it stands for as this kind, if it can."""
-        for meaning in self.meanings:
-            if meaning.kind == kind:
-                return meaning
-        return None
+        return next((meaning for meaning in self.meanings if meaning.kind == kind), None)
 
 
 @dataclass(frozen=True)
@@ -149,14 +146,17 @@ def tokenize(sentence: str, vocabulary: Vocabulary) -> list[Token]:
         for end, meant, price in _edges(text, start, vocabulary):
             if cost + price < costs[end]:
                 costs[end], steps[end] = cost + price, (start, meant)
-    found: list[Token] = []
+    tokens: list[Token] = []
     at = len(bare)
     while at > 0:
-        before, meant = steps[at]
+        start, meant = steps[at]
         if meant is not None:
-            found.append(Token(before, at, sentence[before:at], meant))
-        at = before
-    return _joined(found[::-1], sentence)
+            # Unknown characters that follow each other directly (as in Chinese) are one token.
+            continues = meant is _UNKNOWN and tokens and tokens[-1].meanings is _UNKNOWN and tokens[-1].start == at
+            end = tokens.pop().end if continues else at
+            tokens.append(Token(start, end, sentence[start:end], meant))
+        at = start
+    return tokens[::-1]
 
 
 def _edges(text: _Text, start: int, vocabulary: Vocabulary) -> Iterator[tuple[int, tuple[Meaning, ...] | None, int]]:
@@ -206,18 +206,6 @@ def _lengths(phrases: Iterable[str]) -> dict[str, frozenset[int]]:
     for phrase in phrases:
         found.setdefault(phrase[0].lower(), set()).add(len(phrase))
     return {first: frozenset(lengths) for first, lengths in found.items()}
-
-
-def _joined(tokens: list[Token], sentence: str) -> list[Token]:
-    """Unknown characters that follow each other directly (as in Chinese) become one token."""
-    joined: list[Token] = []
-    for token in tokens:
-        last = joined[-1] if joined else None
-        if last and token.kind == last.kind == "unknown" and last.end == token.start:
-            joined[-1] = Token(last.start, token.end, sentence[last.start : token.end], last.meanings)
-        else:
-            joined.append(token)
-    return joined
 
 
 @lru_cache(maxsize=4096)

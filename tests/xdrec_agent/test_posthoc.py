@@ -1,4 +1,4 @@
-"""Promises of the kinds of reasons: each is computed, and says in both languages what was computed."""
+"""Promises of explanations after the fact: each is computed, and says in its language what was computed."""
 
 from __future__ import annotations
 
