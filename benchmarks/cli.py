@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 from rich.console import Console
 
-from eval.cli.context import Bench, DataFolder, Judges, judges_of, prepared, pulled_encoder, say, with_model
+from eval.cli.context import Bench, judges_of, prepared, pulled_encoder, say, with_model
+from eval.cli.options import DataFolder, Judges
 
 if TYPE_CHECKING:
     from benchmarks.figures import Figure, Report

@@ -1,4 +1,4 @@
-"""What the commands of `xdrec-eval` share. Reads the options that several have, produces what they measure with."""
+"""What the commands of `xdrec-eval` share. Reads settings and data, produces what they measure with, and prints it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from xdrec_agent.settings import Settings
 
 T = TypeVar("T")
-
-DataFolder: TypeAlias = Annotated[Path, typer.Option(help="The folder amazon-three-domains, or the one it lies in.")]
-Assignments: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="A setting.")
-]
-Judges: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--judge", metavar="NAME", help="This judge alone; again for more. Default: all.")
-]
-AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def say(line: str) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from eval.cli.context import Bench, DataFolder, Judges, judges_of, prepared, say, with_model
+from eval.cli.context import Bench, judges_of, prepared, say, with_model
+from eval.cli.options import DataFolder, Judges
 
 app = typer.Typer(help="What is fitted on validation users.", no_args_is_help=True)
 

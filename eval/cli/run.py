@@ -1,4 +1,4 @@
-"""`xdrec-eval run` and `replay`. Read a run's request or folder, produce a run's folder and its summary."""
+"""`xdrec-eval run`, `replay`, `export` and `import-run`. Read data and requests, produce runs of ours and of others."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from eval.cli.context import DataFolder, say
+from eval.cli.context import prepared, say
+from eval.cli.options import (
+    AsJSON,
+    Candidates,
+    DataFolder,
+    Repeats,
+    RunFolderArgument,
+    RunName,
+    SampleSeed,
+    Split,
+    TaskName,
+    Users,
+)
 
 if TYPE_CHECKING:
     from eval.runs import Summary
 
-SPLITS: Final = "cold-target, leave-last-out or temporal"
-"""How a user's interactions are parted."""
 HISTORIES: Final = "own, none, one, other or shuffled"
 """What an arm may be shown of a history."""
 SYSTEMS: Final = (
@@ -22,10 +32,10 @@ SYSTEMS: Final = (
 
 
 def run(
-    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The run's folder; a stopped run goes on.")],
+    out: RunFolderArgument,
     data: DataFolder,
-    name: Annotated[str | None, typer.Option(help="What tables call it; default: the folder's name.")] = None,
-    task: Annotated[str, typer.Option(help="rerank: 20 given candidates; catalogue: the whole target.")] = "rerank",
+    name: RunName = None,
+    task: TaskName = "rerank",
     system: Annotated[str, typer.Option(help=f"catalogue: {SYSTEMS}.")] = "retriever",
     set_: Annotated[
         list[str] | None,
@@ -33,12 +43,12 @@ def run(
             "--set", metavar="SECTION.NAME=VALUE", help=f"A setting, or history=WHOSE, what is shown: {HISTORIES}."
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help=f"What is history and what truth: {SPLITS}.")] = "cold-target",
-    candidates: Annotated[str, typer.Option(help="rerank: count-matched or retrieved.")] = "count-matched",
-    users: Annotated[int, typer.Option(min=1, help="Users, by hash; catalogue: all their directions.")] = 1008,
-    seed: Annotated[int, typer.Option(help="Of users and candidates.")] = 0,
-    repeats: Annotated[int, typer.Option(min=1, help="rerank: seeds of shuffles to average over.")] = 1,
-    json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    split: Split = "cold-target",
+    candidates: Candidates = "count-matched",
+    users: Users = 1008,
+    seed: SampleSeed = 0,
+    repeats: Repeats = 1,
+    json_: AsJSON = False,
 ) -> None:
     """Measure one system on people whose target history is hidden; the result is a folder to compare and replay.
 
@@ -75,6 +85,60 @@ def replay(
 
     cases = replay_run(folder, data, say)
     typer.echo(f"{folder}: {cases:,} cases, the same numbers without a server")
+
+
+def export(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder.")],
+    data: DataFolder,
+    task: TaskName = "catalogue",
+    split: Split = "cold-target",
+    candidates: Candidates = "count-matched",
+    users: Users = 1008,
+    seed: SampleSeed = 0,
+) -> None:
+    """Write what another system needs to take part in a comparison: training, items and questions, without answers.
+
+    \b
+    CSV and JSON lines; docs/baselines.md describes them.
+    Example:
+      xdrec-eval export build/export --data ../data
+    """
+    from eval.data import data_hash
+    from eval.exchange.export import export as write
+    from eval.runs import RunRequest
+    from xdrec_agent.settings import load_settings
+
+    request = RunRequest(out, "", task, "", candidates, users, seed, 1, split)
+    with prepared(data, load_settings()) as dataset:
+        made = write(request, dataset, data_hash(data), say)
+    typer.echo(f"{out}: {made.cases:,} cases, five folds; domains {', '.join(made.domains)}")
+
+
+def import_run(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The run's folder.")],
+    rankings: Annotated[Path, typer.Option(help="The folder with the system's rankings.jsonl, one or many.")],
+    export: Annotated[Path, typer.Option(help="The export that they answer.")],
+    data: DataFolder,
+    name: RunName = None,
+    json_: AsJSON = False,
+) -> None:
+    """Check and measure another system's rankings; the result is a folder that is compared like one of ours.
+
+    \b
+    Example:
+      xdrec-eval import-run runs/theirs --rankings build/theirs --export build/export --data ../data
+      xdrec-eval ab runs/retriever runs/theirs --metric recall@100
+    """
+    from eval.data import data_hash
+    from eval.exchange import ImportRequest, read_export
+    from eval.exchange.import_run import import_run as measure
+    from xdrec_agent.settings import load_settings
+
+    given, digest = ImportRequest(out, name or out.name, export, rankings), data_hash(data)
+    read_export(export, digest)  # before the data is prepared, which may take minutes
+    with prepared(data, load_settings()) as dataset:
+        summary = measure(given, dataset, digest, say)
+    typer.echo(summary.model_dump_json(indent=2)) if json_ else print_summary(given.name, summary)
 
 
 def print_summary(name: str, summary: Summary) -> None:

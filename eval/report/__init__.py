@@ -8,7 +8,7 @@ from eval.report.charts import Chart, Scale, picture
 from eval.report.judge import judge_page
 from eval.report.online import online_page
 from eval.report.page import Page, html_of, markdown_of, print_page, write_page
-from eval.report.transfer import transfer_page, transfer_result
+from eval.report.transfer import transfer_page
 from eval.report.trial import trial_page
 from eval.report.validity import validity_page
 
@@ -25,7 +25,6 @@ __all__ = [
     "picture",
     "print_page",
     "transfer_page",
-    "transfer_result",
     "trial_page",
     "validity_page",
     "write_page",

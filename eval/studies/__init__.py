@@ -1,10 +1,16 @@
 """Studies. Each reads runs, logs or labels and produces the figures of one question."""
 
-from eval.studies.attack_gains import AttackReport, attack_report, print_attacks
+from eval.studies.attacks import AttackReport, attack_report, print_attacks
 from eval.studies.bias import TAU_BINS, bias_card
-from eval.studies.bias_types import BiasCard, Interval
-from eval.studies.dialogue_results import load_results, merged, print_dialogues, save_results
-from eval.studies.explanation_figures import print_explanations
+from eval.studies.bias_card import BiasCard, Interval
+from eval.studies.dialogue_evaluation import (
+    load_results,
+    measure_dialogues,
+    merge_results,
+    print_dialogues,
+    save_results,
+)
+from eval.studies.explanations import Explained, measure_explanations, print_explanations, read_explained
 from eval.studies.facets import METRIC, Enriched, run_both
 from eval.studies.labels import (
     FOLDER,
@@ -17,30 +23,26 @@ from eval.studies.labels import (
     read_sheet,
     write_sheet,
 )
-from eval.studies.llm_judge import What, judged, pairs, read_explained
+from eval.studies.llm_judge import JudgeResult, What, judge_pairs, judge_result, pairs_of
 from eval.studies.memorization import title_familiarity
 from eval.studies.online import OnlineArm, OnlineComparison, OnlineResult, day, judge_log
-from eval.studies.preference import JudgeResult, verdict_of
-from eval.studies.transfer import ALL, AUTO, Arms, Effect, Matrix, matrix, results_of
-from eval.studies.transfer_encoders import Encoders
-from eval.studies.transfer_runs import CHOOSABLE, TransferRequest, run_arms, run_fused
+from eval.studies.transfer import ALL, AUTO, Effect, Matrix, TransferResult, transfer_result
+from eval.studies.transfer_runs import TrainedEncoders, TransferStudy
 from eval.studies.validity import MetricValidity, ValidityResult, simulate_runs
 
 __all__ = [
     "ALL",
     "AUTO",
-    "CHOOSABLE",
     "FOLDER",
     "METRIC",
     "SHEET",
     "TAU_BINS",
     "Agreement",
-    "Arms",
     "AttackReport",
     "BiasCard",
     "Effect",
-    "Encoders",
     "Enriched",
+    "Explained",
     "Interval",
     "JudgeResult",
     "LabelReport",
@@ -49,7 +51,9 @@ __all__ = [
     "OnlineArm",
     "OnlineComparison",
     "OnlineResult",
-    "TransferRequest",
+    "TrainedEncoders",
+    "TransferResult",
+    "TransferStudy",
     "ValidityResult",
     "What",
     "agreements",
@@ -57,25 +61,24 @@ __all__ = [
     "bias_card",
     "day",
     "judge_log",
-    "judged",
+    "judge_pairs",
+    "judge_result",
     "label_report",
     "load_results",
-    "matrix",
-    "merged",
-    "pairs",
+    "measure_dialogues",
+    "measure_explanations",
+    "merge_results",
+    "pairs_of",
     "print_attacks",
     "print_dialogues",
     "print_explanations",
     "read_explained",
     "read_labels",
     "read_sheet",
-    "results_of",
-    "run_arms",
     "run_both",
-    "run_fused",
     "save_results",
     "simulate_runs",
     "title_familiarity",
-    "verdict_of",
+    "transfer_result",
     "write_sheet",
 ]

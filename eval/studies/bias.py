@@ -16,7 +16,7 @@ from scipy.stats import chisquare, spearmanr
 
 from eval.data import RerankTask, Say
 from eval.stats import MIN_USERS, ScoredTask, calibrate, ndcg, ratio_of_means, tied_ranks
-from eval.studies.bias_types import BiasCard, Familiar, Interval, Reliability, SlotScore, Variance
+from eval.studies.bias_card import BiasCard, Familiar, Interval, Reliability, SlotScore, Variance
 from eval.systems import CONCURRENT_USERS, run_concurrently, task_ndcg
 from retrieval.errors import UsageError
 from xdrec_agent.errors import LLMError

@@ -9,19 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from itertools import chain, combinations
+from pathlib import Path
 from time import perf_counter
 from typing import Final
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
+from rich.console import Console
+from rich.table import Table
 
 from eval.systems import run_concurrently
-from retrieval.errors import UsageError
+from retrieval.errors import DataError, UnreadableFile, UsageError
 from retrieval.store import Store
 from retrieval.types import Entity, Frozen, History, HistoryEntry, Item, Query
+from xdrec_agent.app import open_recommender
 from xdrec_agent.explain import ExplainContext
 from xdrec_agent.grounding import Claim, Scope, foreign, gather, load_rules
 from xdrec_agent.recommend import Recommender
+from xdrec_agent.settings import Settings
 from xdrec_agent.types import Explanation, ExplanationSource, Recommendation, Recommendations
 
 _AT_ONCE: Final = 8
@@ -209,3 +214,76 @@ def _jaccard(a: Explained, b: Explained) -> float:
 def _share(values: Iterable[bool]) -> float:
     held = list(values)
     return sum(held) / len(held) if held else 1.0
+
+
+async def measure_explanations(
+    settings: Settings,
+    source: str,
+    target: str,
+    count: int,
+    k: int,
+    seed: int,
+    out: Path | None,
+    say: Callable[[str], None],
+) -> ExplainReport:
+    """The figures; `out` gets the explanations, one JSON object (`eval.studies.explanations.Explained`) a line.
+
+    Raises:
+        UsageError: there is nobody and nothing to explain to, or `out` cannot be written.
+        SetupError, BackendError: from the recommender.
+    """
+    async with open_recommender(settings) as recommender:
+        rows, seconds = await explained(recommender, source, target, count, k, seed, say)
+        client = recommender.explain_context.client
+    if out is not None:
+        _write(rows, out)
+    return report(rows, seconds, client.endpoint.model if client else None)
+
+
+def _write(rows: list[Explained], out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text("".join(f"{row.model_dump_json()}\n" for row in rows), encoding="utf-8")
+    except OSError as exc:
+        raise UsageError(f"cannot write {out}: {exc}", hint="name another file in --out") from exc
+
+
+def read_explained(path: Path) -> list[Explained]:
+    """What `xdrec-eval explain --out` wrote.
+
+    Raises:
+        UnreadableFile: there is no such file.
+        DataError: a line is no explanation.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UnreadableFile(f"{path} cannot be read: {exc}", hint="xdrec-eval explain --out FILE makes one") from exc
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(Explained.model_validate_json(line))
+        except ValidationError as exc:
+            error = exc.errors(include_url=False, include_input=False)[0]
+            said = f"{path}, line {number}: {'.'.join(map(str, error['loc']))} {error['msg']}"
+            raise DataError(said, hint="xdrec-eval explain --out FILE makes one") from exc
+    return found
+
+
+def print_explanations(found: ExplainReport, console: Console) -> None:
+    """The figures as a table."""
+    table = Table(show_header=False, box=None)
+    model = found.model or "no model"
+    table.add_row("explanations", f"{found.explanations} to {found.people} people, {found.language}, {found.style}")
+    table.add_row("model", model)
+    table.add_row("claims supported", f"{found.supported:.1%} of {found.claims:.1f} an explanation")
+    table.add_row("source", ", ".join(f"{name} {share:.1%}" for name, share in found.sources.items()))
+    table.add_row("length", f"{found.words:.1f} words (Chinese: characters)")
+    if found.similarity is not None and found.duplicates is not None:
+        alike = f"Jaccard {found.similarity:.2f}, {found.duplicates:.1%} the same text"
+        table.add_row("two people, one item", alike)
+    table.add_row("right language", f"{found.right_language:.1%}")
+    table.add_row("time", f"{found.seconds:.2f} s an explanation, median wait {found.median_wait:.2f} s")
+    console.print(table)
+    for reason in found.reasons:
+        console.print(f"not the first answer: {reason}", style="dim", markup=False)

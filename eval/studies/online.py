@@ -1,32 +1,186 @@
 """Which arm of the service does better? Reads the log of answers and events, produces a verdict between users.
 
-Every arm is compared with the first. A user is in one arm only, so the test is one between users, not a paired one.
-p-values are adjusted for all arms and outcomes together (Holm). They hold for one look: when it is taken is decided
-beforehand.
+An answer's outcomes are 0 or 1; a user's value is the mean over their answers, so that users are the units however
+often they ask. Every arm is compared with the first. A user is in one arm only, so the test is one between users, not a
+paired one. p-values are adjusted for all arms and outcomes together (Holm). They hold for one look: when it is taken is
+decided beforehand. Nothing that this module returns names a user.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import FiniteFloat
-from scipy.stats import chisquare
 
 from eval.stats import MIN_USERS, UnpairedDifference, compare_unpaired, holm, p_text
 from eval.stats.unpaired import verdict
-from eval.studies.online_log import OUTCOMES, ArmLog, OnlineLog, read_log
 from retrieval.errors import UsageError
-from retrieval.types import Frozen
-from xdrec_agent.recommend import RecommendationLog
+from retrieval.types import LIKED, Frozen, Interaction
+from xdrec_agent.llm import Usage
+from xdrec_agent.recommend import FeedbackEvent, LoggedAnswer, RecommendationLog
+from xdrec_agent.service import arm_of
 from xdrec_agent.settings import ArmSettings
 
 MISMATCH: Final = 0.001
 """With a smaller p-value the users' numbers do not fit the shares: something but the arms tells the groups apart, and
 no difference between them is an effect of the arms (Fabijan et al. 2019, "Diagnosing sample ratio mismatch in online
 controlled experiments", KDD)."""
+
+Values = NDArray[np.float64]
+
+
+@dataclass
+class _Answer:
+    """An answer: whose it is, what it cost, and what was done with its items; of several ratings the last counts."""
+
+    user: str
+    time: int
+    tokens: int
+    requests: int
+    seconds: float
+    degraded: bool
+    kinds: set[str] = field(default_factory=set)
+    ratings: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def add(self, event: FeedbackEvent) -> None:
+        self.kinds.add(event.kind)
+        if event.kind == "rating" and event.value is not None:
+            rating = Interaction(user=self.user, domain=event.domain, item=event.item, value=event.value)
+            self.ratings[event.domain, event.item] = rating.preference
+
+
+OUTCOMES: Final[Mapping[str, Callable[[_Answer], bool]]] = {
+    "click": lambda answer: "click" in answer.kinds,
+    "liked": lambda answer: any(preference >= LIKED for preference in answer.ratings.values()),
+    "conversion": lambda answer: "conversion" in answer.kinds,
+    "nothing known": lambda answer: "known" not in answer.kinds,
+}
+"""Of an answer: an item of it was clicked, was rated well (4 of 5 or better), was bought, borrowed or watched; and of
+none it was said that it is known already. Higher is better."""
+_COSTS: Final[Mapping[str, Callable[[_Answer], float]]] = {
+    "tokens": lambda answer: answer.tokens,
+    "requests": lambda answer: answer.requests,
+    "seconds": lambda answer: answer.seconds,
+    "degraded": lambda answer: answer.degraded,
+}
+
+
+@dataclass(frozen=True)
+class ArmLog:
+    """One arm's users.
+
+    Attributes:
+        share: of the users that the configuration gives it, in (0, 1].
+        answers: how many its users got.
+        values: by outcome a value in [0, 1] for each user.
+        costs: means over users, of an answer: tokens, requests, seconds, degraded.
+        templates: by task the fingerprints of the templates that answered.
+    """
+
+    name: str
+    share: float
+    answers: int
+    values: dict[str, Values]
+    costs: dict[str, float]
+    templates: dict[str, tuple[str, ...]]
+
+    @property
+    def users(self) -> int:
+        """How many users got an answer."""
+        return len(next(iter(self.values.values())))
+
+
+@dataclass(frozen=True)
+class OnlineLog:
+    """The arms in their configured order, and who was left out.
+
+    Attributes:
+        anonymous: answers to nobody in particular.
+        moved: users who got an answer in another arm than the configured shares give them.
+        first, last: times of the first and the last answer that counts, in Unix seconds; None: there is none.
+    """
+
+    arms: tuple[ArmLog, ...]
+    anonymous: int
+    moved: int
+    first: int | None
+    last: int | None
+
+
+def read_log(log: RecommendationLog, arms: Sequence[ArmSettings], since: int) -> OnlineLog:
+    """The log of the configured arms from `since` (Unix seconds) on.
+
+    Answers of other arms, as of an earlier comparison, do not count.
+    """
+    by_id: dict[str, _Answer] = {}
+    moved: set[str] = set()
+    anonymous = 0
+    templates: dict[str, dict[str, set[str]]] = {arm.name: {} for arm in arms}
+    logged = log.iter_answers(since=since) if log.exists() else ()
+    for one in logged:
+        if one.arm not in templates:
+            continue
+        if one.user is None:
+            anonymous += 1
+        elif one.arm != arm_of(one.user, arms):
+            moved.add(one.user)
+        else:
+            by_id[one.id] = _answer(one, one.user)
+            for task, fingerprint in one.answer.templates.items():
+                templates[one.arm].setdefault(task, set()).add(fingerprint)
+    for event in log.iter_events(since=since) if by_id else ():
+        if event.answer in by_id:
+            by_id[event.answer].add(event)
+    by_arm: dict[str, dict[str, list[_Answer]]] = {arm.name: {} for arm in arms}
+    for answer in by_id.values():
+        if answer.user not in moved:
+            by_arm[arm_of(answer.user, arms)].setdefault(answer.user, []).append(answer)
+    whole = sum(arm.share for arm in arms)
+    times = [answer.time for answer in by_id.values()]
+    return OnlineLog(
+        arms=tuple(_arm_log(arm.name, arm.share / whole, by_arm[arm.name], templates[arm.name]) for arm in arms),
+        anonymous=anonymous,
+        moved=len(moved),
+        first=min(times, default=None),
+        last=max(times, default=None),
+    )
+
+
+def _answer(logged: LoggedAnswer, user: str) -> _Answer:
+    usage = sum(logged.answer.usage.values(), Usage())
+    return _Answer(
+        user=user,
+        time=logged.created_at,
+        tokens=usage.prompt_tokens + usage.completion_tokens,
+        requests=usage.requests,
+        seconds=sum(logged.answer.seconds.values()),
+        degraded=logged.answer.degraded,
+    )
+
+
+def _arm_log(
+    name: str, share: float, by_user: Mapping[str, Sequence[_Answer]], templates: Mapping[str, set[str]]
+) -> ArmLog:
+    # By user id, so that a result does not depend on who came first.
+    users = [by_user[user] for user in sorted(by_user)]
+    return ArmLog(
+        name=name,
+        share=share,
+        answers=sum(map(len, users)),
+        values={outcome: _means(users, read) for outcome, read in OUTCOMES.items()},
+        costs={cost: float(_means(users, read).mean()) if users else 0.0 for cost, read in _COSTS.items()},
+        templates={task: tuple(sorted(found)) for task, found in sorted(templates.items())},
+    )
+
+
+def _means(users: Sequence[Sequence[_Answer]], read: Callable[[_Answer], float]) -> Values:
+    """For each user the mean over their answers."""
+    return np.array([np.mean([read(answer) for answer in answers]) for answers in users], dtype=np.float64)
 
 
 class OnlineArm(Frozen):
@@ -117,6 +271,8 @@ def judge_log(
         UsageError: fewer than two arms are configured, an unknown outcome, or no user got an answer of an arm.
         StoreError: the database fails.
     """
+    from scipy.stats import chisquare
+
     unknown = [outcome for outcome in outcomes if outcome not in OUTCOMES]
     if unknown:
         raise UsageError(f"no outcome {', '.join(unknown)}", hint=f"there are: {', '.join(OUTCOMES)}")
@@ -145,8 +301,8 @@ def _comparisons(
     arms: Sequence[ArmLog], outcomes: Sequence[str], rng: np.random.Generator, effect: float | None
 ) -> tuple[OnlineComparison, ...]:
     pairs = [(other, outcome) for other in arms[1:] for outcome in outcomes]
-    found = [_difference(arms[0], other, outcome, rng) for other, outcome in pairs]
-    raw = [None if one is None else one.p_value for one in found]
+    differences = [_difference(arms[0], other, outcome, rng) for other, outcome in pairs]
+    raw = [None if one is None else one.p_value for one in differences]
     adjusted = holm(raw) if len(raw) > 1 else [None] * len(raw)
     return tuple(
         OnlineComparison(
@@ -158,7 +314,7 @@ def _comparisons(
             if difference is None
             else verdict(difference, outcome, (arms[0].name, other.name), adjusted=p, effect=effect),
         )
-        for (other, outcome), difference, p in zip(pairs, found, adjusted, strict=True)
+        for (other, outcome), difference, p in zip(pairs, differences, adjusted, strict=True)
     )
 
 
@@ -186,8 +342,8 @@ def _arm(arm: ArmLog, expected: float) -> OnlineArm:
         users=arm.users,
         answers=arm.answers,
         means={outcome: float(values.mean()) for outcome, values in arm.values.items() if len(values)},
-        costs=dict(arm.costs),
-        templates=dict(arm.templates),
+        costs=arm.costs,
+        templates=arm.templates,
     )
 
 

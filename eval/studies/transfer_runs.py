@@ -1,17 +1,24 @@
-"""Measuring transfer. Reads prepared data and encoders, produces a run folder for each arm.
+"""Runs that transfer is measured by. Reads prepared data, trains encoders where need be, produces a run folder an arm.
 
-Ranked is by the text alone, because it is the encoder that carries taste from domain to domain, and then by all sources
-of the retriever, beside popularity: what is left of it where other people's behaviour speaks, too.
+- `ZERO_SHOT` is the configured encoder.
+- `DOMAIN_ADAPTED` is trained on the catalogues, and on nothing of any user.
+- `ALL_PAIRS` is trained on the users of the other folds, all pairs of domains.
+- `OTHER_PAIRS` is trained on the same users, but never from one domain of a case's pair to the other, either way.
+
+Each arm ranks by the text alone, because it is the encoder that carries taste from domain to domain; some rank again
+by all signals of the retriever, beside popularity. A training is kept with the vectors that it led to, so a stopped
+measurement goes on where it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,140 +27,237 @@ from eval.data import (
     FOLDS,
     Case,
     CatalogueScores,
+    Dataset,
     OutOfFold,
+    Say,
     fold,
     guarded_cases,
     histories,
     in_hash_order,
 )
-from eval.fitting import UserWeights, cross_fit_weights
+from eval.fitting import cross_fit_weights
 from eval.runs import RunFolder, manifest_of, remaining_cases, run_catalogue
-from eval.studies.transfer_encoders import (
-    ALL_PAIRS,
-    DOMAIN_ADAPTED,
-    OTHER_PAIRS,
-    ZERO_SHOT,
-    Encoders,
-    Lesson,
-    lesson_of,
-)
 from eval.systems import BASELINES, cross_fitted
-from retrieval.index import Index
+from retrieval.adapt import Progress, Report, WhoLearns
+from retrieval.files import atomic_file
+from retrieval.index import Index, Snapshot, centred
 from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
-from retrieval.types import Query
+from retrieval.templates import PromptTemplate
+from retrieval.types import History, Query
+from xdrec_agent.adapt import EncoderRunSettings, Pair, Place, encoded, ordered_pairs, train_taste, train_views
 from xdrec_agent.settings import Settings
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ZERO_SHOT: Final = "zero-shot"
+DOMAIN_ADAPTED: Final = "domain-adapted"
+ALL_PAIRS: Final = "all-pairs"
+OTHER_PAIRS: Final = "other-pairs"
 POPULARITY: Final = "popularity"
 ARMS: Final = (ZERO_SHOT, DOMAIN_ADAPTED, ALL_PAIRS, OTHER_PAIRS)
 FUSED: Final = (ZERO_SHOT, ALL_PAIRS)
-"""Arms that are also ranked by all sources."""
+"""Arms that are also ranked by all signals."""
 CHOOSABLE: Final = (DOMAIN_ADAPTED, ALL_PAIRS)
 """What somebody could put to use; `OTHER_PAIRS` shows what a pair without common users can hope for."""
+_PROGRESS_EVERY_S: Final = 30.0
 
 
 @dataclass(frozen=True)
-class TransferRequest:
-    """What is measured.
+class Training:
+    """A training: its name, the pairs it uses (None: catalogues only), and the fold of users that it leaves out."""
+
+    name: str
+    pairs: tuple[Pair, ...] | None = None
+    fold: int | None = None
+
+
+def training_of(arm: str, case: Case, domains: Sequence[str]) -> Training | None:
+    """The training whose encoder an arm uses for a case; None: none."""
+    own = fold(case.user, FOLDS)
+    pairs = tuple(ordered_pairs(domains))
+    if arm == DOMAIN_ADAPTED:
+        return Training("catalogues")
+    if arm == ALL_PAIRS:
+        return Training(f"pairs-{own}", pairs, own)
+    if arm == OTHER_PAIRS:
+        hidden = {case.source, case.target}
+        others = tuple(pair for pair in pairs if set(pair) != hidden)
+        return Training(f"without-{'-'.join(sorted(hidden))}-{own}", others, own)
+    return None
+
+
+class RevectoredIndex(Index):
+    """An index whose item vectors come from another encoder; it embeds no free text."""
+
+    def __init__(self, index: Index, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+        super().__init__(index.folder, index.encoder, index.template, index.settings)
+        self._snapshots: dict[str, Snapshot] = {}
+        for domain, found in vectors.items():
+            mean = found.mean(axis=0)
+            snapshot = index.snapshot(domain)
+            self._snapshots[domain] = replace(snapshot, vectors=centred(found, mean), mean=mean, quantized=None)
+
+    def snapshot(self, domain: str) -> Snapshot:
+        """The domain's snapshot with the other vectors."""
+        return self._snapshots[domain]
+
+
+@dataclass(frozen=True)
+class TrainedEncoders:
+    """Encoders by training, over one dataset.
 
     Attributes:
+        place: where trainings happen; `place.adapters_dir` holds the vectors, too.
+        settings: `who` is overridden for each.
+    """
+
+    data: Dataset
+    place: Place
+    template: PromptTemplate
+    settings: EncoderRunSettings
+    say: Say
+
+    def index(self, training: Training | None) -> Index:
+        """The index by a training's encoder, which is trained if it is not there. Raises as `train_taste` does."""
+        if training is None:
+            return self.data.index
+        path = self.place.adapters_dir / f"{training.name}.npy"
+        if not path.exists():
+            self._train(training)
+            self._encode(training, path)
+        sizes = [self.data.catalogue[domain] for domain in self.data.domains]
+        parts = np.split(np.load(path).astype(np.float32), np.cumsum(sizes)[:-1])
+        return RevectoredIndex(self.data.index, dict(zip(self.data.domains, parts, strict=True)))
+
+    def _train(self, training: Training) -> None:
+        name, store = training.name, self.data.store
+        if (self.place.adapters_dir / name).is_dir():
+            return
+        who = WhoLearns(left_out=() if training.fold is None else (training.fold,))
+        settings, report = self.settings.model_copy(update={"who": who}), self._report(name)
+        if training.pairs is None:
+            train_views(name, store, self.data.domains, self.template, self.place, settings, report=report)
+        else:
+            train_taste(name, store, training.pairs, self.template, self.place, settings, report=report)
+
+    def _encode(self, training: Training, path: Path) -> None:
+        self.say(f"{training.name}: encoding all items")
+        texts = []
+        for domain in self.data.domains:
+            items = {item.id: item for item in self.data.store.iter_items(domain)}
+            snapshot = self.data.index.snapshot(domain)
+            texts += [self.template.text(item=items[i]) for i in snapshot.ids(np.arange(snapshot.manifest.items))]
+        vectors = encoded(training.name, self.place, texts).astype(np.float16)
+        with atomic_file(path) as unfinished:
+            np.save(unfinished, vectors)
+
+    def _report(self, name: str) -> Report:
+        said_at = -_PROGRESS_EVERY_S
+
+        def report(progress: Progress) -> None:
+            nonlocal said_at
+            if time.monotonic() - said_at < _PROGRESS_EVERY_S:
+                return
+            said_at = time.monotonic()
+            left = "" if progress.left is None else f", {progress.left / 60:.0f} min left"
+            self.say(f"{name}: step {progress.step} of {progress.planned or '?'}, loss {progress.loss:.3f}{left}")
+
+        return report
+
+
+@dataclass(frozen=True)
+class TransferStudy:
+    """The runs of a transfer study; a stopped study goes on where it was.
+
+    Attributes:
+        out: folder of the runs.
+        data_hash: of the data.
         users: by hash; all their directions.
         left_out_folds: of how many folds of users `OTHER_PAIRS` is measured; each takes a training for each pair of
             domains, while `ALL_PAIRS` takes one for each of the five. 0: not at all.
     """
 
+    encoders: TrainedEncoders
+    settings: Settings
+    data_hash: str
     out: Path
     users: int = 1008
     left_out_folds: int = 2
 
+    def run_arms(self) -> list[RunFolder]:
+        """Rank by the text alone with every arm.
 
-def run_arms(encoders: Encoders, request: TransferRequest, settings: Settings, data: str) -> list[RunFolder]:
-    """Rank by the text alone with every arm, or go on where it was stopped.
+        Raises:
+            UsageError, DataError, BackendError: as `TrainedEncoders.index`, and if the folder holds other runs.
+        """
+        data, folders = self.encoders.data, []
+        others, cases = OutOfFold(data), self._cases()
+        for arm in ARMS:
+            folds = self.left_out_folds if arm == OTHER_PAIRS else FOLDS
+            if not folds:
+                continue
+            folder = self._folder(arm)
+            asked = [case for case in cases if fold(case.user, FOLDS) < folds]
+            for retriever, part in self._by_encoder(arm, remaining_cases(folder, asked)):
+                run_catalogue(folder, data, part, others, partial(_scores, retriever), self.encoders.say)
+            folder.finish()
+            folders.append(folder)
+        return folders
 
-    Args:
-        data: hash of the data.
-
-    Raises:
-        UsageError, DataError, BackendError: as `Encoders.index`, and if the folder holds other runs.
-    """
-    asked, others, folders = _asked(encoders, request), OutOfFold(encoders.data), []
-    for arm in ARMS:
-        left_out = request.left_out_folds if arm == OTHER_PAIRS else FOLDS
-        if not left_out:
-            continue
-        folder = _folder(encoders, request, settings, data, arm)
-        mine = [case for case in asked if fold(case.user, FOLDS) < left_out]
-        for retriever, some in _by_encoder(encoders, arm, remaining_cases(folder, mine)):
-            run_catalogue(folder, encoders.data, some, others, partial(_scores, retriever), encoders.say)
+    def run_fused(self) -> list[RunFolder]:
+        """Rank by popularity, and by all signals with the weights that users of the other folds gave; as `run_arms`."""
+        data, say, cases = self.encoders.data, self.encoders.say, self._cases()
+        users, rng = list(histories(data.store)), np.random.default_rng(0)
+        folder = self._folder(POPULARITY)
+        scorer = cross_fitted(BASELINES[POPULARITY](data), users, FOLDS, rng)
+        run_catalogue(folder, data, cases, OutOfFold(data), scorer, say)
         folder.finish()
-        folders.append(folder)
-    return folders
+        return [folder, *(self._run_fused_arm(arm, cases, users) for arm in FUSED)]
 
-
-def run_fused(encoders: Encoders, request: TransferRequest, settings: Settings, data: str) -> list[RunFolder]:
-    """Rank by popularity, and by all sources with the weights that people of the other folds gave; as `run_arms`."""
-    asked, dataset, say = _asked(encoders, request), encoders.data, encoders.say
-    people, rng = list(histories(dataset.store)), np.random.default_rng(0)
-    folder = _folder(encoders, request, settings, data, POPULARITY)
-    scorer = cross_fitted(BASELINES[POPULARITY](dataset), people, FOLDS, rng)
-    run_catalogue(folder, dataset, asked, OutOfFold(dataset), scorer, say)
-    folder.finish()
-    folders = [folder]
-    for arm in FUSED:
-        folder = _folder(encoders, request, settings, data, f"{arm}, all sources")
-        if left := remaining_cases(folder, asked):
-            others = OutOfFold(dataset, index_of=_index_of(encoders, arm))
+    def _run_fused_arm(self, arm: str, cases: Sequence[Case], users: Sequence[History]) -> RunFolder:
+        data, say = self.encoders.data, self.encoders.say
+        folder = self._folder(f"{arm}, all sources")
+        if left := remaining_cases(folder, cases):
+            open_index = cache(self.encoders.index)
+            others = OutOfFold(data, index_of=lambda case: open_index(training_of(arm, case, data.domains)))
             say(f"{arm}: fitting the sources' weights")
-            weights = cross_fit_weights(dataset, people, others, np.random.default_rng(0), say)
-            run_catalogue(folder, dataset, left, others, partial(_fused, settings, others, weights), say)
+            weights = cross_fit_weights(data, users, others, np.random.default_rng(0), say)
+
+            def score(case: Case) -> CatalogueScores:
+                return _scores(others.retriever(case, self.settings.retriever, weights(case.user)), case)
+
+            run_catalogue(folder, data, left, others, score, say)
         folder.finish()
-        folders.append(folder)
-    return folders
+        return folder
 
+    def _cases(self) -> list[Case]:
+        data = self.encoders.data
+        self.encoders.say("reading histories")
+        by_user = (
+            list(guarded_cases(user, data.domains, COLD_TARGET)) for user in in_hash_order(histories(data.store), 0)
+        )
+        return [case for own in islice(filter(None, by_user), self.users) for case in own]
 
-def _asked(encoders: Encoders, request: TransferRequest) -> list[Case]:
-    dataset = encoders.data
-    encoders.say("reading histories")
-    people = in_hash_order(histories(dataset.store), 0)
-    with_cases = (mine for person in people if (mine := list(guarded_cases(person, dataset.domains, COLD_TARGET))))
-    return [case for mine in islice(with_cases, request.users) for case in mine]
+    def _folder(self, name: str) -> RunFolder:
+        encoders = self.encoders
+        protocol: dict[str, str | int] = {"split": COLD_TARGET.name.replace("-", " "), "users": self.users, "seed": 0}
+        manifest = manifest_of(name, "catalogue", self.settings, protocol, self.data_hash, {"item": encoders.template})
+        arm = {"arm": name, "training": encoders.settings.model_dump(mode="json")}
+        changes = {"settings": manifest.settings | arm, "catalogue": encoders.data.catalogue}
+        path = self.out / name.replace(", ", "-").replace(" ", "-")
+        return RunFolder.create(path, manifest.model_copy(update=changes))
 
-
-def _index_of(encoders: Encoders, arm: str) -> Callable[[Case], Index]:
-    opened: dict[Lesson | None, Index] = {}
-
-    def index_of(case: Case) -> Index:
-        lesson = lesson_of(arm, case, encoders.data.domains)
-        if lesson not in opened:
-            opened[lesson] = encoders.index(lesson)
-        return opened[lesson]
-
-    return index_of
-
-
-def _folder(encoders: Encoders, request: TransferRequest, settings: Settings, data: str, name: str) -> RunFolder:
-    protocol: dict[str, str | int] = {"split": COLD_TARGET.name.replace("-", " "), "users": request.users, "seed": 0}
-    manifest = manifest_of(name, "catalogue", settings, protocol, data, {"item": encoders.template})
-    told = {"arm": name, "training": encoders.settings.model_dump(mode="json")}
-    changes = {"settings": manifest.settings | told, "catalogue": encoders.data.catalogue}
-    return RunFolder.create(
-        request.out / name.replace(", ", "-").replace(" ", "-"), manifest.model_copy(update=changes)
-    )
-
-
-def _by_encoder(encoders: Encoders, arm: str, asked: Sequence[Case]) -> Iterator[tuple[Retriever, list[Case]]]:
-    """The cases, with the retriever of the encoder that they are measured by."""
-    taught = [(lesson_of(arm, case, encoders.data.domains), case) for case in asked]
-    taught.sort(key=lambda pair: pair[0].name if pair[0] else "")
-    settings = RetrieverSettings(signals=("text",))
-    for lesson, some in groupby(taught, key=lambda pair: pair[0]):
-        yield Retriever(encoders.data.store, encoders.index(lesson), settings), [case for _, case in some]
+    def _by_encoder(self, arm: str, cases: Sequence[Case]) -> Iterator[tuple[Retriever, list[Case]]]:
+        """The cases, with the retriever of the encoder that they are measured by; one encoder is open at a time."""
+        data = self.encoders.data
+        trainings = [(training_of(arm, case, data.domains), case) for case in cases]
+        trainings.sort(key=lambda pair: pair[0].name if pair[0] else "")
+        settings = RetrieverSettings(signals=("text",))
+        for training, part in groupby(trainings, key=lambda pair: pair[0]):
+            yield Retriever(data.store, self.encoders.index(training), settings), [case for _, case in part]
 
 
 def _scores(retriever: Retriever, case: Case) -> CatalogueScores:
     return retriever.scores(Query(history=case.history, target=case.target))[1]
-
-
-def _fused(settings: Settings, others: OutOfFold, weights: UserWeights, case: Case) -> CatalogueScores:
-    retriever = others.retriever(case, settings.retriever, weights(case.user))
-    return _scores(retriever, case)

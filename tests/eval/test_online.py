@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from eval.cli import app
 from eval.report import html_of, markdown_of, online_page
 from eval.studies import judge_log
-from eval.studies.online_log import read_log
+from eval.studies.online import read_log
 from retrieval.errors import UsageError
 from retrieval.types import History, HistoryEntry, Item, Query
 from xdrec_agent.llm import Usage

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
 from eval.cli import app
-from eval.cli.run import HISTORIES, SPLITS, SYSTEMS
+from eval.cli.options import SPLITS
+from eval.cli.run import HISTORIES, SYSTEMS
 from eval.data import Case, Dataset, OutOfFold, ShownHistory, SplitName, cases, guard, histories, rerank_tasks
 from eval.report import html_of, markdown_of, trial_page
 from eval.runs import (

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from eval.cli import app
 from eval.data import FOLDS, Case, fold
-from eval.report.transfer import TransferResult, effect_state
-from eval.studies import ALL, AUTO, Arms, matrix
-from eval.studies.transfer_encoders import ALL_PAIRS, DOMAIN_ADAPTED, OTHER_PAIRS, ZERO_SHOT, lesson_of
+from eval.studies import ALL, AUTO, TransferResult
+from eval.studies.transfer import Arms, matrix
+from eval.studies.transfer_runs import ALL_PAIRS, DOMAIN_ADAPTED, OTHER_PAIRS, ZERO_SHOT, training_of
 from retrieval.errors import UsageError
 from retrieval.types import History
 from xdrec_agent.models import read_manifest
@@ -40,15 +40,15 @@ def test_nobody_is_measured_by_an_encoder_that_learnt_from_them():
     for n in range(40):
         case = case_of(f"u{n}")
         own = fold(case.user, FOLDS)
-        trained = lesson_of(ALL_PAIRS, case, DOMAINS)
-        left_out = lesson_of(OTHER_PAIRS, case, DOMAINS)
+        trained = training_of(ALL_PAIRS, case, DOMAINS)
+        left_out = training_of(OTHER_PAIRS, case, DOMAINS)
         assert trained.fold == left_out.fold == own
         assert len(trained.pairs) == 6
         assert not {PAIR, PAIR[::-1]} & set(left_out.pairs)
         assert len(left_out.pairs) == 4
-        assert left_out == lesson_of(OTHER_PAIRS, case_of(case.user, "books", "films"), DOMAINS)
-    assert lesson_of(ZERO_SHOT, case, DOMAINS) is None
-    assert lesson_of(DOMAIN_ADAPTED, case, DOMAINS).pairs is None
+        assert left_out == training_of(OTHER_PAIRS, case_of(case.user, "books", "films"), DOMAINS)
+    assert training_of(ZERO_SHOT, case, DOMAINS) is None
+    assert training_of(DOMAIN_ADAPTED, case, DOMAINS).pairs is None
 
 
 def test_effects_are_paired_and_tell_help_from_harm():
@@ -60,10 +60,10 @@ def test_effects_are_paired_and_tell_help_from_harm():
     other = results(base + 0.1 + rng.normal(0, 0.05, 200)) | results(base - 0.1 + rng.normal(0, 0.05, 200), music)
     found = matrix(arms(zero_shot=first, adapted=other), ["recall@100"], rng)
     better, worse = (found.effect("adapted", "recall@100", pair) for pair in (PAIR, music))
-    assert effect_state(better) == "better"
+    assert better.state == "better"
     assert better.difference.mean == pytest.approx(0.1, abs=0.02)
     assert better.ratio.low > 1
-    assert effect_state(worse) == "worse"
+    assert worse.state == "worse"
     assert found.effect("adapted", "recall@100", (ALL, ALL)).users == 200
     assert found.chosen == {"films:books": "adapted", "films:music": "zero-shot"}
     assert found.effect(AUTO, "recall@100", PAIR).after == pytest.approx(better.after)

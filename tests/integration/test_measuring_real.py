@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.studies import judged, title_familiarity
+from eval.studies import judge_pairs, title_familiarity
 from eval.studies.llm_judge import Answered, Pair
 from retrieval.templates import load_template
 from retrieval.types import Item
@@ -43,7 +43,7 @@ async def test_a_judge_answers_first_second_or_tie(client):
         Pair(f"u{n}", (FILM,), (Answered(BOOK, f"You liked Alien {n}."),), (Answered(BOOK, "It is a book."),))
         for n in range(4)
     ]
-    found, failed = await judged(client, load_template("compare"), pairs, quiet)
+    found, failed = await judge_pairs(client, load_template("compare"), pairs, quiet)
     assert (len(found), failed) == (4, 0)
     assert {side for one in found for side in one.sides} <= {"a", "b", "tie"}
     assert np.isfinite([one.score for one in found]).all()

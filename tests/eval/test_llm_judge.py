@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from eval.cli import app
 from eval.report import html_of, judge_page, markdown_of
-from eval.studies import judged, pairs, read_explained, verdict_of
+from eval.studies import judge_pairs, judge_result, pairs_of, read_explained
 from eval.studies.explanations import Explained
 from eval.studies.llm_judge import SHOWN, Judged, Preference
 from retrieval.errors import DataError, TemplateError, UsageError
@@ -68,9 +68,9 @@ def quiet(_line):
 async def asked(fake, a, b, what="explanations", **more):
     client = LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client())
     async with client:
-        found, failed = await judged(client, TEMPLATE, pairs(a, b, what), quiet, **more)
+        found, failed = await judge_pairs(client, TEMPLATE, pairs_of(a, b, what), quiet, **more)
     rng = np.random.default_rng(0)
-    return verdict_of(found, failed, ("short", "long"), what, ("fake", TEMPLATE.fingerprint), rng)
+    return judge_result(found, failed, ("short", "long"), what, ("fake", TEMPLATE.fingerprint), rng)
 
 
 async def test_a_judge_that_always_says_first_is_found_out_and_decides_nothing():
@@ -133,7 +133,7 @@ async def test_whole_answers_are_compared_in_their_order():
     assert "- Book 3 by A. Writer: rich 3\n- Book 4 by A. Writer: rich 4" in prompt
     assert "- Old Harbour by B. Maker" in prompt
     with pytest.raises(UsageError, match="differ in") as refused:
-        pairs(arm("plain"), b, "explanations")
+        pairs_of(arm("plain"), b, "explanations")
     assert "--what answers" in refused.value.hint
 
 
@@ -174,12 +174,12 @@ async def test_long_reasons_are_cut_and_that_is_told():
 def test_chance_agreement_is_that_of_independent_answers():
     """Half of the time A and half of the time B in both orders: 50%."""
     answers = [("first", "second"), ("second", "first"), ("first", "first"), ("second", "second")]
-    (shown,) = pairs([row("u", "x")], [row("u", "y")], "answers")
+    (shown,) = pairs_of([row("u", "x")], [row("u", "y")], "answers")
     made = [
         Judged(replace(shown, user=f"u{n}"), *(Preference(better=word) for word in answers[n % 4])) for n in range(12)
     ]
     assert [one.score for one in made[:4]] == [-1, 1, 0, 0]
-    found = verdict_of(made, 0, ("a", "b"), "answers", ("m", "f"), np.random.default_rng(0))
+    found = judge_result(made, 0, ("a", "b"), "answers", ("m", "f"), np.random.default_rng(0))
     assert (found.agreement_by_chance, found.agreement.value, found.says_first.value) == (0.5, 0.5, 0.5)
     assert found.verdict.startswith("cannot tell: b has a win rate of .50 [")
 
@@ -200,12 +200,12 @@ def test_bad_input_is_refused(tmp_path):
     with pytest.raises(DataError, match="line 2"):
         read_explained(tmp_path / "bad.jsonl")
     with pytest.raises(UsageError, match="differ in 2"):
-        pairs(arm("x"), arm("x", USERS[1:]), "explanations")
+        pairs_of(arm("x"), arm("x", USERS[1:]), "explanations")
     with pytest.raises(UsageError, match="twice"):
-        pairs([*arm("x"), *arm("x")], arm("x"), "answers")
-    few = [Judged(pair) for pair in pairs(arm("x", USERS[:9]), arm("x", USERS[:9]), "answers")]
+        pairs_of([*arm("x"), *arm("x")], arm("x"), "answers")
+    few = [Judged(pair) for pair in pairs_of(arm("x", USERS[:9]), arm("x", USERS[:9]), "answers")]
     with pytest.raises(UsageError, match="9 users are too few"):
-        verdict_of(few, 0, ("a", "b"), "answers", ("m", "f"), np.random.default_rng(0))
+        judge_result(few, 0, ("a", "b"), "answers", ("m", "f"), np.random.default_rng(0))
 
 
 def test_the_command_line_refuses_what_it_cannot_ask(tmp_path):

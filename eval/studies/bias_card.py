@@ -1,4 +1,4 @@
-"""What a bias card says. All frozen; `eval.studies.bias` produces them, `eval.report.bias_card` shows them."""
+"""What a bias card says. All frozen; `eval.studies.bias` produces them, `eval.report.bias` shows them."""
 
 from __future__ import annotations
 

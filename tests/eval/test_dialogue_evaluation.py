@@ -11,9 +11,8 @@ from fake_llm import FakeLLM, answer, status
 from rich.console import Console
 from socket_llm import SocketLLM
 
-from eval.studies import load_results, merged, print_dialogues, save_results
-from eval.studies.dialogue_results import ReaderResult, measured
-from eval.studies.dialogues import TurnResult, load_dialogues, run_dialogue
+from eval.studies import load_results, measure_dialogues, merge_results, print_dialogues, save_results
+from eval.studies.dialogue_evaluation import ReaderResult, TurnResult, load_dialogues, run_dialogue
 from retrieval.errors import DataError
 from retrieval.store import Store
 from retrieval.types import Item
@@ -36,7 +35,7 @@ def test_the_set_is_large_in_both_languages():
 
 async def test_the_rules_alone_read_95_percent_right():
     """Of the turns that they were made with and of the held-out ones."""
-    (rules,) = await measured(PACK, None)
+    (rules,) = await measure_dialogues(PACK, None)
     assert rules.tuned[0].share >= 0.95
     assert rules.held_out[0].share >= 0.95
 
@@ -71,8 +70,8 @@ def test_results_of_several_models_come_together(tmp_path):
     """A later run of a model takes the place of an earlier one, and others stay; a file that is none is bad data."""
     file = tmp_path / "deep" / "chat.json"
     assert load_results(file) == ()
-    first = merged((), [reading({1}), reading({1}, reader="rules+a")])
-    save_results(file, merged(first, [reading({2}), reading({2}, reader="rules+b")]))
+    first = merge_results((), [reading({1}), reading({1}, reader="rules+a")])
+    save_results(file, merge_results(first, [reading({2}), reading({2}, reader="rules+b")]))
     found = load_results(file)
     assert [one.reader for one in found] == ["rules", "rules+a", "rules+b"]
     assert found[0] == reading({2})
@@ -98,9 +97,9 @@ async def test_a_model_is_asked_about_many_dialogues_at_once_and_once_only(tmp_p
     told = []
     with SocketLLM(fake) as llm:
         settings = Settings(home=tmp_path, llm={"base_url": llm.base_url, "model": "fake", "concurrency": 6})
-        rules, both = await measured(PACK, settings, told.append)
+        rules, both = await measure_dialogues(PACK, settings, told.append)
         asked = len(fake.calls)
-        again = await measured(PACK, settings, told.append)
+        again = await measure_dialogues(PACK, settings, told.append)
     assert both.reader == "rules+fake"
     assert both.failed == 0
     assert len(both.turns) == len(rules.turns)
@@ -117,7 +116,7 @@ async def test_an_outage_is_no_wrong_turn(tmp_path):
     with SocketLLM(fake) as llm:
         settings = Settings(home=tmp_path, llm={"base_url": llm.base_url, "model": "fake", "attempts": 1})
         with pytest.raises(LLMError):
-            await measured(PACK, settings)
+            await measure_dialogues(PACK, settings)
 
 
 async def test_a_reader_that_understands_nothing_fails(tmp_path):
