@@ -16,7 +16,7 @@ from eval.studies.llm_judge import Answered
 from retrieval.index import Facets
 from retrieval.templates import PromptTemplate, languages
 from retrieval.types import Candidate, History, HistoryEntry, Item, Match
-from xdrec_agent.enrich.facet_questions import variables as asked_about
+from xdrec_agent.enrich.facet_questions import template_variables as asked_about
 from xdrec_agent.explain import load_locale
 from xdrec_agent.grounding import gather
 from xdrec_agent.llm import Messages

@@ -1,7 +1,7 @@
 """Enrichment. Reads a catalogue and asks the language model, produces facets that are kept apart from the catalogue.
 
-`asking` asks about one item twice and keeps what both answers agree on, `kept` is the table, `running` goes through a
-domain; what it has kept a killed run need not ask again.
+`facet_questions` asks about one item twice and keeps what both answers agree on, `facet_store` is the table, and
+`enrichment` goes through a domain; a killed run does not ask again what it has kept.
 """
 
 from xdrec_agent.enrich.enrichment import Enrichment, EnrichReport, Estimate

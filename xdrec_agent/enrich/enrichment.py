@@ -16,8 +16,8 @@ from retrieval.errors import UsageError
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 from retrieval.types import Frozen, Item
-from xdrec_agent.enrich.facet_questions import Answer, ask_twice
-from xdrec_agent.enrich.facet_store import FacetStore, MadeBy, kept_of
+from xdrec_agent.enrich.facet_questions import FacetAnswer, ask_twice
+from xdrec_agent.enrich.facet_store import FacetStore, MadeBy, facets_record
 from xdrec_agent.llm import LLMClient, Usage, gathered
 
 AT_ONCE: Final = 32
@@ -115,13 +115,13 @@ class Enrichment:
             StoreError: facets cannot be kept.
         """
         turn = asyncio.Semaphore(AT_ONCE)
-        answers: list[Answer] = []
+        answers: list[FacetAnswer] = []
 
         async def one(item_id: str) -> None:
             async with turn:
                 for item in self._items([item_id]):  # none if it was deleted since
                     answer = await ask_twice(self._client, self._wordings, item)
-                    self._kept.put(self.domain, [kept_of(item, answer.facets, self.made_by, datetime.now(UTC))])
+                    self._kept.put(self.domain, [facets_record(item, answer.facets, self.made_by, datetime.now(UTC))])
                     answers.append(answer)
                     if progress:
                         progress(len(answers), len(self.pending))

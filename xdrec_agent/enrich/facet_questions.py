@@ -34,7 +34,7 @@ _WORDS: Final = 3
 """Words of a theme or setting; a longer one is a sentence, and no facet."""
 
 
-class Said(BaseModel):
+class FacetReply(BaseModel):
     """What the model answers, in the order in which it must: whether it knows the work comes first."""
 
     known: bool
@@ -46,7 +46,7 @@ class Said(BaseModel):
 
 
 @dataclass(frozen=True)
-class Answer:
+class FacetAnswer:
     """Facets, what they cost, and whether one of the two replies could not be read (its facets count as empty)."""
 
     facets: Facets
@@ -59,13 +59,13 @@ def load_wordings() -> tuple[PromptTemplate, PromptTemplate]:
     return load_template("enrich"), load_template("enrich_again")
 
 
-def variables(item: Item) -> Mapping[str, Any]:
+def template_variables(item: Item) -> Mapping[str, Any]:
     """What both templates are given."""
     options = {"moods": get_args(Mood), "periods": get_args(Period), "audiences": get_args(Audience)}
     return {"item": item, **options}
 
 
-async def ask_twice(client: LLMClient, wordings: Sequence[PromptTemplate], item: Item) -> Answer:
+async def ask_twice(client: LLMClient, wordings: Sequence[PromptTemplate], item: Item) -> FacetAnswer:
     """Ask about an item in each wording at the same time.
 
     Raises:
@@ -75,20 +75,20 @@ async def ask_twice(client: LLMClient, wordings: Sequence[PromptTemplate], item:
     usage = sum((usage for _, usage in replies), Usage())
     said = [reply for reply, _ in replies if reply is not None]
     if len(said) < len(replies):
-        return Answer(Facets(), usage, unreadable=True)
-    return Answer(agreed(*said), usage)
+        return FacetAnswer(Facets(), usage, unreadable=True)
+    return FacetAnswer(agreed(*said), usage)
 
 
-async def _ask(client: LLMClient, wording: PromptTemplate, item: Item) -> tuple[Said | None, Usage]:
-    messages = wording.messages(**variables(item))
+async def _ask(client: LLMClient, wording: PromptTemplate, item: Item) -> tuple[FacetReply | None, Usage]:
+    messages = wording.messages(**template_variables(item))
     origin = Origin(template=wording.fingerprint)
     try:
-        return await client.structured(messages, Said, max_tokens=MAX_TOKENS, origin=origin)
+        return await client.structured(messages, FacetReply, max_tokens=MAX_TOKENS, origin=origin)
     except LLMReplyInvalid:
         return None, Usage(requests=1)
 
 
-def agreed(one: Said, other: Said) -> Facets:
+def agreed(one: FacetReply, other: FacetReply) -> Facets:
     """What both answers say, in the words and order of the first."""
     if not (one.known and other.known):
         return Facets()

@@ -42,7 +42,7 @@ class MadeBy(Frozen):
     templates: str
 
 
-class KeptFacets(Frozen):
+class FacetsRecord(Frozen):
     """Facets of an item, marked as generated. `content_hash` is the item's when it was asked about."""
 
     item: str
@@ -57,7 +57,7 @@ class FacetStore(db.Tables):
 
     metadata = _tables
 
-    def put(self, domain: str, rows: Sequence[KeptFacets]) -> None:
+    def put(self, domain: str, rows: Sequence[FacetsRecord]) -> None:
         """Keep facets, in place of older ones; all of them or none. Items that are gone are left out."""
         table = _facets
         with self.database.writing() as connection:
@@ -73,7 +73,7 @@ class FacetStore(db.Tables):
             if values:
                 db.next_value(self.database, connection, _generation_key(domain))
 
-    def get(self, domain: str, item: str) -> KeptFacets | None:
+    def get(self, domain: str, item: str) -> FacetsRecord | None:
         """What is kept of an item, whether it has changed since or not."""
         query = sa.select(_facets).where(_facets.c.domain == domain, _facets.c.item_id == item)
         with self.database.reading() as connection:
@@ -144,12 +144,12 @@ def _generation_key(domain: str) -> str:
     return f"facets:{domain}"
 
 
-def kept_of(item: Item, facets: Facets, made_by: MadeBy, made_at: datetime) -> KeptFacets:
+def facets_record(item: Item, facets: Facets, made_by: MadeBy, made_at: datetime) -> FacetsRecord:
     """Facets of an item as it is now."""
-    return KeptFacets(item=item.id, content_hash=item.content_hash(), made_by=made_by, made_at=made_at, facets=facets)
+    return FacetsRecord(item=item.id, content_hash=item.content_hash(), made_by=made_by, made_at=made_at, facets=facets)
 
 
-def _values(domain: str, row: KeptFacets) -> dict[str, Any]:
+def _values(domain: str, row: FacetsRecord) -> dict[str, Any]:
     return {
         "domain": domain,
         "item_id": row.item,
@@ -162,9 +162,9 @@ def _values(domain: str, row: KeptFacets) -> dict[str, Any]:
     }
 
 
-def _kept(row: sa.Row[Any]) -> KeptFacets:
+def _kept(row: sa.Row[Any]) -> FacetsRecord:
     try:
-        return KeptFacets(
+        return FacetsRecord(
             item=row.item_id,
             content_hash=row.content_hash,
             made_by=MadeBy(model=row.model, templates=row.templates),

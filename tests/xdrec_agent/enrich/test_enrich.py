@@ -25,7 +25,7 @@ from xdrec_agent import app as assembly
 from xdrec_agent import cli
 from xdrec_agent.enrich import Enrichment, FacetStore, load_wordings
 from xdrec_agent.enrich.enrichment import AT_ONCE
-from xdrec_agent.enrich.facet_questions import Said, agreed, ask_twice
+from xdrec_agent.enrich.facet_questions import FacetReply, agreed, ask_twice
 from xdrec_agent.enrich.facet_store import MadeBy
 from xdrec_agent.errors import LLMUnreachable
 from xdrec_agent.grounding import gather
@@ -115,7 +115,7 @@ async def test_an_unreadable_reply_is_no_knowledge():
 
 
 SAID = st.builds(
-    Said,
+    FacetReply,
     known=st.booleans(),
     themes=st.lists(st.text(max_size=80), max_size=5),
     mood=st.lists(st.sampled_from(["dark", "light", "sad"]), max_size=2),
