@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from little_encoder import save_encoder
 from model_fakes import closed_port
 from typer.testing import CliRunner
 
@@ -25,6 +26,34 @@ def loaded(*arguments):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return set(done.stderr.split())
+
+
+@pytest.fixture
+def indexed(tmp_path, monkeypatch):
+    """A home with films, books and a user, indexed by a little encoder."""
+    save_encoder(tmp_path / "models" / "minilm-taste", ("space", "love"))
+    monkeypatch.setenv("XDREC_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("XDREC_DEVICE", "cpu")
+    rows = "id,title,description\na,A,space\nb,B,love\n"
+    for domain, text in (("films", rows), ("books", rows), ("films", "user,item,rating\nada,a,5\n")):
+        (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
+        done = CliRunner().invoke(cli.app, ["--home", str(tmp_path), "ingest", domain, str(tmp_path / "rows.csv")])
+        assert done.exit_code == 0
+    assert CliRunner().invoke(cli.app, ["--home", str(tmp_path), "index"]).exit_code == 0
+    return tmp_path
+
+
+def test_a_recommendation_without_reasons_loads_nothing_for_nothing(indexed):
+    """Neither models nor what tables, statistics, conversations or the service need: it would take seconds."""
+    modules = loaded(
+        *("--home", str(indexed), "recommend", "--from", "films", "--to", "books", "--user", "ada", "--no-explain")
+    )
+    heavy = {"torch", "transformers", "sentence_transformers", "onnxruntime", "chromadb", "faiss", "vllm", "ray"}
+    heavy |= {"sklearn", "scipy.stats", "openai", "huggingface_hub", "fastapi"}
+    ours = {"retrieval.ingest", "retrieval.adapt"}
+    ours |= {f"xdrec_agent.{room}" for room in ("converse", "posthoc", "enrich", "service", "batch", "adapt")}
+    assert "xdrec_agent.recommend" in modules
+    assert sorted(modules & (heavy | ours)) == []
 
 
 def test_a_command_loads_no_other_and_no_heavy_library():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import yaml
 from pydantic import Field, ValidationError
 
 from retrieval.errors import DataError, UsageError
@@ -91,6 +90,8 @@ def load_pack(folder: Path) -> DemoPack:
     Raises:
         DataError: it is not what it should be.
     """
+    import yaml
+
     path = folder / "demo.yaml"
     try:
         return DemoPack.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

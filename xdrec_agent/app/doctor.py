@@ -16,7 +16,6 @@ from xdrec_agent.app.factory import open_store
 from xdrec_agent.app.indexes import index_states
 from xdrec_agent.errors import ServerNotRunning
 from xdrec_agent.llm import Capabilities, Endpoint, LLMClient, load_notes, resolve_endpoint
-from xdrec_agent.models import library
 from xdrec_agent.rerank import rerank_fits
 from xdrec_agent.settings import Settings
 
@@ -63,6 +62,8 @@ def _packages() -> Iterator[Check]:
 
 
 def _model(name: str, settings: Settings, role: str) -> Check:
+    from xdrec_agent.models import library
+
     needed = role == "encoder"
     try:
         folder = library.find(name, settings.models_dir)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from retrieval.errors import IndexMissing, ModelMissing, XDRecError
 from retrieval.index import IncrementalReport, Index, has_index
-from retrieval.ingest import IngestReport
 from retrieval.store import DomainSummary, Store
 from retrieval.types import Frozen
 from xdrec_agent.app.factory import open_index
 from xdrec_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from retrieval.ingest import IngestReport
 
 
 class IndexState(Frozen):

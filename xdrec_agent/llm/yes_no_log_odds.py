@@ -15,7 +15,6 @@ from typing import Annotated, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
-from scipy.special import logit
 
 from xdrec_agent.errors import LLMReplyInvalid
 from xdrec_agent.llm.client import LLMClient, Messages, Usage, usage_of
@@ -101,7 +100,8 @@ async def _scored(client: LLMClient, head: str, items: Sequence[str], origin: Or
     ids = await client.label_ids((YES, NO))
     first, spent = await _score(client, head, items[:1], list(ids.values()), origin)
     rest, more = await _score(client, head, items[1:], list(ids.values()), origin)
-    return logit(np.clip(np.concatenate([first, rest]), _SURE, 1 - _SURE)), spent + more
+    probabilities = np.clip(np.concatenate([first, rest]), _SURE, 1 - _SURE)
+    return np.log(probabilities / (1 - probabilities)), spent + more
 
 
 async def _score(

@@ -12,11 +12,10 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from pydantic import ValidationError
 
-from retrieval.adapt import Device
 from retrieval.errors import DataError, UsageError
 from retrieval.files import atomic_folder, translated_writes
 from retrieval.types import Frozen
@@ -24,6 +23,9 @@ from xdrec_agent.llm import NO, YES
 from xdrec_agent.models.lora import TrainedModel, load_base, wrapped
 from xdrec_agent.models.manifest import ModelManifest, WeightFile
 from xdrec_agent.rerank import LABELS
+
+if TYPE_CHECKING:
+    from retrieval.adapt import Device
 
 MANIFEST: Final = "xdrec-adapter.json"
 AdapterKind = Literal["list", "judge", "text", "taste", "views"]

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from pydantic import Field
 
-from retrieval.adapt import Device, device_of
 from retrieval.errors import ModelMissing, UsageError
 from retrieval.settings import Section
 
 if TYPE_CHECKING:
     import torch
+
+    from retrieval.adapt import Device
 
 _TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
     "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -121,6 +122,8 @@ def load_base(folder: Path, device: Device) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
+
+    from retrieval.adapt import device_of
 
     disable_progress_bar()
     place = device_of(device)
