@@ -3,7 +3,7 @@
 from xdrec_agent.converse.conversation import Conversation
 from xdrec_agent.converse.dialogues import Dialogue, Dialogues, DialogueSummary, Turn
 from xdrec_agent.converse.events import Asked, Done, Event, Explained, Ranked, Said, Understood
-from xdrec_agent.converse.language import DEFAULT_LANGUAGE, Language, known_language, languages
+from xdrec_agent.converse.language import DEFAULT_LANGUAGE, Language, chat_languages, known_language
 from xdrec_agent.converse.lexicon import Lexicon
 from xdrec_agent.converse.model_nlu import ask_for_slots, complete_understanding
 from xdrec_agent.converse.replies import remark_sentences
@@ -37,9 +37,9 @@ __all__ = [
     "Understanding",
     "Understood",
     "ask_for_slots",
+    "chat_languages",
     "complete_understanding",
     "known_language",
-    "languages",
     "remark_sentences",
     "update_state",
 ]

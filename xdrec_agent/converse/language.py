@@ -34,7 +34,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 @cache
-def languages() -> tuple[str, ...]:
+def chat_languages() -> tuple[str, ...]:
     """The languages of the conversation, by folder: those that have both files."""
     folders = (path.parent for path in prompts_dir().glob("*/nlu.yaml"))
     return tuple(sorted(folder.name for folder in folders if (folder / "chat.yaml").is_file()))
@@ -42,8 +42,8 @@ def languages() -> tuple[str, ...]:
 
 def known_language(language: str) -> str:
     """The language itself. Raises UsageError if it has no folder."""
-    if language not in languages():
-        raise UsageError(f"no language {language!r}", hint=f"one of: {', '.join(languages())}")
+    if language not in chat_languages():
+        raise UsageError(f"no language {language!r}", hint=f"one of: {', '.join(chat_languages())}")
     return language
 
 
@@ -122,14 +122,14 @@ def _join(one: Any, other: Any) -> Any:  # noqa: ANN401 (two values of one field
 @cache
 def all_languages() -> Grammar:
     """The grammar of all languages, for what has no language: a catalogue's titles, a domain's name."""
-    return grammar_of(languages())
+    return grammar_of(chat_languages())
 
 
 @cache
 def _scripts() -> Mapping[str, tuple[str, ...]]:
     """Script → its languages."""
     scripts: dict[str, tuple[str, ...]] = {}
-    for language in languages():
+    for language in chat_languages():
         script = _file(language).writing.script
         scripts[script] = (*scripts.get(script, ()), language)
     return scripts
@@ -154,7 +154,7 @@ def written_in(text: str, spoken: Sequence[str]) -> str | None:
 @cache
 def unspaced_letters() -> str:
     """A pattern of one letter of a script that puts no spaces between words."""
-    ranges = "".join(_file(language).writing.letters for language in languages())
+    ranges = "".join(_file(language).writing.letters for language in chat_languages())
     return f"[{ranges}]" if ranges else "(?!)"
 
 
@@ -171,5 +171,5 @@ def is_unspaced(text: str) -> bool:
 @cache
 def spaced_numbers() -> Numbers:
     """The number words of the languages that put spaces between words."""
-    spaced = tuple(language for language in languages() if not _file(language).writing.letters)
+    spaced = tuple(language for language in chat_languages() if not _file(language).writing.letters)
     return grammar_of(spaced).numbers

@@ -110,6 +110,15 @@ class Lexicon:
         """The items with these ids."""
         return self.store.items(domain, ids)
 
+    def items_of(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Item]:
+        """The items with these (domain, item id) keys, in order. Raises StoreError."""
+        wanted = list(dict.fromkeys(keys))
+        found = {}
+        for domain in dict.fromkeys(domain for domain, _ in wanted):
+            for item in self.items(domain, [id_ for of, id_ in wanted if of == domain]).values():
+                found[domain, item.id] = item
+        return {key: found[key] for key in wanted if key in found}
+
     def of_script(self, *, unspaced: bool) -> TitleSource:
         """The titles of scripts without spaces, or the others: nothing else can be like a text."""
         return _OneScript(self, unspaced)

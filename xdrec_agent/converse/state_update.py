@@ -1,4 +1,4 @@
-"""Turns become state. Reads an understanding and a state, produces the next state, what to do, and the query.
+"""State update and policy. Reads an understanding and a state, produces the next state, what to do, and the query.
 
 The latest word on an item counts: who likes what was disliked or rejected takes it from there.
 """
@@ -19,11 +19,12 @@ from xdrec_agent.converse.state import (
     ItemRef,
     Length,
     Opinion,
+    QuestionKind,
 )
 from xdrec_agent.converse.understanding import Act, FilterChange, Remark, Understanding
 
 _LISTS: Final = ("categories", "not_categories", "creators", "languages")
-_SAID: Final = 600  # characters that liked items of the target may add to the query's text
+_MOST_TEXT: Final = 600  # characters that liked items of the target may add to the query's text
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class DialogueDecision:
 
 
 def update_state(state: DialogueState, said: Understanding, domains: Sequence[str]) -> DialogueDecision:
-    """Apply what a turn says.
+    """Apply what a turn says, and decide what to do.
 
     Args:
         domains: the domains that there are: with two of them, one implies the other.
@@ -46,9 +47,7 @@ def update_state(state: DialogueState, said: Understanding, domains: Sequence[st
         state = DialogueState(
             language=state.language, language_fixed=state.language_fixed, sources=state.sources, target=state.target
         )
-    state = _spoken(state, said)
-    state = _directed(state, said, domains)
-    state = _opinions(state, said)
+    state = _with_opinions(_with_direction(_with_language(state, said), said, domains), said)
     state = state.model_copy(
         update={
             "filter": _filtered(state.filter, said.filter),
@@ -59,17 +58,17 @@ def update_state(state: DialogueState, said: Understanding, domains: Sequence[st
             "focus": said.about or state.focus,
         }
     )
-    return _step(state, said)
+    return _decide(state, said)
 
 
-def _spoken(state: DialogueState, said: Understanding) -> DialogueState:
+def _with_language(state: DialogueState, said: Understanding) -> DialogueState:
     if said.language is None or (state.language_fixed and not said.language_fixed):
         return state
     fixed = said.language_fixed or state.language_fixed
     return state.model_copy(update={"language": said.language, "language_fixed": fixed})
 
 
-def _directed(state: DialogueState, said: Understanding, domains: Sequence[str]) -> DialogueState:
+def _with_direction(state: DialogueState, said: Understanding, domains: Sequence[str]) -> DialogueState:
     """The directions: a new target's old place is taken by what it replaces."""
     target, sources = said.target or state.target, state.sources
     if target != state.target:
@@ -86,7 +85,7 @@ def _directed(state: DialogueState, said: Understanding, domains: Sequence[str])
     return state.model_copy(update={"target": target, "sources": sources})
 
 
-def _opinions(state: DialogueState, said: Understanding) -> DialogueState:
+def _with_opinions(state: DialogueState, said: Understanding) -> DialogueState:
     likes, dislikes, rejected = list(state.likes), list(state.dislikes), list(state.rejected)
     if said.forget_last and likes and not said.forget:
         likes.pop()
@@ -98,13 +97,8 @@ def _opinions(state: DialogueState, said: Understanding) -> DialogueState:
     rejected = [ref for ref in rejected if ref.key not in now]
     have = {ref.key for ref in rejected}
     rejected += [ref for ref in dict.fromkeys(refused) if ref.key not in have and ref.key not in now]
-    return state.model_copy(
-        update={
-            "likes": tuple(likes[-MOST_ITEMS:]),
-            "dislikes": tuple(dislikes[-MOST_ITEMS:]),
-            "rejected": tuple(rejected[-MOST_ITEMS:]),
-        }
-    )
+    lists: dict[str, list[Opinion] | list[ItemRef]] = {"likes": likes, "dislikes": dislikes, "rejected": rejected}
+    return state.model_copy(update={name: tuple(items[-MOST_ITEMS:]) for name, items in lists.items()})
 
 
 def _latest(old: Iterable[Opinion], new: Sequence[Opinion], gone: set[tuple[str, str]]) -> list[Opinion]:
@@ -133,16 +127,12 @@ def _filtered(old: Filter, change: FilterChange) -> Filter:
 
 
 def _years(values: dict[str, int | None], change: FilterChange) -> dict[str, int | None]:
-    if change.year_from is not None and change.year_to is not None:
-        return {"year_from": change.year_from, "year_to": change.year_to}
-    first, last = values["year_from"], values["year_to"]
-    if change.year_from is not None:
-        return {
-            "year_from": change.year_from,
-            "year_to": last if last is not None and last >= change.year_from else None,
-        }
-    year_to = change.year_to or 0
-    return {"year_to": change.year_to, "year_from": first if first is not None and first <= year_to else None}
+    first = values["year_from"] if change.year_from is None else change.year_from
+    last = values["year_to"] if change.year_to is None else change.year_to
+    if first is not None and last is not None and first > last:
+        first = first if change.year_from is not None else None
+        last = last if change.year_to is not None else None
+    return {"year_from": first, "year_to": last}
 
 
 def _wished(old: str | None, new: str | None) -> str | None:
@@ -153,18 +143,18 @@ def _wished(old: str | None, new: str | None) -> str | None:
     return joined if len(joined) <= MOST_WISH else joined[-MOST_WISH:].partition(" ")[2]
 
 
-def _step(state: DialogueState, said: Understanding) -> DialogueDecision:
-    if said.questions:
-        return DialogueDecision(state, "ask", said.about, said.remarks)
-    if said.act is not None:
-        return DialogueDecision(state, said.act, said.about, said.remarks)
-    if state.target is None:
-        state = state.model_copy(update={"question": ClarifyingQuestion(kind="target")})
-        return DialogueDecision(state, "ask", (), said.remarks)
-    if not (state.wish or any(state.likes)):
-        state = state.model_copy(update={"question": ClarifyingQuestion(kind="likes")})
-        return DialogueDecision(state, "ask", (), said.remarks)
-    return DialogueDecision(state, "rank", (), said.remarks)
+def _decide(state: DialogueState, said: Understanding) -> DialogueDecision:
+    """The policy: ask what is unclear, do what is asked for, ask for what is missing, else rank."""
+    act: Act | None = "ask" if said.questions else said.act
+    if act is not None:
+        return DialogueDecision(state, act, said.about, said.remarks)
+    missing: QuestionKind | None = "target" if state.target is None else None
+    if missing is None and not (state.wish or state.likes):
+        missing = "likes"
+    if missing is None:
+        return DialogueDecision(state, "rank", (), said.remarks)
+    state = state.model_copy(update={"question": ClarifyingQuestion(kind=missing)})
+    return DialogueDecision(state, "ask", (), said.remarks)
 
 
 def query_of(state: DialogueState, lexicon: Lexicon, user: str | None = None, past: History | None = None) -> Query:
@@ -183,7 +173,7 @@ def query_of(state: DialogueState, lexicon: Lexicon, user: str | None = None, pa
     opinions = {o.item.key: o.preference for o in (*state.likes, *state.dislikes)}
     for ref in state.rejected:
         opinions.setdefault(ref.key, 0.0)
-    items = _items(opinions, lexicon)
+    items = lexicon.items_of(opinions)
     before = [e for e in past.entries if (e.item.domain, e.item.id) not in opinions] if past else []
     entries = [HistoryEntry(item=items[key], preference=p) for key, p in opinions.items() if key in items]
     near = [e.item for e in entries if e.item.domain == target and e.liked]
@@ -191,7 +181,7 @@ def query_of(state: DialogueState, lexicon: Lexicon, user: str | None = None, pa
     return Query(
         history=History(user=user, entries=(*before, *entries)),
         target=target,
-        text=" ".join(words)[:_SAID] or None,
+        text=" ".join(words)[:_MOST_TEXT] or None,
         filter=_with_length(state.filter, state.length, lexicon, target),
         k=state.k,
     )
@@ -201,15 +191,6 @@ def _described(item: Item) -> str:
     return f"{item.title}: {', '.join((*item.categories, *item.themes))}."
 
 
-def _items(keys: Iterable[tuple[str, str]], lexicon: Lexicon) -> dict[tuple[str, str], Item]:
-    wanted = list(keys)
-    out = {}
-    for domain in dict.fromkeys(domain for domain, _ in wanted):
-        for id_, item in lexicon.items(domain, [i for d, i in wanted if d == domain]).items():
-            out[domain, id_] = item
-    return out
-
-
 def _with_length(filter_: Filter, length: Length | None, lexicon: Lexicon, target: str) -> Filter:
     """The limit on length as a filter: the catalogue's values that keep to it, none if there is none."""
     if length is None or not target:
@@ -217,9 +198,6 @@ def _with_length(filter_: Filter, length: Length | None, lexicon: Lexicon, targe
     least = length.least if length.least is not None else float("-inf")
     most = length.most if length.most is not None else float("inf")
     values = [value for value in lexicon.of(target).numbers.get(length.attribute, ()) if least <= value <= most]
-    written = tuple(
-        text
-        for value in values
-        for text in {f"{value:g}", str(value), str(int(value)) if value == int(value) else str(value)}
-    )
+    forms = ({f"{value:g}", str(value), str(int(value) if value == int(value) else value)} for value in values)
+    written = tuple(text for texts in forms for text in texts)
     return filter_.model_copy(update={"attributes": filter_.attributes | {length.attribute: written or ("",)}})

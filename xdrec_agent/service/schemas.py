@@ -9,8 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from retrieval.store import DomainSummary
 from retrieval.templates import languages
 from retrieval.types import Frozen, Item
-from xdrec_agent.converse import DialogueSummary
-from xdrec_agent.converse import languages as chat_languages
+from xdrec_agent.converse import DialogueSummary, chat_languages
 from xdrec_agent.llm import Usage
 from xdrec_agent.types import Explanation, Recommendations
 

@@ -6,7 +6,7 @@ import pytest
 
 from retrieval.errors import TemplateError, UsageError
 from retrieval.templates import read_yaml
-from xdrec_agent.converse import DialogueState, languages, update_state
+from xdrec_agent.converse import DialogueState, chat_languages, update_state
 from xdrec_agent.converse.language import LanguageFile, grammar_of, languages_of
 from xdrec_agent.converse.replies import ChatSentences, chat_sentences, question_sentence, remark_sentences, summary
 
@@ -26,9 +26,9 @@ def ids(opinions):
 
 def test_every_language_has_both_files_and_every_sentence():
     """What one language says the others say, too."""
-    assert {"en", "es", "zh"} <= set(languages())
+    assert {"en", "es", "zh"} <= set(chat_languages())
     english = chat_sentences("en")
-    for language in languages():
+    for language in chat_languages():
         grammar_of((language,))
         sentences = chat_sentences(language)
         for name in ("notes", "asks", "state", "facts"):

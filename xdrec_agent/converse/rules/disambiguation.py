@@ -45,7 +45,7 @@ class Disambiguator:
             order = self._domain_order(self._named_domain(said), said)
             within = tuple(pair for pair in mention.ids if pair[0] in order[:1])
             return (), self._question("unknown", said, within or mention.ids)
-        items = self._items(mention.ids)
+        items = list(self.lexicon.items_of(mention.ids).values())
         if mention.kind == "shown":
             return tuple(map(ItemRef.of, items)), None
         named = self._named_domain(said)
@@ -62,14 +62,7 @@ class Disambiguator:
 
     def refs(self, ids: Ids) -> tuple[ItemRef, ...]:
         """References to these items, in order. Raises StoreError."""
-        return tuple(map(ItemRef.of, self._items(ids)))
-
-    def _items(self, ids: Ids) -> list[Item]:
-        found = {}
-        for domain in dict.fromkeys(domain for domain, _ in ids):
-            for item in self.lexicon.items(domain, [id_ for of, id_ in ids if of == domain]).values():
-                found[domain, item.id] = item
-        return [found[key] for key in ids if key in found]
+        return tuple(map(ItemRef.of, self.lexicon.items_of(ids).values()))
 
     def _of_likely_domain(self, items: list[Item], named: str | None, said: MentionInContext) -> list[Item]:
         """The items that are spoken of already, where the role asks for such; else those of the likeliest domain."""

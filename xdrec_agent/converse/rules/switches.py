@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from xdrec_agent.converse.grammar import Grammar, longest_first
-from xdrec_agent.converse.language import all_languages, is_unspaced, languages
+from xdrec_agent.converse.language import all_languages, chat_languages, is_unspaced
 
 
 def kind_of(domain: str) -> str | None:
@@ -66,7 +66,7 @@ def find_target(text: str, domains: Sequence[str], grammar: Grammar) -> tuple[st
 
 def find_reply_language(text: str, grammar: Grammar) -> str | None:
     """The language that replies are asked for in."""
-    for language in languages():
+    for language in chat_languages():
         names = "|".join(grammar.languages.names.get(language, ()))
         if names and grammar.languages.reply.rule(names).search(text):
             return language

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import islice
 from typing import Final
 
 from retrieval.titles import TitleSource, matching, nearest, normalise, year_of
-from retrieval.types import Item
 from xdrec_agent.converse.grammar import Grammar
 from xdrec_agent.converse.language import is_unspaced, unspaced_letters
 from xdrec_agent.converse.lexicon import Lexicon, with_digits
@@ -174,7 +173,8 @@ class TitleFinder:
             return replace(part, ids=ids, kind="title") if ids else replace(part, ids=mention.ids[:3], kind="unknown")
         if found := _YEAR_IN_BRACKETS.match(after) or rules.year_after.match(after):
             year = int(found["year"])
-            ids = tuple((i.domain, i.id) for i in self._items(mention.ids) if year_of(i) == year)
+            items = self.lexicon.items_of(mention.ids)
+            ids = tuple(key for key, item in items.items() if year_of(item) == year)
             return replace(_widened(text, mention, found.end()), ids=ids) if ids else mention
         return self._in_series(mention, text[: mention.start], after)
 
@@ -194,10 +194,6 @@ class TitleFinder:
             return replace(mention, ids=whole, kind="series") if whole else mention
         return mention
 
-    def _items(self, ids: Ids) -> Iterator[Item]:
-        for domain in dict.fromkeys(domain for domain, _ in ids):
-            yield from self.lexicon.items(domain, [id_ for of, id_ in ids if of == domain]).values()
-
     def _volumes(self, mention: Mention, number: int) -> Ids:
         """The items of the mention's series with this number, in each domain that has it."""
         found = [(d, id_) for d, members in self._members(mention) for volume, id_ in members if volume == number]
@@ -205,7 +201,8 @@ class TitleFinder:
 
     def _members(self, mention: Mention) -> Iterable[tuple[str, tuple[tuple[float, str], ...]]]:
         """(domain, its (volume, item id) by volume) of the series that the mentioned items belong to."""
-        found = {item.domain: item.series for item in self._items(mention.ids) if item.series}
+        items = self.lexicon.items_of(mention.ids).values()
+        found = {item.domain: item.series for item in items if item.series}
         return [(domain, self.lexicon.of(domain).series[normalise(series)]) for domain, series in found.items()]
 
 
