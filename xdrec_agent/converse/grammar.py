@@ -119,17 +119,13 @@ UNFILLED: Final = Template()
 
 
 class Section(BaseModel):
-    """A part of nlu.yaml. What a language leaves out is never understood."""
+    """A part of nlu.yaml; prompts/en/nlu.yaml says what its keys mean. What a language leaves out is not understood."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Writing(Section):
-    """How the language is written: its `script`, and the pattern of a `text` in it.
-
-    `letters` are the character ranges of a script that puts no spaces between words; `evidence` are words that tell
-    the language from others of the same script.
-    """
+    """How the language is written."""
 
     script: str
     text: Patterns
@@ -165,11 +161,7 @@ class Numbers(Section):
 
 
 class DomainWords(Section):
-    """Words for a kind of domain.
-
-    `nouns` name it in requests; `also` may be a domain's name, too; `asked` are the verbs and nouns of
-    `switch.verbs`; `before` and `after` a title tell that it is of this kind.
-    """
+    """Words for a kind of domain."""
 
     nouns: Alternatives = ()
     also: Alternatives = ()
@@ -179,18 +171,12 @@ class DomainWords(Section):
 
 
 class Categories(Section):
-    """Categories.
-
-    `names` maps a catalogue's category to other words for it. `certain` ones are meant wherever they are named, others
-    and `ambiguous` ones only next to the words of `asked_before` or `kind_after`. A category of `tastes`, or one after
-    `liked_before`, is no limit; after `topic_before` it is what a story is about.
-    """
+    """Categories; `names` maps a catalogue's category to other words for it."""
 
     names: dict[str, Alternatives] = {}
     certain: Words = frozenset()
     ambiguous: Words = frozenset()
     tastes: Words = frozenset()
-    plurals: dict[str, str] = {}
     refused_after: Patterns = NEVER
     allowed_after: Patterns = NEVER
     joined: Patterns = NEVER
@@ -215,12 +201,7 @@ class LanguageNames(Section):
 
 
 class Titles(Section):
-    """Titles in a text.
-
-    A title of `common` words only counts where it is written as one: between `word_before` and `word_after`, or
-    capitalised. One of `pointing` words counts where it is capitalised. `letters_before` and `letters_after` are the
-    same for scripts without spaces; `series_tail` is what a series' name does not end with.
-    """
+    """Titles in a text, and everyday words that are titles, too."""
 
     articles: Alternatives = ()
     common: Words = frozenset()
@@ -275,11 +256,7 @@ class CueRule(Section):
 
 
 class CueScope(Section):
-    """Which mention a cue speaks of.
-
-    `predicate` may stand between a mention and a cue behind it; `joined` joins mentions to one list; a cue after
-    `behind` speaks of what stands before it.
-    """
+    """Which mention a cue speaks of."""
 
     predicate: Patterns = NEVER
     joined: Patterns = NEVER
@@ -287,12 +264,7 @@ class CueScope(Section):
 
 
 class UnknownTitles(Section):
-    """Parts of a text that may be titles: between `separator`s, without `lead` and `trail`.
-
-    None of them holds `no_title` or begins with `pronouns`, `limit` or (where it is unknown) `never`. `small_words` may
-    be written small within a title, in `sentence_case` all but the first; uncapitalised words with one of `described`
-    describe something.
-    """
+    """Parts of a text that may be titles of no catalogue."""
 
     separator: Patterns = NEVER
     lead: Patterns = NEVER
@@ -307,11 +279,7 @@ class UnknownTitles(Section):
 
 
 class PeriodRule(Section):
-    """A period: how the choice's years relate to a time.
-
-    The time is a group of the pattern: `year`, `decade` or `century` (`year2` or `decade2` is its end), or `number` so
-    many years ago; or else it is the `year` given here.
-    """
+    """A period: how the years of the choice relate to the time that the pattern's groups name, or else to `year`."""
 
     relation: Literal["between", "in", "before", "until", "after", "since", "recent"]
     pattern: Patterns
@@ -329,10 +297,7 @@ class Lengths(Section):
 
 
 class CreatorRule(Section):
-    """A creator's `name`, refused if the group `no` matches.
-
-    An unknown name is asked about if `asks`, or if the text has `asks_if`, unless it has `no_name`.
-    """
+    """A creator's `name`, refused if the group `no` matches."""
 
     pattern: Patterns
     asks: bool = False
@@ -386,10 +351,7 @@ class Talk(Section):
 
 
 class Wishes(Section):
-    """A free wish: a clause with a `trigger` and more in it than `filler`, without its `lead`.
-
-    `clause` parts a sentence; of a clause that speaks of an item only `with_mention` may be a wish.
-    """
+    """Free wishes."""
 
     trigger: Patterns = NEVER
     filler: Patterns = NEVER
@@ -410,6 +372,7 @@ class OptionAnswers(Section):
 class Grammar(Section):
     """All that the rules know of one language, or of several that are joined. `clauses` are words between clauses."""
 
+    plurals: dict[str, str] = {}
     numbers: Numbers = Numbers()
     domains: dict[str, DomainWords] = {}
     categories: Categories = Categories()
@@ -430,3 +393,7 @@ class Grammar(Section):
     talk: Talk = Talk()
     wishes: Wishes = Wishes()
     options: OptionAnswers = OptionAnswers()
+
+    def singulars(self, word: str) -> list[str]:
+        """What a word may be the plural of."""
+        return [word.removesuffix(end) + one for end, one in self.plurals.items() if word.endswith(end)]

@@ -189,8 +189,7 @@ class ConstraintFinder:
         for first, (start, _) in enumerate(words):
             for _, end in words[first : first + _LONGEST_CATEGORY]:
                 written = " ".join(text[start:end].casefold().split())
-                plurals = ((s, one) for s, one in rules.plurals.items() if written.endswith(s))
-                names = (written, *(written.removesuffix(suffix) + one for suffix, one in plurals))
+                names = (written, *self.grammar.singulars(written))
                 categories = (rules.by_name.get(n) or known.get(n) for n in names if not is_unspaced(n))
                 if category := next(filter(None, categories), None):
                     yield start, end, category.casefold()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from xdrec_agent.converse.grammar import FIRST_MENTION, MOST_MENTIONS, Grammar, Rule
+from xdrec_agent.converse.grammar import FIRST_MENTION, MENTION, MOST_MENTIONS, Grammar, Rule
 from xdrec_agent.converse.state import ItemRef
 
 Ids = tuple[tuple[str, str], ...]
@@ -18,6 +18,8 @@ Ids = tuple[tuple[str, str], ...]
 
 # Punctuation parts clauses, but not within a number or "L.A.".
 _PUNCTUATION: Final = Rule.of(r"[.;!?。！？；\n]+(?=\s|$|[^\x00-\x7f])|[。！？；\n]")
+MASK: Final = re.compile(MENTION)
+"""One masked mention."""
 _PRIVATE: Final = re.compile(r"[\ue000-\uf8ff]")
 
 

@@ -9,9 +9,8 @@ from typing import Final
 
 from xdrec_agent.converse.grammar import MENTION, Grammar, Role
 from xdrec_agent.converse.language import is_unspaced
-from xdrec_agent.converse.rules.mention_masking import Clause, MaskedText, Mention
+from xdrec_agent.converse.rules.mention_masking import MASK, Clause, MaskedText, Mention
 
-_MENTION: Final = re.compile(MENTION)
 _ANOTHER_MENTION: Final = re.compile(rf"[^，,。]*{MENTION}")
 _COMMA: Final = re.compile(r"[,、，]")
 _OPINIONS: Final = frozenset({"like", "dislike"})
@@ -57,7 +56,7 @@ def mentions_in_context(masked: MaskedText, grammar: Grammar) -> list[MentionInC
 def _in_clause(masked: MaskedText, clause: Clause, grammar: Grammar) -> Iterator[MentionInContext]:
     cues = cues_of(clause.text, grammar)
     corrects = any(cue.role == "meant" for cue in cues)  # "I meant Aliens, not Alien" takes the latter back
-    for match in _MENTION.finditer(clause.text):
+    for match in MASK.finditer(clause.text):
         cue = _cue_for(clause.text, match.start(), cues, grammar)
         role, preference = (cue.role, cue.preference) if cue else ("none", 0.0)
         if corrects and role == "refuse":
@@ -72,7 +71,7 @@ def _cue_for(text: str, at: int, cues: list[Cue], grammar: Grammar) -> Cue | Non
     later = [cue for cue in cues if cue.start > at]
     if later and later[0].role in _OPINIONS and _is_predicate(text, at, later[0], grammar):
         return later[0]
-    opinions = [cue for cue in later if cue.role in _OPINIONS and not _MENTION.search(text[cue.end :])]
+    opinions = [cue for cue in later if cue.role in _OPINIONS and not MASK.search(text[cue.end :])]
     asks = [cue for cue in cues if cue.role in _QUESTIONS]
     if asks and not (earlier and earlier[-1].role in _OPINIONS and asks[0].start > at):
         return asks[0]
@@ -81,7 +80,7 @@ def _cue_for(text: str, at: int, cues: list[Cue], grammar: Grammar) -> Cue | Non
         if cue.role == "known" and opinions:
             return opinions[0]
         # "X was great, Y …": what is said of an earlier mention ends with it, unless the mentions are joined.
-        before = [match.start() for match in _MENTION.finditer(text[:at])]
+        before = [match.start() for match in MASK.finditer(text[:at])]
         if before and later and cue.start > before[-1]:
             between = text[before[-1] : cue.start]
             is_list = _COMMA.search(between) or grammar.cue_scope.joined.search(between)

@@ -14,7 +14,7 @@ def kind_of(domain: str) -> str | None:
     """The kind of a domain, by its name: "book" for "books", "my_books" …; None: a kind of its own."""
     words = set(re.split(r"[\W_]+", domain.casefold()))
     for kind, names in all_languages().domains.items():
-        if words & {kind, f"{kind}s", *names.nouns, *names.also}:
+        if words & {kind, *names.nouns, *names.also}:
             return kind
     return None
 
@@ -28,7 +28,7 @@ def domain_nouns(domain: str, grammar: Grammar) -> re.Pattern[str]:
     """A pattern of the nouns for a domain, its own name among them."""
     kind = kind_of(domain)
     nouns = grammar.domains[kind].nouns if kind in grammar.domains else ()
-    return _nouns_pattern(frozenset({domain, domain.rstrip("s"), *nouns}))
+    return _nouns_pattern(frozenset({domain, *grammar.singulars(domain), *nouns}))
 
 
 @lru_cache(maxsize=256)

@@ -22,7 +22,7 @@ from xdrec_agent.converse.lexicon import Lexicon, with_digits
 from xdrec_agent.converse.rules.mention_masking import Ids, Mention
 
 _QUOTED: Final = re.compile(
-    r"《([^《》]{1,120})》|“([^“”]{1,120})”|「([^「」]{1,120})」|\"([^\"]{1,120})\"|(?<![^\s(,])['‘]([^'‘’]{2,80}?)['’](?![^\s,.;!?)])"
+    r"《([^《》]{1,120})》|«([^«»]{1,120})»|“([^“”]{1,120})”|「([^「」]{1,120})」|\"([^\"]{1,120})\"|(?<![^\s(,])['‘]([^'‘’]{2,80}?)['’](?![^\s,.;!?)])"
 )
 _SENTENCE_END: Final = re.compile(r"[.!?:。！？]\s*$")
 _YEAR_IN_BRACKETS: Final = re.compile(r"^\s*[(\[（]\s*(?P<year>[0-9]{4})\s*[)\]）]")

@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from retrieval.titles import normalise
-from xdrec_agent.converse.grammar import MENTION, Grammar
+from xdrec_agent.converse.grammar import Grammar
 from xdrec_agent.converse.language import is_unspaced
-from xdrec_agent.converse.rules.mention_masking import Clause, MaskedText, Mention
+from xdrec_agent.converse.rules.mention_masking import MASK, Clause, MaskedText, Mention
 from xdrec_agent.converse.rules.sentiment_cues import Cue, cues_of
 from xdrec_agent.converse.rules.titles import TitleFinder
 
 _OPENING: Final = frozenset({"like", "dislike", "known", "meant", "why_not"})
 _OPINIONS: Final = frozenset({"like", "dislike", "known"})
 _NO_SLOTS: Final = frozenset({"unseen", "tell", "why"})
-_MENTION: Final = re.compile(MENTION)
 _CAPITALISED: Final = re.compile(r"[A-Z0-9][\w'’.:,-]*")
 _MOST_WORDS: Final = 9
 _MOST_CHUNKS: Final = 16  # of one turn: each may be compared with every title
@@ -61,9 +60,9 @@ class UnknownTitles:
         rules = self.grammar.unknown_titles
         borders = [(m.start() + start, m.end() + start) for m in rules.separator.finditer(text[start:end])]
         edges = [start, *(edge for border in borders for edge in border), end]
-        whole = [] if not borders or _MENTION.search(text[start:end]) else [(start, end)]
+        whole = [] if not borders or MASK.search(text[start:end]) else [(start, end)]
         for first, last in [*whole, *zip(edges[::2], edges[1::2], strict=True)]:
-            if first > start and _MENTION.fullmatch(text[first - 1]):
+            if first > start and MASK.fullmatch(text[first - 1]):
                 continue  # right behind a title, with no comma between, stands no other
             bare = text[first:last].lstrip()
             lead = rules.lead.match(bare)
@@ -77,7 +76,7 @@ class UnknownTitles:
         """The title that a chunk is, misspelled or unknown; None: it is meant as none."""
         words, key = chunk.split(), normalise(chunk)
         is_limit = self.grammar.unknown_titles.limit.match(chunk)  # "nothing after 1990", found elsewhere
-        if _MENTION.search(chunk) or len(words) > _MOST_WORDS or not key or is_limit:
+        if MASK.search(chunk) or len(words) > _MOST_WORDS or not key or is_limit:
             return None
         catalogues = [self.titles.lexicon.of(domain) for domain in self.titles.domains]
         first, _, without_article = key.partition(" ")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from xdrec_agent.converse.grammar import MENTION, Grammar, Rule, SmallTalk
+from xdrec_agent.converse.grammar import Grammar, Rule, SmallTalk
 from xdrec_agent.converse.language import is_unspaced
+from xdrec_agent.converse.rules.mention_masking import MASK
 from xdrec_agent.converse.state import MOST_WISH
 
-_MENTION: Final = re.compile(MENTION)
 _SENTENCE_END: Final = re.compile(r"[.;!?。！？；\n]+")
 _AFTER_SENTENCE: Final = Rule.of(r"(?<=[.!?。！？；;])")
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
@@ -35,7 +35,7 @@ def find_wish(text: str, grammar: Grammar) -> str | None:
     """The free wish in a masked text without limits, in the user's words; None: there is none."""
     rules, parts = grammar.wishes, []
     for clause in _SENTENCE_END.split(_without_opinions(text, grammar)):
-        bare = _MENTION.sub(" ", clause)
+        bare = MASK.sub(" ", clause)
         content = rules.filler.sub(" ", bare)
         if rules.trigger.search(bare) and (_WORD.search(content) or is_unspaced(content)):
             parts.append(" ".join(rules.lead.sub("", bare).split()).strip(" ,，、"))
@@ -48,7 +48,7 @@ def _without_opinions(text: str, grammar: Grammar) -> str:
     borders = [match.span() for match in (_AFTER_SENTENCE + grammar.wishes.clause).finditer(text)]
     for first, last in [*borders, (len(text), len(text))]:
         clause, start = text[start:first], last
-        marks = list(_MENTION.finditer(clause))
+        marks = list(MASK.finditer(clause))
         if not marks:
             kept.append(clause)
         elif found := grammar.wishes.with_mention.search(clause[marks[-1].end() :]):
