@@ -1,7 +1,7 @@
 """Explanations. Reads evidence, produces a reason that cites the user's own items and is checked claim by claim.
 
-A model chooses among the facts and phrases them. What the check does not find borne out is written once more, then the
-sentence goes, and if nothing is left the plain sentence from the catalogue's facts stands in, marked as such.
+A model chooses among the facts and phrases them. What the check finds unsupported is written once more, then the
+sentence is dropped. If nothing is left, a plain sentence from the catalogue's facts takes its place, marked as such.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ExplainContext:
     Attributes:
         template: for the configured language and style; None: the shipped one. Others are always the shipped ones.
         client: None: every reason is the plain one.
-        paths: how liked items and a candidate hang together; None: there is no graph.
+        paths: finds the graph paths between liked items and a candidate; None: there is no graph.
     """
 
     settings: ExplainSettings

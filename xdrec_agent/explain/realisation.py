@@ -97,10 +97,8 @@ class Locale:
 
     def title(self, item: Item) -> str:
         """What the item is called in this language: an alias in its script if there is one, else its title."""
-        if not self.rules.own_script:
-            return item.title
-        own = [alias for alias in item.aliases if _in_script(alias, self.rules.script)]
-        return own[-1] if own else item.title
+        aliases = item.aliases if self.rules.own_script else ()
+        return next((alias for alias in reversed(aliases) if _in_script(alias, self.rules.script)), item.title)
 
     def quoted(self, item: Item) -> str:
         """The title as it stands in a sentence."""

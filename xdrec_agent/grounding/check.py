@@ -219,7 +219,7 @@ def _liked(s: Sentence, at: int) -> Iterator[Claim]:
 
 
 def _why_liked(s: Sentence, at: int) -> Iterator[Claim]:
-    """ "You liked Alien because it …", "you liked the horror of Alien": why something was liked, nobody has told."""
+    """ "You liked Alien because it …", "you liked the horror of Alien": the evidence never says why something was liked."""
     k = at + 1
     while s.kind(k) in _BEFORE_A_TITLE:
         aspect = s.kind(k) == "neutral" and s.tokens[k + 1 : k + 2] and s.tokens[k + 1].of("of")
@@ -258,7 +258,7 @@ def _closeness(s: Sentence, at: int) -> Iterator[Claim]:
 
 
 def _statements(s: Sentence) -> Iterator[Claim]:
-    """What is left over: names that nobody bears, and words that no description has."""
+    """What is left over: unknown names, and words that must stand in a description."""
     for at, token in enumerate(s.tokens):
         if token.kind != "unknown":
             continue

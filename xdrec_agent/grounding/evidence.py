@@ -11,7 +11,7 @@ from retrieval.types import Candidate, History, Item, Match, Path
 
 FactKind = Literal["relation", "creator", "person", "series", "theme", "category", "period", "similar", "asked"]
 PathFinder = Callable[[Sequence[Item], Item], Sequence[Path]]
-"""How liked items (first) and a candidate hang together, the best path first; empty if they do not."""
+"""Finds the graph paths from liked items (first) to a candidate, the best path first; empty if there are none."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Fact:
     """One thing that may be said for the candidate, under the id by which the model chooses it.
 
     Attributes:
-        label: of the known item that it is shared with; None for "asked", what the person's words found.
+        label: of the known item that it is shared with; None for "asked", what the user's words found.
         values: shared names or traits in the candidate's spelling; for "period" the first year of the shared decade;
             for "similar" the item's share of the score in whole percent; empty for "relation".
         path: of a "relation", from the known item to the candidate.
@@ -151,12 +151,12 @@ def _traits(shared: Mapping[FactKind, tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _cast(item: Item) -> tuple[str, ...]:
-    """People and creators: somebody may act in one work and have made the other."""
+    """People and creators: a person may act in one work and have made the other."""
     return (*people(item), *item.creators)
 
 
 def _asked(item: Item, text: str | None) -> tuple[str, ...]:
-    """Traits of the item that the person's words name."""
+    """Traits of the item that the user's words name."""
     if not text:
         return ()
     said = f" {' '.join(text.casefold().split())} "

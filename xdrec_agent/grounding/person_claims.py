@@ -48,7 +48,7 @@ def _possessive(s: Sentence, at: int) -> list[Refs] | None:
         k += 1
     if s.kind(k) == "item":
         return [s.refs(n) for n in s.group(k) if n >= k]
-    left = s.left(at)  # what the sentence says the person's work to be: a verb and no comma between it and the name
+    left = s.left(at)  # "Solaris is Lem's novel": a verb and no comma between the title and the name
     said_of_left = left is not None and s.has_verb(left + 1, at) and "comma" not in map(s.kind, range(left, at))
     if s.kind(k) == "role" or (s.kind(k) == "noun" and s.refs(k) and not said_of_left):
         return [s.refs(k)] if s.refs(k) else None

@@ -25,7 +25,7 @@ def relation_claims(s: Sentence) -> Iterator[Claim]:
 
 
 def _ends(s: Sentence, at: int, phrase: RelationPhrase) -> tuple[list[int], list[int]]:
-    """Places of what stands for the subject and the object, before `inverse` is heeded."""
+    """Places of what stands for the subject and the object, before `inverse` swaps them."""
     before = [k for k in range(at) if _is_end(s, k) and s.kind(k) != "person"]
     after = _next_end(s, at)
     if phrase.order == "between" and after is not None:

@@ -102,7 +102,7 @@ class Scope:
         )
 
     def took_part(self, key: Key, person: str, role: Role | None) -> bool:
-        """Whether somebody took part in an item, in that role if one is said."""
+        """Whether a person took part in an item, in the given role; None: in any."""
         if item := self.items.get(key):
             creates = role is None or (role.of == "creators" and self._role_fits(item.domain, role))
             if creates and person in map(_fold, item.creators):

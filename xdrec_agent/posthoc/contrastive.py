@@ -34,7 +34,7 @@ class Contrastive(PosthocExplanation):
         difference: of the scores that made the order.
         leans: the history items behind either, those that speak most for the first at the top.
         only_first, only_second, both: what they share with what was liked.
-        first_paths, second_paths: how each hangs together with what was liked.
+        first_paths, second_paths: graph paths from liked items to each.
     """
 
     first: Item

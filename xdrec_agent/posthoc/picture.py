@@ -1,7 +1,7 @@
 """The evidence as a picture. Reads evidence, produces boxes and arrows from the films to the book, as SVG or Mermaid.
 
-Liked items stand at the left, the recommended one at the right, between them what they share and what relations lead
-over. Titles and names are text: they are escaped, whatever they hold. The SVG is one element that needs nothing else
+Liked items are at the left, the recommended one at the right, between them what they share and what the paths pass
+through. Titles and names are text: they are escaped, whatever they hold. The SVG is one element that needs nothing else
 and is readable on light and dark ground.
 """
 

@@ -33,7 +33,7 @@ class Why(PosthocExplanation):
         source, claims: of that reason, as in `Explanation`.
         supporters: the history items that speak for it, those with the best evidence first.
         facts: what else it shares with them (creators, people, series, period), a sentence each.
-        paths: how they hang together by relations; `paths_told` says so in sentences.
+        paths: graph paths from them to the item; `paths_told`: the same as sentences.
     """
 
     rank: int

@@ -57,7 +57,7 @@ class WhyNot(PosthocExplanation):
 
     Attributes:
         conditions: what it does not fulfil ("filtered", "excluded").
-        other: what is known ("same_work") or stands in its place ("other_edition", "earlier_volume").
+        other: what is known ("same_work") or is listed in its place ("other_edition", "earlier_volume").
         rank: where the list has it ("listed"), or where the retriever has it among `total` ("ranked", "reranked");
             editions of a work and volumes of a series count as one.
         lifts: what would lift it, best first.

@@ -24,8 +24,8 @@ def answer(http):
         ({"kind": "without", "item": "Space films 1"}, "leaves"),
     ],
 )
-@pytest.mark.parametrize("language", ["en", "zh"])
-def test_every_kind_of_reason_is_told_in_both_languages(http, answer, ask, field, language):
+@pytest.mark.parametrize("language", ["en", "es", "zh"])
+def test_every_kind_of_reason_is_told_in_each_language(http, answer, ask, field, language):
     """A text in the language, and what bears it out as data."""
     reply = http.post("/v1/explain", json={"answer": answer, "language": language} | ask)
     assert reply.status_code == 200, reply.text
