@@ -219,7 +219,7 @@ def _liked(s: Sentence, at: int) -> Iterator[Claim]:
 
 
 def _why_liked(s: Sentence, at: int) -> Iterator[Claim]:
-    """ "You liked Alien because it …", "you liked the horror of Alien": the evidence never says why something was liked."""
+    """ "You liked Alien because it …", "you liked the horror of Alien": the evidence never says why."""
     k = at + 1
     while s.kind(k) in _BEFORE_A_TITLE:
         aspect = s.kind(k) == "neutral" and s.tokens[k + 1 : k + 2] and s.tokens[k + 1].of("of")
