@@ -156,4 +156,4 @@ def _new_items(cases: Sequence[Case], known: Situation, rng: np.random.Generator
 
 def _figure(name: str, estimate: Estimate) -> Figure:
     note = f"95% {estimate}, {estimate.cases:,} questions; n: users"
-    return Figure(name=name, value=estimate.value, n=estimate.people, note=note)
+    return Figure(name=name, value=estimate.value, n=estimate.users, note=note)

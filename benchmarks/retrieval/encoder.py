@@ -118,11 +118,11 @@ def _quality(
         note = f"95% {kept}, {kept.cases:,} cases; n: users"
         figures.append(
             Figure(
-                name=f"{metric}, 8 bits / float32", value=kept.value, unit="ratio", n=kept.people, note=note, **target
+                name=f"{metric}, 8 bits / float32", value=kept.value, unit="ratio", n=kept.users, note=note, **target
             )
         )
         for form, values in (("float32", before), ("8 bits", after)):
             value = mean(values[metric], users, rng)
             note = f"95% {value}"
-            figures.append(Figure(name=f"{metric}, text alone, {form}", value=value.value, n=value.people, note=note))
+            figures.append(Figure(name=f"{metric}, text alone, {form}", value=value.value, n=value.users, note=note))
     return figures

@@ -119,7 +119,7 @@ def _figures(name: str, which: str, arms: dict[str, _Arm], data: Dataset, rng: n
     for metric, values in arm.values.items():
         estimate = mean(np.asarray(values), arm.users[metric], rng)
         note = f"95% {estimate}, {estimate.cases:,} cases; n: users"
-        yield Figure(name=f"{name}, {which}, {metric}", value=estimate.value, n=estimate.people, note=note)
+        yield Figure(name=f"{name}, {which}, {metric}", value=estimate.value, n=estimate.users, note=note)
     if which != ALONE:
         above, below = np.asarray(arm.values[SEEN]), np.asarray(alone.values[SEEN])
         ratio = ratio_of_means(above, below, arm.users[SEEN], rng)
@@ -127,7 +127,7 @@ def _figures(name: str, which: str, arms: dict[str, _Arm], data: Dataset, rng: n
             name=f"{name}, {which}, {SEEN} / popularity's",
             value=ratio.value,
             unit="ratio",
-            n=ratio.people,
+            n=ratio.users,
             note=f"95% {ratio}",
         )
     sizes = {domain: len(data.index.snapshot(domain).vectors) for domain in data.domains}

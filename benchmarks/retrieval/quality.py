@@ -121,7 +121,7 @@ def score_arms(
 def figure(name: str, estimate: Estimate, **target: Any) -> Figure:
     """An estimate as a line of the report."""
     note = f"95% {estimate}, {estimate.cases:,} cases; n: users"
-    return Figure(name=name, value=estimate.value, n=estimate.people, note=note, **target)
+    return Figure(name=name, value=estimate.value, n=estimate.users, note=note, **target)
 
 
 def _ratios(table: Table, rng: np.random.Generator) -> Iterator[Figure]:

@@ -11,8 +11,7 @@ import numpy as np
 
 from eval.runs.align import align_runs, shared_metrics
 from eval.runs.folder import CaseResult, Manifest, RunFolder, Summary, summarise
-from eval.stats import MIN_USERS, ArmScores, PairedDifference, compare_paired, holm
-from eval.stats.paired import verdict
+from eval.stats import MIN_USERS, ArmScores, PairedDifference, compare_paired, holm, verdict
 from retrieval.types import Frozen
 
 

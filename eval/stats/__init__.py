@@ -3,6 +3,17 @@
 from eval.stats.aa_simulation import COVERAGE, ENOUGH, LEAST_ALARMS, MOST_ALARMS, MOST_SEQUENTIAL, Validity, simulate_aa
 from eval.stats.bootstrap import Estimate, mean, ratio_of_means
 from eval.stats.calibration import ScoredTask, calibrate
+from eval.stats.difference import (
+    ALPHA,
+    MIN_USERS,
+    Difference,
+    decimals_for,
+    holm,
+    number_text,
+    number_writer,
+    p_text,
+    verdict,
+)
 from eval.stats.metrics import (
     METRICS,
     TiedRanks,
@@ -16,18 +27,7 @@ from eval.stats.metrics import (
     tied_ranks_within,
 )
 from eval.stats.optional_dependencies import optional_packages
-from eval.stats.paired import (
-    ALPHA,
-    MIN_USERS,
-    ArmScores,
-    PairedDifference,
-    compare_paired,
-    decimals_for,
-    holm,
-    number_text,
-    number_writer,
-    p_text,
-)
+from eval.stats.paired import ArmScores, PairedDifference, compare_differences, compare_paired
 from eval.stats.sequential import ConfidenceSequence, Decision, SequentialInterval, StoppingRule, users_to_decide
 from eval.stats.unpaired import UnpairedDifference, compare_unpaired
 
@@ -43,6 +43,7 @@ __all__ = [
     "ArmScores",
     "ConfidenceSequence",
     "Decision",
+    "Difference",
     "Estimate",
     "PairedDifference",
     "ScoredTask",
@@ -53,6 +54,7 @@ __all__ = [
     "Validity",
     "by_kind",
     "calibrate",
+    "compare_differences",
     "compare_paired",
     "compare_unpaired",
     "coverage",
@@ -72,4 +74,5 @@ __all__ = [
     "tied_ranks",
     "tied_ranks_within",
     "users_to_decide",
+    "verdict",
 ]

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import FiniteFloat
 
-from eval.stats.paired import ALPHA, MIN_USERS, interval, sign_flip_p
+from eval.stats.bootstrap import Floats
+from eval.stats.difference import ALPHA, MIN_USERS
+from eval.stats.paired import mean_interval, sign_flip_p
 from eval.stats.sequential import ever_excludes_zero
 from retrieval.errors import DataError, UsageError
 from retrieval.types import Frozen
@@ -34,8 +35,6 @@ COVERAGE: Final = (0.935, 0.965)
 MOST_SEQUENTIAL: Final = 0.05
 """The bounds, of rates whose level is .05 (alarms) and .95 (coverage). With 2,000 comparisons a rate of .05 has a
 standard error of .005: the first three are three of them away."""
-
-Floats = NDArray[np.float64]
 
 
 class Validity(Frozen):
@@ -146,7 +145,7 @@ def _compare(scores_by_user: Floats, size: int, batch: int, rng: np.random.Gener
 def _covers(differences: Floats, mean: float, rng: np.random.Generator) -> bool | None:
     if np.ptp(differences) == 0:
         return None
-    low, high = interval(differences, rng)
+    low, high = mean_interval(differences, rng)
     return low <= mean <= high
 
 

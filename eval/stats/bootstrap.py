@@ -1,34 +1,33 @@
-"""Intervals for figures over people. Reads one value a case and whose it is, produces estimates with intervals.
+"""Intervals for figures over users. Reads one value a case and whose it is, produces estimates with intervals.
 
-Cases of one person are not independent, so people are resampled, never cases: values are summed by person first, and
-every estimate is a ratio of two sums over the people.
+Cases of one user are not independent, so users are resampled, never cases: values are summed by user first, and every
+estimate is a ratio of two sums over the users.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
-
-RESAMPLES: Final = 10_000
-_BATCH: Final = 500
-"""Resamples in memory at a time."""
 
 Floats = NDArray[np.float64]
+
+RESAMPLES: Final = 10_000
+BATCH: Final = 500
+"""Resamples in memory at a time."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with the ends of its 95% interval, and the number of people and cases behind it."""
+    """A figure with the ends of its 95% interval, and the number of users and cases behind it."""
 
     value: float
     low: float
     high: float
-    people: int
+    users: int
     cases: int
 
     def __str__(self) -> str:
@@ -47,28 +46,35 @@ def ratio_of_means(numerator: Floats, denominator: Floats, users: Sequence[str],
         numerator, denominator: one value a case; the denominator's sum must be positive.
         users: whose case it is.
 
-    Where all people are alike the interval is the figure itself. Otherwise it is the bias-corrected and accelerated
-    bootstrap (Efron 1987).
+    Where all users are alike the interval is the figure itself.
     """
-    _, person = np.unique(np.asarray(users), return_inverse=True)
-    above = np.bincount(person, numerator).astype(np.float64)
-    below = np.bincount(person, denominator).astype(np.float64)
+    _, user = np.unique(np.asarray(users), return_inverse=True)
+    above = np.bincount(user, numerator).astype(np.float64)
+    below = np.bincount(user, denominator).astype(np.float64)
     value = float(_ratio(above, below))
     if len(above) == 1 or np.allclose(above, value * below, rtol=1e-9, atol=1e-12):
-        # Resampling people who are all alike gives the same figure again and again.
+        # Resampling users who are all alike gives the same figure again and again.
         return Estimate(value, value, value, len(above), len(numerator))
-    drawn = bootstrap(
-        (above, below),
-        _ratio,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=_BATCH,
-        method="BCa",
-        rng=rng,
-    )
+    low, high = bootstrap_interval((above, below), _ratio, rng, paired=True)
+    return Estimate(value, low, high, len(above), len(numerator))
+
+
+def bootstrap_interval(
+    samples: tuple[Floats, ...],
+    statistic: Callable[..., Floats],
+    rng: np.random.Generator,
+    *,
+    paired: bool = False,
+    batch: int = BATCH,
+    method: Literal["BCa", "percentile"] = "BCa",
+) -> tuple[float, float]:
+    """95% interval of a statistic of samples: by default the bias-corrected and accelerated bootstrap (Efron 1987)."""
+    from scipy.stats import bootstrap
+
+    resampling = {"n_resamples": RESAMPLES, "batch": batch, "method": method, "rng": rng}
+    drawn = bootstrap(samples, statistic, paired=paired, vectorized=True, **resampling)
     low, high = drawn.confidence_interval
-    return Estimate(value, float(low), float(high), len(above), len(numerator))
+    return float(low), float(high)
 
 
 def _ratio(above: Floats, below: Floats, axis: int = -1) -> Floats:

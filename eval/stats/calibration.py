@@ -7,23 +7,21 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from scipy.stats import binomtest
 
+from eval.stats.bootstrap import Floats
 from xdrec_agent.rerank import Calibration, standardised
 
 BINS: Final = 20
 """Bins of equal size that the scores are put into before they are made monotone."""
-
-Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ScoredTask:
     """The final scores of one task's candidates, and which of them is the truth."""
 
-    scores: Scores
+    scores: Floats
     truth: int
 
 
@@ -62,7 +60,7 @@ def _fit(scored: Sequence[ScoredTask], error: float) -> Calibration:
     )
 
 
-def _pooled(scored: Sequence[ScoredTask]) -> tuple[Scores, Scores]:
+def _pooled(scored: Sequence[ScoredTask]) -> tuple[Floats, Floats]:
     x = np.concatenate([standardised(s.scores) for s in scored])
     y = np.concatenate([np.arange(len(s.scores)) == s.truth for s in scored]).astype(np.float64)
     return x, y

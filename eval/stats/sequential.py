@@ -25,6 +25,7 @@ from pydantic import Field, FiniteFloat, PositiveInt
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
+from eval.stats.bootstrap import Floats
 from retrieval.errors import DataError, UsageError
 from retrieval.types import Frozen
 
@@ -34,8 +35,6 @@ _EDGE: Final = 1e-12
 _FUTURES: Final = 51
 _MOST: Final = 50_000
 """Futures that a forecast draws, and users at which it gives up."""
-
-Floats = NDArray[np.float64]
 
 
 class SequentialInterval(Frozen):

@@ -158,8 +158,8 @@ def interval(
 ) -> Interval:
     """Mean over cases, or ratio of two means, with its interval over users."""
     found = ratio_of_means(values, np.ones_like(values) if denominator is None else denominator, users, rng)
-    low, high = (found.low, found.high) if found.people >= MIN_USERS else (None, None)
-    return Interval(value=found.value, low=low, high=high, people=found.people, cases=found.cases)
+    low, high = (found.low, found.high) if found.users >= MIN_USERS else (None, None)
+    return Interval(value=found.value, low=low, high=high, people=found.users, cases=found.cases)
 
 
 def variance(slots: Places, scores: Values) -> Variance | None:

@@ -17,7 +17,7 @@ the endpoint does not tell that, how many training users touched the item."""
 class Interval(Frozen):
     """A figure over users and the ends of its 95% interval (BCa bootstrap, users resampled).
 
-    The ends are None where fewer than `eval.stats.paired.MIN_USERS` users are behind the figure.
+    The ends are None where fewer than `eval.stats.MIN_USERS` users are behind the figure.
     """
 
     value: FiniteFloat

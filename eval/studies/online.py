@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import FiniteFloat
 
-from eval.stats import MIN_USERS, UnpairedDifference, compare_unpaired, holm, p_text
-from eval.stats.unpaired import verdict
+from eval.stats import MIN_USERS, UnpairedDifference, compare_unpaired, holm, p_text, verdict
 from retrieval.errors import UsageError
 from retrieval.types import LIKED, Frozen, Interaction
 from xdrec_agent.llm import Usage
@@ -312,7 +311,7 @@ def _comparisons(
             adjusted=p,
             verdict=_few(arms[0], other)
             if difference is None
-            else verdict(difference, outcome, (arms[0].name, other.name), adjusted=p, effect=effect),
+            else verdict(difference, outcome, arms=(arms[0].name, other.name), adjusted=p, effect=effect),
         )
         for (other, outcome), difference, p in zip(pairs, differences, adjusted, strict=True)
     )

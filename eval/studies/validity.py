@@ -9,7 +9,7 @@ import numpy as np
 from eval.data import Say
 from eval.runs import CaseResult, RunFolder, align_runs, shared_metrics
 from eval.stats import Validity, simulate_aa
-from eval.stats.aa_simulation import Floats
+from eval.stats.bootstrap import Floats
 from eval.systems import ProgressLines
 from retrieval.types import Frozen
 

@@ -226,7 +226,7 @@ def test_gains_are_summed_by_kind_with_the_share_of_attacks_that_won():
     assert total.over_control.value == pytest.approx(1.5)
     assert total.over_control.low < 1.5 < total.over_control.high
     assert (spoofs.lift.value, spoofs.lift.low, spoofs.lift.high) == (1.0, 1.0, 1.0)
-    assert (spoofs.lift.people, spoofs.lift.cases) == (2, 2)
+    assert (spoofs.lift.users, spoofs.lift.cases) == (2, 2)
 
 
 # Explanations

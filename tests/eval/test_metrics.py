@@ -55,7 +55,7 @@ def test_intervals_resample_people_not_cases():
     once = mean(values, users, np.random.default_rng(1))
     copied = mean(np.repeat(values, 10), [u for u in users for _ in range(10)], np.random.default_rng(1))
     assert copied.cases == 800
-    assert copied.people == 80
+    assert copied.users == 80
     assert copied.high - copied.low == pytest.approx(once.high - once.low, rel=0.05)
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import nct, t
 
-from eval.stats import ArmScores, PairedDifference, compare_paired, holm
-from eval.stats.paired import FEW, compare_differences, detectable, sign_flip_p, users_needed, verdict
+from eval.stats import ArmScores, PairedDifference, compare_differences, compare_paired, holm, verdict
+from eval.stats.difference import FEW
+from eval.stats.paired import detectable, sign_flip_p, users_needed
 from retrieval.errors import DataError, UsageError
 
 USERS = [f"u{n}" for n in range(60)]

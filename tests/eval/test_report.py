@@ -17,8 +17,7 @@ from rich.console import Console
 from eval.report import Scale, ab_page, print_page, write_page
 from eval.report.plots import CostPoint, ForestRow, forest, scatter
 from eval.runs import ABResult, Arm, Comparison, Manifest, Summary
-from eval.stats import holm
-from eval.stats.paired import compare_differences, verdict
+from eval.stats import compare_differences, holm, verdict
 from retrieval.errors import UsageError
 
 HOSTILE = "<script>alert(1)</script> | `x` **y** [z](javascript:1)\n\x1b[31m\u202e\"'>&amp;"

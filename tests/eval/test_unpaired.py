@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from eval.stats import compare_unpaired
-from eval.stats.unpaired import permutation_p, users_needed, verdict
+from eval.stats import compare_unpaired, verdict
+from eval.stats.unpaired import permutation_p
 from retrieval.errors import DataError, UsageError
 
 
@@ -95,11 +95,11 @@ def test_what_cannot_be_told_is_none_never_nan(rng):
     """All users alike: no p, no interval. Each arm constant: a p-value, no interval."""
     same = compare_unpaired(np.zeros(20), np.zeros(30), rng)
     assert (same.p_value, same.low, same.high, same.detectable, same.differing) == (None, None, None, None, 0)
-    assert verdict(same, "click", ("a", "b")) == "cannot tell: all users have the same click, n = 20 + 30"
+    assert verdict(same, "click", arms=("a", "b")) == "cannot tell: all users have the same click, n = 20 + 30"
     apart = compare_unpaired(np.zeros(20), np.ones(30), rng)
     assert apart.p_value < 0.001
     assert (apart.low, apart.detectable) == (None, None)
-    assert verdict(apart, "click", ("a", "b")).startswith(
+    assert verdict(apart, "click", arms=("a", "b")).startswith(
         "b beats a by 1.0 click, p < .001, n = 20 + 30, of whom only 20"
     )
 
@@ -115,10 +115,10 @@ def test_bad_input_is_refused(rng):
 def test_the_sentence_names_the_better_arm_whichever_it_is(rng):
     """With the interval turned to its side, and follows the p-value after Holm."""
     found = compare_unpaired(clicks(0.5, 300), clicks(0.2, 300), rng)
-    said = verdict(found, "click", ("plain", "varied"), adjusted=0.002)
+    said = verdict(found, "click", arms=("plain", "varied"), adjusted=0.002)
     assert said.startswith("plain beats varied by .30 click [.2")
     assert said.endswith("p = .002 after Holm, n = 300 + 300")
-    assert verdict(found, "click", ("plain", "varied"), adjusted=0.2).startswith(
+    assert verdict(found, "click", arms=("plain", "varied"), adjusted=0.2).startswith(
         "cannot tell at this n: varied - plain = -.30 click [-.3"
     )
 
@@ -126,7 +126,7 @@ def test_the_sentence_names_the_better_arm_whichever_it_is(rng):
 def test_the_sample_that_an_effect_needs_would_see_it(rng):
     """Users shared out as they are, of whom 80% power asks no more and no fewer."""
     found = compare_unpaired(clicks(0.2, 100), clicks(0.22, 300), rng)
-    needed = users_needed(0.1, found)
+    needed = found.users_needed(0.1)
     first = round(needed / 4)
     rng = np.random.default_rng(5)
     deviation = found.deviation
@@ -136,11 +136,11 @@ def test_the_sample_that_an_effect_needs_would_see_it(rng):
         for _ in range(1000)
     ]
     assert np.mean(hits) == pytest.approx(0.8, abs=0.05)
-    assert f"you would need {needed:,} users to see .10" in verdict(found, "click", ("a", "b"), effect=0.1)
-    assert "is ruled out" in verdict(found, "click", ("a", "b"), effect=0.5)
-    assert users_needed(50.0, found) == 40
+    assert f"you would need about {needed:,} users to see .10" in verdict(found, "click", arms=("a", "b"), effect=0.1)
+    assert "is ruled out" in verdict(found, "click", arms=("a", "b"), effect=0.5)
+    assert found.users_needed(50.0) == 40
     with pytest.raises(UsageError):
-        users_needed(0.0, found)
+        found.users_needed(0.0)
 
 
 def test_large_groups_need_no_square_of_memory(rng):
