@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+import sys
 
 from benchmarks.cli import app
 from retrieval.errors import XDRecError
@@ -13,4 +13,4 @@ if __name__ == "__main__":
         app(prog_name="python -m benchmarks")
     except XDRecError as exc:
         print_error(exc, as_json=False)
-        raise typer.Exit(exc.exit_code) from exc
+        sys.exit(exc.exit_code)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 from rich.console import Console
 
+from benchmarks.figures import Figure, make_report, print_report, write_report
 from eval.cli.context import Bench, judges_of, prepared, pulled_encoder, say, with_model
 from eval.cli.options import DataFolder, Judges
-
-if TYPE_CHECKING:
-    from benchmarks.figures import Figure, Report
+from xdrec_agent.settings import load_settings
 
 app = typer.Typer(help="Benchmarks: a table on stdout, and a JSON file with --json.", no_args_is_help=True)
 
@@ -30,14 +29,24 @@ def retrieval(data: DataFolder, json_: ReportFile = None) -> None:
     Example:
       python -m benchmarks retrieval --data ../data/amazon-three-domains --json build/bench/retrieval.json
     """
-    from benchmarks.retrieval.retrieval import bench_retrieval
-    from xdrec_agent.settings import load_settings
+    import numpy as np
 
-    _show(bench_retrieval(data, pulled_encoder(load_settings()), say), json_)
+    from benchmarks.retrieval.quality import measure_quality
+    from benchmarks.retrieval.speed import measure_index, measure_speed
+
+    settings = load_settings()
+    encoder = pulled_encoder(settings)
+    with prepared(data, settings) as dataset:
+        figures = [
+            *measure_speed(dataset, encoder.folder, say),
+            *measure_quality(dataset, np.random.default_rng(0), say),
+            *measure_index(dataset, encoder, say),
+        ]
+    _show("retrieval", figures, json_)
 
 
-@app.command("rerank")
-def bench_rerank_(
+@app.command()
+def rerank(
     data: DataFolder,
     users: Annotated[int, typer.Option(min=20, help="For quality, one case each.")] = 1008,
     latency: Annotated[int, typer.Option(min=2, help="For the latency of one user.")] = 12,
@@ -55,7 +64,6 @@ def bench_rerank_(
     """
     from dataclasses import replace
 
-    from benchmarks.figures import make_report
     from benchmarks.rerank.rerank import Sizes, bench_rerank
     from eval.data import rerank_tasks
 
@@ -64,15 +72,15 @@ def bench_rerank_(
     async def run(bench: Bench) -> list[Figure]:
         chosen = rerank_tasks(bench.dataset, users)
         asked = frozenset(task.case.user for task in chosen)
-        # What it costs does not depend on whom the model has met.
+        # Cost does not depend on which users the model was trained on.
         others = rerank_tasks(replace(bench.dataset, training_users=asked), 4 * (latency + saturation))
         return await bench_rerank(bench.context, bench.settings.llm, judges, (chosen, others), sizes, bench.say)
 
-    _show(make_report("rerank", with_model(data, run)), json_)
+    _show("rerank", with_model(data, run), json_)
 
 
-@app.command("service")
-def bench_service_(
+@app.command()
+def service(
     data: DataFolder,
     minutes: Annotated[
         float, typer.Option(min=0.1, help="At 40 recommendations a second, for latency and memory.")
@@ -86,18 +94,16 @@ def bench_service_(
     Example:
       python -m benchmarks service --data ../data/amazon-three-domains --json build/bench/service.json
     """
-    from benchmarks.figures import make_report
     from benchmarks.service.service import measure_service
-    from xdrec_agent.settings import load_settings
 
     settings = load_settings()
     with prepared(data, settings) as dataset:
-        found = make_report("service", measure_service(dataset, settings.models_dir, minutes, say))
-    _show(found, json_)
+        figures = measure_service(dataset, settings.models_dir, minutes, say)
+    _show("service", figures, json_)
 
 
 @app.command("cold-start")
-def bench_cold_start_(
+def cold_start(
     data: DataFolder,
     users: Annotated[int, typer.Option(min=10, help="Of the fold that nothing was fitted on.")] = 300,
     json_: ReportFile = None,
@@ -110,24 +116,22 @@ def bench_cold_start_(
     """
     import numpy as np
 
-    from benchmarks.figures import make_report
     from benchmarks.retrieval.cold_start import measure_cold_start
     from benchmarks.retrieval.new_items import bench_at_once
-    from xdrec_agent.settings import load_settings
 
     with prepared(data, load_settings()) as dataset:
         figures = [*measure_cold_start(dataset, users, np.random.default_rng(0), say), *bench_at_once(dataset, say)]
-    _show(make_report("cold-start", figures), json_)
+    _show("cold-start", figures, json_)
 
 
-@app.command("popularity")
-def bench_popularity_(
+@app.command()
+def popularity(
     data: DataFolder,
     users: Annotated[int, typer.Option(min=10, help="For validation, and as many of the test fold.")] = 400,
     picture: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the curve of the former (SVG).")] = None,
     json_: ReportFile = None,
 ) -> None:
-    """What popularity's say costs and brings, for shares of its fitted weight (retriever.popularity).
+    """What the popularity signal costs and brings, for shares of its fitted weight (retriever.popularity).
 
     \b
     Example:
@@ -135,62 +139,56 @@ def bench_popularity_(
     """
     import numpy as np
 
-    from benchmarks.figures import make_report
     from benchmarks.retrieval.popularity import measure_popularity, write_chart
-    from xdrec_agent.settings import load_settings
 
     with prepared(data, load_settings()) as dataset:
-        found = make_report("popularity", measure_popularity(dataset, users, np.random.default_rng(0), say))
-    _show(found, json_)
+        figures = measure_popularity(dataset, users, np.random.default_rng(0), say)
+    _show("popularity", figures, json_)
     if picture is not None:
-        write_chart(picture, found.figures)
+        write_chart(picture, figures)
 
 
-@app.command("encoder")
-def bench_encoder_(data: DataFolder, json_: ReportFile = None) -> None:
-    """The configured encoder in 8 bits (encoder.backend = onnx-int8) beside itself: speed, quality of the text alone.
+@app.command()
+def encoder(data: DataFolder, json_: ReportFile = None) -> None:
+    """The configured encoder in 8 bits (encoder.backend = onnx-int8) and as it is: speed, quality of the text alone.
 
     \b
     The first run embeds 86,000 items with either form (half an hour); build/bench keeps them.
     Example:
       python -m benchmarks encoder --data ../data/amazon-three-domains --json build/bench/encoder.json
     """
-    from benchmarks.figures import make_report
     from benchmarks.retrieval.encoder import measure_encoder
     from retrieval.encoder import Int8Encoder, SentenceEncoder
-    from xdrec_agent.settings import load_settings
 
     made = pulled_encoder(load_settings(device="cpu"))
     plain = SentenceEncoder(made.name, made.folder, batch_size=made.batch_size, device="cpu")
     small = Int8Encoder(made.name, made.folder, batch_size=made.batch_size)
-    _show(make_report("encoder", measure_encoder(data, plain, small, say)), json_)
+    _show("encoder", measure_encoder(data, plain, small, say), json_)
 
 
-@app.command("adapted")
-def bench_adapted_(data: DataFolder, json_: ReportFile = None) -> None:
-    """The configured encoder beside the one that it was adapted from, on people whom it has not met.
+@app.command()
+def adapted(data: DataFolder, json_: ReportFile = None) -> None:
+    """The configured encoder and the one that it was adapted from, on users outside its training data.
 
     \b
     The first run embeds 86,000 items with either (half an hour); build/bench keeps them.
     Example:
       python -m benchmarks adapted --data ../data/amazon-three-domains --json build/bench/adapted.json
     """
-    from benchmarks.figures import make_report
     from benchmarks.retrieval.adapted import measure_adapted
     from retrieval.errors import UsageError
     from xdrec_agent.models import merged_into
-    from xdrec_agent.settings import load_settings
 
     adapted = pulled_encoder(load_settings())
     manifests = merged_into(adapted.folder)
     if not manifests:
         raise UsageError(f"{adapted.name} is no adapted encoder", hint="xdrec adapt encoder NAME; xdrec adapt use NAME")
     base = pulled_encoder(load_settings(encoder={"model": manifests[-1].base.name}))
-    _show(make_report("adapted", measure_adapted(data, base, adapted, say)), json_)
+    _show("adapted", measure_adapted(data, base, adapted, say), json_)
 
 
-@app.command("chinese")
-def bench_chinese_(
+@app.command()
+def chinese(
     pack: Annotated[str, typer.Argument(help="A demo pack with a Chinese slice (zh.csv).")] = "films-books",
     encoders: Annotated[
         list[str] | None, typer.Option("--encoder", help="Models, as `encoder.model` names them.")
@@ -203,18 +201,16 @@ def bench_chinese_(
     Example:
       python -m benchmarks chinese films-books --encoder minilm-taste --encoder multilingual-e5-small
     """
-    from benchmarks.figures import make_report
     from benchmarks.retrieval.chinese import measure_chinese
     from xdrec_agent.app import find_pack
-    from xdrec_agent.settings import load_settings
 
     names = encoders or [load_settings().encoder.model, "multilingual-e5-small"]
     made = [pulled_encoder(load_settings(encoder={"model": name})) for name in names]
-    _show(make_report("chinese", measure_chinese(find_pack(pack), made, say)), json_)
+    _show("chinese", measure_chinese(find_pack(pack), made, say), json_)
 
 
-@app.command("replicas")
-def bench_replicas_(
+@app.command()
+def replicas(
     latency: Annotated[float, typer.Option(min=0.01, help="Seconds that a simulated server takes.")] = 0.5,
     at_once: Annotated[int, typer.Option(min=1, help="Requests that it works for at a time.")] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="How often each of these places is filled.")] = 40,
@@ -228,15 +224,13 @@ def bench_replicas_(
     """
     import asyncio
 
-    from benchmarks.figures import make_report
     from benchmarks.rerank.replicas import Load, bench_replicas
 
-    found = make_report("replicas", asyncio.run(bench_replicas(Load(latency, at_once, rounds), say)))
-    _show(found, json_)
+    _show("replicas", asyncio.run(bench_replicas(Load(latency, at_once, rounds), say)), json_)
 
 
-@app.command("scale")
-def bench_scale_(
+@app.command()
+def scale(
     data: DataFolder,
     items: Annotated[int, typer.Option(min=10_000, help="The largest catalogue.")] = 1_000_000,
     json_: ReportFile = None,
@@ -248,21 +242,18 @@ def bench_scale_(
     Example:
       python -m benchmarks scale --data ../data/amazon-three-domains --json build/bench/scale.json
     """
-    from benchmarks.figures import make_report
     from benchmarks.scale.growth_figures import scale_figures, write_plot
     from benchmarks.scale.scale import SIZES, measure_scale
-    from xdrec_agent.settings import load_settings
 
     with prepared(data, load_settings()) as dataset:
         found = measure_scale(dataset, [size for size in SIZES if size <= items], say)
-    _show(make_report("scale", scale_figures(found)), json_)
+    _show("scale", scale_figures(found), json_)
     if json_ is not None:
         write_plot(found, json_.with_suffix(".svg"))
 
 
-def _show(found: Report, file: Path | None) -> None:
-    from benchmarks.figures import print_report, write_report
-
-    print_report(found, Console(highlight=False))
+def _show(benchmark: str, figures: list[Figure], file: Path | None) -> None:
+    report = make_report(benchmark, figures)
+    print_report(report, Console(highlight=False))
     if file is not None:
-        write_report(found, file)
+        write_report(report, file)

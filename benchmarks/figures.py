@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.runs import commit
+from retrieval.files import write_atomic
 from retrieval.types import Frozen
 
 _WIDTH: Final = 150
@@ -68,8 +69,7 @@ def make_report(benchmark: str, figures: list[Figure]) -> Report:
 
 def write_report(report: Report, path: Path) -> None:
     """Write the report as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_atomic(path, report.model_dump_json(indent=2) + "\n")
 
 
 def print_report(report: Report, console: Console) -> None:
