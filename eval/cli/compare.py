@@ -10,7 +10,6 @@ import typer
 
 from eval.cli.context import say, show
 from eval.cli.options import (
-    AsJSON,
     Candidates,
     DataFolder,
     RelevantEffect,
@@ -21,6 +20,7 @@ from eval.cli.options import (
     StatisticsSeed,
 )
 from retrieval.errors import UsageError
+from xdrec_agent.cli.options import Json
 
 
 def ab(
@@ -29,7 +29,7 @@ def ab(
     effect: RelevantEffect = None,
     out: ReportFolder = None,
     seed: StatisticsSeed = 0,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """Is B better than A for these users, by how much, at what cost? Paired, with users as clusters.
 
@@ -64,7 +64,7 @@ def trial(
     users: Annotated[int, typer.Option(min=1, help="At most so many users.")] = 1008,
     seed: SampleSeed = 0,
     repeats: Repeats = 1,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """Run two arms against each other and stop as soon as it is clear; looking after every batch is allowed.
 
@@ -96,7 +96,7 @@ def online(
     effect: RelevantEffect = None,
     out: ReportFolder = None,
     seed: StatisticsSeed = 0,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """Which arm of the running service does better? From the log of answers and of what people did with them.
 
@@ -139,7 +139,7 @@ def validity(
     batch: Annotated[int, typer.Option(min=1, help="Users between two looks of the sequential comparison.")] = 25,
     seed: Annotated[int, typer.Option(help="Of the simulation.")] = 0,
     out: ReportFolder = None,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """Is a 5% test a 5% test on these users? Simulated comparisons without a difference, on the runs' real scores.
 

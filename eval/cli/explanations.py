@@ -9,8 +9,10 @@ import typer
 from rich.console import Console
 
 from eval.cli.context import say, show
-from eval.cli.options import AsJSON, Assignments, ComparedPart, ReportFolder, StatisticsSeed
+from eval.cli.options import Assignments, ComparedPart, ReportFolder, StatisticsSeed
 from retrieval.errors import UsageError
+from xdrec_agent.cli.context import print_json
+from xdrec_agent.cli.options import Json
 
 if TYPE_CHECKING:
     from eval.studies import Agreement, JudgeResult, LabelReport
@@ -27,7 +29,7 @@ def explain(
     seed: Annotated[int, typer.Option(help="Of the sets of likes.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the explanations here, as JSONL.")] = None,
     set_: Assignments = None,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """How explanations fare: claims supported, where they come from, how alike they are, language, time.
 
@@ -49,7 +51,7 @@ def explain(
         measure_explanations(arm_settings([*(set_ or []), *given]), source, target, count, k, seed, out, say)
     )
     if json_:
-        typer.echo(found.model_dump_json(indent=2))
+        print_json(found)
     else:
         print_explanations(found, Console(highlight=False))
 
@@ -64,7 +66,7 @@ def judge(
     set_: Assignments = None,
     out: ReportFolder = None,
     seed: StatisticsSeed = 0,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """Which of two arms' explanations or answers does an LLM judge prefer? Each pair is judged twice, places swapped.
 
@@ -114,7 +116,7 @@ def labels(
         typer.Option(metavar="FILE", help="Add what `explain --out` wrote there to FOLDER's sheet, and stop."),
     ] = None,
     model: Annotated[str, typer.Option(help="Who wrote what --make adds.")] = "",
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """How much of what explanations say nothing bears out, by people who labelled them without seeing the check.
 
@@ -147,10 +149,7 @@ def labels(
     reports = [label_report(name, sheet, found) for name, found in read_labels(where).items()]
     agreed = agreements(reports)
     if json_:
-        import json
-
-        labellers, agreement = ([one.model_dump() for one in some] for some in (reports, agreed))
-        typer.echo(json.dumps({"labellers": labellers, "agreement": agreement}, indent=2))
+        print_json({"labellers": reports, "agreement": agreed})
     else:
         _print(reports, agreed, Console(highlight=False))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from eval.cli.context import Bench, judges_of, prepared, say, with_model
 from eval.cli.options import DataFolder, Judges
+from xdrec_agent.cli.context import print_json
 
 app = typer.Typer(help="What is fitted on validation users.", no_args_is_help=True)
 
@@ -39,7 +39,7 @@ def rerank(
         return await fit_judges(bench.context, bench.dataset, judges, users, how, bench.say)
 
     found = with_model(data, run)
-    typer.echo(json.dumps([one.model_dump() for one in found], indent=2))
+    print_json(found)
     if write:
         say(f"written to {save_fits(found, load_settings().fits_dir)}")
 
@@ -67,6 +67,6 @@ def fusion(
     settings = load_settings()
     with prepared(data, settings) as dataset:
         found = fit_weights(dataset, "xdrec-eval fit fusion", data_hash(data), np.random.default_rng(0), say)
-    typer.echo(found.model_dump_json(indent=2))
+    print_json(found)
     if write:
         say(f"written to {save_fusion(found, settings.fits_dir)}")

@@ -1,4 +1,4 @@
-"""Options that several commands of `xdrec-eval` have. Each is an annotated type; the command gives its default."""
+"""Options that several commands of `xdrec-eval` share, besides those that all commands do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ Assignments: TypeAlias = Annotated[
 Judges: TypeAlias = Annotated[
     list[str] | None, typer.Option("--judge", metavar="NAME", help="This judge alone; again for more. Default: all.")
 ]
-AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ReportFolder: TypeAlias = Annotated[
     Path | None, typer.Option("--out", help="Write report.html, report.md and report.json here.")
 ]

@@ -9,7 +9,6 @@ import typer
 
 from eval.cli.context import prepared, say
 from eval.cli.options import (
-    AsJSON,
     Candidates,
     DataFolder,
     Repeats,
@@ -20,6 +19,8 @@ from eval.cli.options import (
     TaskName,
     Users,
 )
+from xdrec_agent.cli.context import print_json
+from xdrec_agent.cli.options import Json
 
 if TYPE_CHECKING:
     from eval.runs import Summary
@@ -48,7 +49,7 @@ def run(
     users: Users = 1008,
     seed: SampleSeed = 0,
     repeats: Repeats = 1,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """Measure one system on people whose target history is hidden; the result is a folder to compare and replay.
 
@@ -68,7 +69,7 @@ def run(
         out, name or out.name, task, system, candidates, users, seed, repeats, split=split, history=arm.history
     )
     summary = make_run(request, data, arm.settings, say)
-    typer.echo(summary.model_dump_json(indent=2)) if json_ else print_summary(request.name, summary)
+    print_json(summary) if json_ else print_summary(request.name, summary)
 
 
 def replay(
@@ -120,7 +121,7 @@ def import_run(
     export: Annotated[Path, typer.Option(help="The export that they answer.")],
     data: DataFolder,
     name: RunName = None,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """Check and measure another system's rankings; the result is a folder that is compared like one of ours.
 
@@ -138,7 +139,7 @@ def import_run(
     read_export(export, digest)  # before the data is prepared, which may take minutes
     with prepared(data, load_settings()) as dataset:
         summary = measure(given, dataset, digest, say)
-    typer.echo(summary.model_dump_json(indent=2)) if json_ else print_summary(given.name, summary)
+    print_json(summary) if json_ else print_summary(given.name, summary)
 
 
 def print_summary(name: str, summary: Summary) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +9,10 @@ import typer
 from rich.console import Console
 
 from eval.cli.context import Bench, judges_of, prepared, pulled_encoder, say, show, with_model
-from eval.cli.options import AsJSON, Assignments, CandidateKind, DataFolder, Judges
+from eval.cli.options import Assignments, CandidateKind, DataFolder, Judges
 from retrieval.errors import UsageError
+from xdrec_agent.cli.context import print_json
+from xdrec_agent.cli.options import Json
 
 if TYPE_CHECKING:
     from eval.runs import Comparison
@@ -27,7 +28,7 @@ def bias(
         CandidateKind, typer.Option(help="count-matched takes popularity out of the game.")
     ] = "count-matched",
     set_: Assignments = None,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """What the running model's ranking leans on besides the items: place, popularity, titles; one page.
 
@@ -40,13 +41,13 @@ def bias(
     from eval.data import rerank_tasks
     from eval.report import bias_page, write_page
     from eval.runs import arm_settings
-    from eval.studies import bias_card, title_familiarity
+    from eval.studies import bias_card, title_log_probabilities
 
     async def card(bench: Bench) -> BiasCard:
         chosen = rerank_tasks(bench.dataset, users, kind=candidates)
         counts = [task.counts.astype(float) for task in chosen]
         shown = [[candidate.item for candidate in task.ranking.candidates] for task in chosen]
-        known = await title_familiarity(bench.context.model, shown, bench.say)
+        known = await title_log_probabilities(bench.context.model, shown, bench.say)
         # Among count-matched candidates popularity tells no title from another.
         fallback = counts if candidates == "retrieved" else None
         return await bias_card(
@@ -70,7 +71,7 @@ def attacks(
     users: Annotated[int, typer.Option(min=2, help="Users, one list of 20 each, attacked by every text.")] = 4,
     judge: Judges = None,
     set_: Assignments = None,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """How many places an item gains by a hostile text: orders to the model, fake turns, label spoofing, Unicode tricks.
 
@@ -92,14 +93,14 @@ def attacks(
         return await attack_report(bench.context, chosen, rerank_tasks(bench.dataset, users), bench.say)
 
     gains = with_model(data, report, arm_settings(set_ or []))
-    typer.echo(gains.model_dump_json(indent=2)) if json_ else print_attacks(gains, Console(highlight=False))
+    print_json(gains) if json_ else print_attacks(gains, Console(highlight=False))
 
 
 def facets(
     out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the two runs go; a stopped comparison goes on.")],
     users: Annotated[int, typer.Option(min=10, help="Users, by hash, each with all their directions.")] = 1008,
     set_: Assignments = None,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """Do the facets of `xdrec enrich` help? Two indexes, without and with them, asked by the same people.
 
@@ -114,12 +115,12 @@ def facets(
 
     from eval.report import ab_page
     from eval.runs import arm_settings, compare_runs
-    from eval.studies import METRIC, Enriched, run_both
+    from eval.studies import METRIC, FacetStudy
     from xdrec_agent.app import open_facets, open_store
 
     settings = arm_settings(set_ or [])
     with open_store(settings, create=False) as store, open_facets(settings) as kept:
-        runs = run_both(Enriched(store, kept, pulled_encoder(settings), settings, users), out, say)
+        runs = FacetStudy(store, kept, pulled_encoder(settings), settings, users).run(out, say)
     found = compare_runs(runs, [METRIC], np.random.default_rng(0))
     show(ab_page(found), as_json=json_)
     say(_advice(found.comparisons[0]))
@@ -156,7 +157,7 @@ def transfer(
         list[Path] | None,
         typer.Option(metavar="RUN", help="A run of a reranker; the first is what the others are compared with."),
     ] = None,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """Where transfer helps and where it hurts: encoders by what they learnt from, for each pair of domains.
 
@@ -207,7 +208,7 @@ def chat(
         typer.Option(metavar="FILE", help="Keep the results there, and show those that it holds of other models, too."),
     ] = None,
     failures: Annotated[bool, typer.Option("--failures", help="Show the turns that were read wrongly.")] = False,
-    json_: AsJSON = False,
+    json_: Json = False,
 ) -> None:
     """How often a dialogue's state is right after a turn, by kind of turn: the rules alone, and with each model.
 
@@ -228,6 +229,6 @@ def chat(
     if results:
         save_results(results, found)
     if json_:
-        typer.echo(json.dumps([one.summary() for one in found], ensure_ascii=False, indent=2))
+        print_json([one.summary() for one in found])
     else:
         print_dialogues(found, Console(highlight=False), failures=failures)

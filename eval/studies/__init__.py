@@ -11,7 +11,7 @@ from eval.studies.dialogue_evaluation import (
     save_results,
 )
 from eval.studies.explanations import Explained, measure_explanations, print_explanations, read_explained
-from eval.studies.facets import METRIC, Enriched, run_both
+from eval.studies.facets import METRIC, FacetStudy
 from eval.studies.labels import (
     FOLDER,
     SHEET,
@@ -24,7 +24,7 @@ from eval.studies.labels import (
     write_sheet,
 )
 from eval.studies.llm_judge import JudgeResult, What, judge_pairs, judge_result, pairs_of
-from eval.studies.memorization import title_familiarity
+from eval.studies.memorization import title_log_probabilities
 from eval.studies.online import OnlineArm, OnlineComparison, OnlineResult, day, judge_log
 from eval.studies.transfer import ALL, AUTO, Effect, Matrix, TransferResult, transfer_result
 from eval.studies.transfer_runs import TrainedEncoders, TransferStudy
@@ -41,8 +41,8 @@ __all__ = [
     "AttackReport",
     "BiasCard",
     "Effect",
-    "Enriched",
     "Explained",
+    "FacetStudy",
     "Interval",
     "JudgeResult",
     "LabelReport",
@@ -75,10 +75,9 @@ __all__ = [
     "read_explained",
     "read_labels",
     "read_sheet",
-    "run_both",
     "save_results",
     "simulate_runs",
-    "title_familiarity",
+    "title_log_probabilities",
     "transfer_result",
     "write_sheet",
 ]

@@ -35,7 +35,7 @@ Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Shown:
+class Shuffles:
     """One user's shuffles (rows): by candidate the slot that it stood in, from 0, and its log-probability in nats."""
 
     slots: Places
@@ -69,7 +69,7 @@ async def bias_card(
     _check(tasks, shuffles)
     errors: list[LLMError] = []
 
-    async def one(task: RerankTask) -> Shown | None:
+    async def one(task: RerankTask) -> Shuffles | None:
         try:
             return await _shown(context, task, shuffles)
         except LLMError as exc:
@@ -97,7 +97,7 @@ def card_of(
     model: str,
     fingerprint: str,
     tasks: Sequence[RerankTask],
-    shown: Sequence[Shown],
+    shown: Sequence[Shuffles],
     *,
     failed: int = 0,
     counts: Sequence[Values] | None = None,
@@ -106,7 +106,7 @@ def card_of(
 ) -> BiasCard:
     """The card of what the shuffles gave; the same for the same scores, always."""
     slots, scores = np.stack([s.slots for s in shown]), np.stack([s.scores for s in shown])
-    people, shuffles, n = scores.shape
+    user_count, shuffles, n = scores.shape
     rng = np.random.default_rng(0)
     truths = np.array([task.truth for task in tasks])
     users = [task.case.user for task in tasks]
@@ -115,20 +115,20 @@ def card_of(
     picks = scores == scores.max(axis=-1, keepdims=True)
     picked = picks / picks.sum(axis=-1, keepdims=True)
     centred = by_slot(scores - scores.mean(axis=-1, keepdims=True), slots).mean(axis=1)
-    bins = min(n, people // EXPECTED)
+    bins = min(n, user_count // EXPECTED)
     consensus, probabilities = scores.mean(axis=1), np.exp(scores).mean(axis=1)
     reliability = _reliability(probabilities, truths)
     lengths = [np.array([float(len(c.item.title)) for c in task.ranking.candidates]) for task in tasks]
     return BiasCard(
         model=model,
         template_fingerprint=fingerprint,
-        users=people,
+        users=user_count,
         failed=failed,
         shuffles=shuffles,
         candidates=n,
         ndcg=interval(single.mean(axis=1), users, rng),
         chance=ndcg(tied_ranks(np.zeros(n), np.array([0])), 10),
-        ndcg_by_slot=_ndcg_by_slot(single, slots[np.arange(people), :, truths], n, users, rng),
+        ndcg_by_slot=_ndcg_by_slot(single, slots[np.arange(user_count), :, truths], n, users, rng),
         favour=tuple(interval(favour, users, rng) for favour in centred.T),
         top_share=tuple(by_slot(picked, slots).mean(axis=(0, 1)).tolist()),
         uniform_p=_uniform_p(picks[:, 0], slots[:, 0], bins, rng),
@@ -141,7 +141,7 @@ def card_of(
         familiarity=None if familiarity is None else _correlation(consensus, familiarity, users, rng),
         familiarity_by=None if familiarity is None else familiarity_by,
         reliability=reliability,
-        own_error=sum(abs(r.probability - r.share) * r.candidates for r in reliability) / (people * n),
+        own_error=sum(abs(r.probability - r.share) * r.candidates for r in reliability) / (user_count * n),
         fitted_error=calibrate([ScoredTask(s, int(t)) for s, t in zip(consensus, truths, strict=True)]).error,
     )
 
@@ -168,29 +168,29 @@ def variance(slots: Places, scores: Values) -> Variance | None:
     Items are eliminated first: within an item's shuffles its worth cancels, and the slots' favours solve the normal
     equations that are left. Every shuffle holds every slot and every item once, so its own level plays no part.
     """
-    people, shuffles, n = scores.shape
+    user_count, shuffles, n = scores.shape
     centred = scores - scores.mean(axis=-1, keepdims=True)
     if np.allclose(centred, 0, rtol=0, atol=10.0**-_DIGITS):
         return None
     stood = (slots[..., None] == np.arange(n)).sum(axis=1).astype(np.float64)
     means = centred.mean(axis=1)
-    equations = people * shuffles * np.eye(n) - np.einsum("uip,uiq->pq", stood, stood) / shuffles
+    equations = user_count * shuffles * np.eye(n) - np.einsum("uip,uiq->pq", stood, stood) / shuffles
     # Favours are known up to a constant, so one eigenvalue is 0 and must not be taken for a small one.
     inverse = np.linalg.pinv(equations, rtol=1e-9, hermitian=True)
     favour = inverse @ (by_slot(centred, slots).sum(axis=(0, 1)) - np.einsum("uip,ui->p", stood, means))
     worth = means - stood @ favour / shuffles
     left = centred - worth[:, None, :] - favour[slots]
-    noise = float((left**2).sum() / ((n - 1) * (people * (shuffles - 1) - 1)))
+    noise = float((left**2).sum() / ((n - 1) * (user_count * (shuffles - 1) - 1)))
     # Sum over a user's items of the variance of their fitted worth, in units of the noise.
-    unsure = (n - 1) / shuffles + np.einsum("uip,pq,uiq->", stood, inverse, stood) / (people * shuffles**2)
+    unsure = (n - 1) / shuffles + np.einsum("uip,pq,uiq->", stood, inverse, stood) / (user_count * shuffles**2)
     return Variance(
         slot=float((favour @ favour - noise * np.trace(inverse)) / (n - 1)),
-        item=float(((worth**2).sum() / people - noise * unsure) / (n - 1)),
+        item=float(((worth**2).sum() / user_count - noise * unsure) / (n - 1)),
         rest=noise,
     )
 
 
-async def _shown(context: RerankContext, task: RerankTask, shuffles: int) -> Shown:
+async def _shown(context: RerankContext, task: RerankTask, shuffles: int) -> Shuffles:
     """A user's shuffles; the first order is the one that reranking shows first, so that its reply may be cached."""
     candidates = task.ranking.candidates
     rng = np.random.default_rng(seed_of(task.query, context.settings.seed))
@@ -198,7 +198,7 @@ async def _shown(context: RerankContext, task: RerankTask, shuffles: int) -> Sho
     answers = await gathered(shuffle_scores(context, task.query, candidates, order) for order in orders)
     slots = np.argsort(orders, axis=1)
     logprobs = np.array([found for found, _ in answers])
-    return Shown(slots, np.take_along_axis(logprobs, slots, axis=1))
+    return Shuffles(slots, np.take_along_axis(logprobs, slots, axis=1))
 
 
 def _check(tasks: Sequence[RerankTask], shuffles: int) -> None:
@@ -232,11 +232,11 @@ def _ndcg_by_slot(
 
 def _uniform_p(picks: NDArray[np.bool_], slots: Places, bins: int, rng: np.random.Generator) -> float:
     """P-value of one shuffle's top picks (users × candidates) by slot against uniform, in `bins` groups of slots."""
-    people, n = picks.shape
+    user_count, n = picks.shape
     pick = np.argmax(picks * (1 - rng.random(picks.shape)), axis=1)
-    counts = np.bincount(slots[np.arange(people), pick], minlength=n)
+    counts = np.bincount(slots[np.arange(user_count), pick], minlength=n)
     groups = np.array_split(np.arange(n), bins)
-    expected = [people * len(group) / n for group in groups]
+    expected = [user_count * len(group) / n for group in groups]
     return float(chisquare([counts[group].sum() for group in groups], expected).pvalue)
 
 

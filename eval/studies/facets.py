@@ -34,11 +34,15 @@ METRIC: Final = "recall@100"
 
 
 @dataclass(frozen=True)
-class Enriched:
-    """A store, its facets, and whom to ask: so many users by hash."""
+class FacetStudy:
+    """A store, its facets, and so many users of it, by hash.
+
+    Attributes:
+        facets: generated ones, of the items of the store.
+    """
 
     store: Store
-    kept: FacetStore
+    facets: FacetStore
     encoder: Encoder
     settings: Settings
     users: int
@@ -50,19 +54,79 @@ class Enriched:
         return self.store.domain_names()
 
     @property
-    def mark(self) -> str:
+    def fingerprint(self) -> str:
         """SHA-256 (hex) of what both arms are made from, as the store counts it."""
-        counted = [(d, self.store.generation(d), self.kept.generation(d)) for d in self.domains]
-        return hashlib.sha256(repr((counted, self.store.interactions_generation())).encode()).hexdigest()
+        generations = [(d, self.store.generation(d), self.facets.generation(d)) for d in self.domains]
+        return hashlib.sha256(repr((generations, self.store.interactions_generation())).encode()).hexdigest()
+
+    def run(self, out: Path, say: Say) -> tuple[RunFolder, RunFolder]:
+        """Make the runs OUT/plain and OUT/facets, or go on with them; the indexes lie beside them, without people.
+
+        Raises:
+            UsageError: no item has facets, or `out` holds something else.
+            DataError: nobody's history gives a case.
+        """
+        enriched = {domain: len(self.facets.marks(domain)) for domain in self.domains}
+        if not any(enriched.values()):
+            raise UsageError("no item has facets", hint="xdrec enrich DOMAIN")
+        say("items with facets: " + ", ".join(f"{domain} {count:,}" for domain, count in enriched.items()))
+        users = in_hash_order(histories(self.store), self.seed)
+        with_cases = filter(None, (list(guarded_cases(user, self.domains)) for user in users))
+        cases = [case for mine in islice(with_cases, self.users) for case in mine]
+        if not cases:
+            raise DataError(
+                "nobody's history gives a case",
+                hint="people with three liked items in one domain and later ones in another",
+            )
+        encoder = CachingEncoder(self.encoder)
+        plain, facets = (self._run_arm(name, out, encoder, users, cases, say) for name in (PLAIN, FACETS))
+        return plain, facets
+
+    def _run_arm(
+        self, name: str, out: Path, encoder: Encoder, users: Sequence[History], cases: Sequence[Case], say: Say
+    ) -> RunFolder:
+        with self._indexed(name, out / "indexes" / name, encoder, say) as data:
+            others = OutOfFold(data, users)
+
+            def score(case: Case) -> CatalogueScores:
+                retriever = others.retriever(case, self.settings.retriever)
+                return retriever.scores(Query(history=case.history, target=case.target))[1]
+
+            encoding = self.settings.encoder.model_copy(update={"facets": name == FACETS})
+            manifest = manifest_of(
+                name,
+                "catalogue",
+                self.settings.model_copy(update={"encoder": encoding}),
+                {"split": "cold target", "users": self.users, "seed": self.seed},
+                self.fingerprint,
+                {"item": data.index.template},
+            )
+            sizes = {domain: len(data.index.snapshot(domain).positions) for domain in data.domains}
+            folder = RunFolder.create(out / name, manifest.model_copy(update={"catalogue": sizes}))
+            run_catalogue(folder, data, cases, others, score, say)
+            folder.finish()
+            return folder
+
+    @contextmanager
+    def _indexed(self, name: str, folder: Path, encoder: Encoder, say: Say) -> Iterator[Dataset]:
+        template = load_template("item_facets" if name == FACETS else "item")
+        facets = self.facets if name == FACETS else None
+        with Index(folder, encoder, template, self.settings.index, facets) as index:
+            for domain in self.domains:
+                say(f"{name}: embedding {domain}")
+                index.build(self.store, domain)
+            # Interactions are learnt from the store, fold by fold: no copy that `xdrec users delete` knows nothing of.
+            (folder / INTERACTIONS_FILE).unlink(missing_ok=True)
+            yield Dataset(self.store, index, folder, self.domains)
 
 
-class Remembering:
+class CachingEncoder:
     """An encoder that embeds a text once, however often it is asked."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.name = encoder.name
         self._encoder = encoder
-        self._known: dict[str, Vectors] = {}
+        self._cache: dict[str, Vectors] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -71,76 +135,7 @@ class Remembering:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape (len(texts), dims)."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        new = [text for text in dict.fromkeys(texts) if text not in self._cache]
         if new:
-            self._known.update(zip(new, self._encoder.encode(new), strict=True))
-        return np.stack([self._known[text] for text in texts])
-
-
-def run_both(work: Enriched, out: Path, say: Say) -> tuple[RunFolder, RunFolder]:
-    """Make the runs OUT/plain and OUT/facets, or go on with them; the indexes lie beside them, without people.
-
-    Raises:
-        UsageError: no item has facets, or `out` holds something else.
-        DataError: nobody's history gives a case.
-    """
-    enriched = {domain: len(work.kept.marks(domain)) for domain in work.domains}
-    if not any(enriched.values()):
-        raise UsageError("no item has facets", hint="xdrec enrich DOMAIN")
-    say("items with facets: " + ", ".join(f"{domain} {count:,}" for domain, count in enriched.items()))
-    people = in_hash_order(histories(work.store), work.seed)
-    with_cases = filter(None, (list(guarded_cases(person, work.domains)) for person in people))
-    cases = [case for mine in islice(with_cases, work.users) for case in mine]
-    if not cases:
-        raise DataError(
-            "nobody's history gives a case",
-            hint="people with three liked items in one domain and later ones in another",
-        )
-    encoder = Remembering(work.encoder)
-    plain, facets = (_run(work, name, out, encoder, people, cases, say) for name in (PLAIN, FACETS))
-    return plain, facets
-
-
-def _run(
-    work: Enriched,
-    name: str,
-    out: Path,
-    encoder: Encoder,
-    people: Sequence[History],
-    cases: Sequence[Case],
-    say: Say,
-) -> RunFolder:
-    with _indexed(work, name, out / "indexes" / name, encoder, say) as data:
-        others = OutOfFold(data, people)
-
-        def score(case: Case) -> CatalogueScores:
-            retriever = others.retriever(case, work.settings.retriever)
-            return retriever.scores(Query(history=case.history, target=case.target))[1]
-
-        encoding = work.settings.encoder.model_copy(update={"facets": name == FACETS})
-        manifest = manifest_of(
-            name,
-            "catalogue",
-            work.settings.model_copy(update={"encoder": encoding}),
-            {"split": "cold target", "users": work.users, "seed": work.seed},
-            work.mark,
-            {"item": data.index.template},
-        )
-        sizes = {domain: len(data.index.snapshot(domain).positions) for domain in data.domains}
-        folder = RunFolder.create(out / name, manifest.model_copy(update={"catalogue": sizes}))
-        run_catalogue(folder, data, cases, others, score, say)
-        folder.finish()
-        return folder
-
-
-@contextmanager
-def _indexed(work: Enriched, name: str, folder: Path, encoder: Encoder, say: Say) -> Iterator[Dataset]:
-    template = load_template("item_facets" if name == FACETS else "item")
-    kept = work.kept if name == FACETS else None
-    with Index(folder, encoder, template, work.settings.index, kept) as index:
-        for domain in work.domains:
-            say(f"{name}: embedding {domain}")
-            index.build(work.store, domain)
-        # What people did is learnt from the store, fold by fold: no copy that `xdrec users delete` knows nothing of.
-        (folder / INTERACTIONS_FILE).unlink(missing_ok=True)
-        yield Dataset(work.store, index, folder, work.domains)
+            self._cache.update(zip(new, self._encoder.encode(new), strict=True))
+        return np.stack([self._cache[text] for text in texts])

@@ -29,7 +29,7 @@ Fields = dict[str, JsonValue]
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Shown(Frozen):
+class SheetRow(Frozen):
     """A line of the sheet: an explanation, and all that it may speak of. See eval/studies/labels/README.md."""
 
     id: str
@@ -92,10 +92,10 @@ class Agreement(Frozen):
     kappa: float | None
 
 
-def sheet_of(rows: Iterable[Explained], model: str) -> list[Shown]:
+def sheet_of(rows: Iterable[Explained], model: str) -> list[SheetRow]:
     """What a labeller is to see of a model's explanations: all but what the program's own check said."""
     return [
-        Shown(
+        SheetRow(
             id=f"{model}/{row.explanation.language}/{row.id}",
             user=row.user,
             model=model,
@@ -118,7 +118,7 @@ def write_sheet(rows: Iterable[Explained], model: str, folder: Path) -> int:
         UsageError: the folder has labels already, the rows are there, or the folder cannot be written to.
     """
     path = folder / SHEET
-    before = _read(path, Shown) if path.exists() else []
+    before = _read(path, SheetRow) if path.exists() else []
     sheet = [*before, *sheet_of(rows, model)]
     if len({one.id for one in sheet}) < len(sheet):
         raise UsageError(f"{path} holds some of these explanations already", hint="add each file once")
@@ -132,9 +132,9 @@ def write_sheet(rows: Iterable[Explained], model: str, folder: Path) -> int:
     return len(sheet)
 
 
-def read_sheet(folder: Path = FOLDER) -> list[Shown]:
+def read_sheet(folder: Path = FOLDER) -> list[SheetRow]:
     """The explanations that were labelled. Raises UsageError."""
-    return _read(folder / SHEET, Shown)
+    return _read(folder / SHEET, SheetRow)
 
 
 def read_labels(folder: Path = FOLDER) -> dict[str, list[Labelled]]:
@@ -152,7 +152,7 @@ def read_labels(folder: Path = FOLDER) -> dict[str, list[Labelled]]:
     return found
 
 
-def label_report(labeller: str, sheet: Sequence[Shown], labels: Sequence[Labelled]) -> LabelReport:
+def label_report(labeller: str, sheet: Sequence[SheetRow], labels: Sequence[Labelled]) -> LabelReport:
     """The shares of one labeller."""
     from statsmodels.stats.proportion import proportion_confint
 

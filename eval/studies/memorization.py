@@ -42,7 +42,7 @@ class _Completion(BaseModel):
     choices: Annotated[tuple[_Choice, ...], Field(min_length=1)]
 
 
-async def title_familiarity(
+async def title_log_probabilities(
     client: LLMClient, lists: Sequence[Sequence[Item]], say: Say, *, at_once: int = CONCURRENT_USERS
 ) -> list[Values] | None:
     """For each list the mean log-probability, in nats, of the tokens of its items' titles.
@@ -57,7 +57,7 @@ async def title_familiarity(
     parts = [every[start : start + _TITLES] for start in range(0, len(every), _TITLES)]
 
     async def one(part: Sequence[Item]) -> list[float]:
-        return await _expected(client, part)
+        return await _log_probabilities(client, part)
 
     try:
         # The first goes ahead alone: an endpoint that cannot is asked once.
@@ -71,12 +71,12 @@ async def title_familiarity(
     return [np.array([known[item.domain, item.id] for item in items]) for items in lists]
 
 
-async def _expected(client: LLMClient, items: Sequence[Item]) -> list[float]:
-    heads = [_head(item) for item in items]
-    texts = [f"{head} {plain(item.title, 80)}" for head, item in zip(heads, items, strict=True)]
+async def _log_probabilities(client: LLMClient, items: Sequence[Item]) -> list[float]:
+    prefixes = [_prefix(item) for item in items]
+    texts = [f"{prefix} {plain(item.title, 80)}" for prefix, item in zip(prefixes, items, strict=True)]
     body = {
         "model": client.endpoint.model,
-        "prompt": [*heads, *texts],
+        "prompt": [*prefixes, *texts],
         "max_tokens": 0,
         "echo": True,
         "logprobs": 1,
@@ -88,20 +88,21 @@ async def _expected(client: LLMClient, items: Sequence[Item]) -> list[float]:
         client.check_model(reply.model)
         if [choice.index for choice in reply.choices] != list(range(2 * len(items))):
             raise LLMReplyInvalid(f"{2 * len(items)} prompts were to be echoed, not these", hint="xdrec llm status")
-        told = [choice.logprobs.token_logprobs for choice in reply.choices]
-        return [_mean(head, text) for head, text in zip(told[: len(items)], told[len(items) :], strict=True)]
+        logprobs = [choice.logprobs.token_logprobs for choice in reply.choices]
+        pairs = zip(logprobs[: len(items)], logprobs[len(items) :], strict=True)
+        return [_mean_log_probability(prefix, text) for prefix, text in pairs]
 
     return (await client.wire.post("completions", body, parse, Origin())).reply
 
 
-def _head(item: Item) -> str:
+def _prefix(item: Item) -> str:
     by = f" by {plain(', '.join(item.creators), 60)}" if item.creators else ""
     return f"{plain(item.domain, 40).capitalize()}{by}:"
 
 
-def _mean(head: Sequence[float | None], text: Sequence[float | None]) -> float:
+def _mean_log_probability(prefix: Sequence[float | None], text: Sequence[float | None]) -> float:
     """Of the tokens that the text has beyond its beginning; as a difference of sums, wherever the tokens meet."""
-    more = len(text) - len(head)
-    if more < 1 or not head:
+    more = len(text) - len(prefix)
+    if more < 1 or not prefix:
         raise LLMReplyInvalid("the prompt was not echoed with its log-probabilities", hint="xdrec llm status")
-    return (sum(value or 0.0 for value in text) - sum(value or 0.0 for value in head)) / more
+    return (sum(value or 0.0 for value in text) - sum(value or 0.0 for value in prefix)) / more

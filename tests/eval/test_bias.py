@@ -12,7 +12,7 @@ from fake_llm import FakeLLM, status
 from eval.data import CHANCE_NDCG, Case, RerankTask
 from eval.report import bias_page, write_page
 from eval.studies import BiasCard, bias_card
-from eval.studies.bias import Shown, card_of, variance
+from eval.studies.bias import Shuffles, card_of, variance
 from retrieval.errors import UsageError
 from retrieval.templates import load_template
 from retrieval.types import Candidate, History, HistoryEntry, Item, Query, Ranking
@@ -95,7 +95,7 @@ def quick(score):
         slots = np.array([rng.permutation(N), rng.permutation(N)])
         items = [(int(c.item.id[1:]), c.item.title) for c in one.ranking.candidates]
         scores = np.array([[score(s, *item) for s, item in zip(row, items, strict=True)] for row in slots])
-        shown.append(Shown(slots, scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)))
+        shown.append(Shuffles(slots, scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)))
     return card_of("m", "f" * 64, TASKS, shown)
 
 
@@ -190,7 +190,7 @@ def test_probabilities_that_come_true_have_no_calibration_error():
 
     def error(of):
         scores = [np.tile(np.log(of(t)), (2, 1)) for t in TASKS]
-        return card_of("m", "f", TASKS, [Shown(slots, s) for s in scores]).own_error
+        return card_of("m", "f", TASKS, [Shuffles(slots, s) for s in scores]).own_error
 
     def sure(at):
         return np.where(np.arange(N) == at, 1 - 19e-6, 1e-6)

@@ -14,7 +14,7 @@ from word_encoder import WordEncoder
 
 from eval.cli import app
 from eval.runs import compare_runs
-from eval.studies import METRIC, Enriched, run_both
+from eval.studies import METRIC, FacetStudy
 from retrieval.errors import DataError, UsageError
 from retrieval.index import INTERACTIONS_FILE
 from retrieval.store import Store
@@ -71,7 +71,7 @@ def work(home, encoder=None):
     store, kept, folder = home
     # The text alone: what everybody likes would say the same in both arms.
     settings = Settings(home=folder, retriever={"signals": ["text"]})
-    return Enriched(store, kept, encoder or WordEncoder(), settings, users=PEOPLE)
+    return FacetStudy(store, kept, encoder or WordEncoder(), settings, users=PEOPLE)
 
 
 def compared(runs):
@@ -81,7 +81,7 @@ def compared(runs):
 async def test_facets_that_tell_the_taste_are_found_to_help(home):
     """The second arm has the facets, and the interval of the difference lies above zero."""
     await enrich(home, taste_of)
-    found = compared(run_both(work(home), home[2] / "out", lambda _: None))
+    found = compared(work(home).run(home[2] / "out", lambda _: None))
     assert found.arm == "facets"
     assert found.difference.low > 0.1
     assert found.adjusted is None or found.adjusted < 0.05
@@ -90,7 +90,7 @@ async def test_facets_that_tell_the_taste_are_found_to_help(home):
 async def test_facets_that_are_made_up_are_not_found_to_help(home):
     """A model that says the wrong thing of every book, twice, gains nothing."""
     await enrich(home, lambda n: taste_of(n * 7 // 5 + 1))
-    found = compared(run_both(work(home), home[2] / "out", lambda _: None))
+    found = compared(work(home).run(home[2] / "out", lambda _: None))
     assert found.difference.mean < 0.1
 
 
@@ -98,7 +98,7 @@ async def test_each_text_is_embedded_once(home):
     """Items without facets have the same text in both arms: the second index costs the enriched ones alone."""
     await enrich(home, taste_of, limit=32)
     encoder = WordEncoder()
-    run_both(work(home, encoder), home[2] / "out", lambda _: None)
+    work(home, encoder).run(home[2] / "out", lambda _: None)
     assert len(encoder.encoded) == len(set(encoder.encoded)) == 40 + BOOKS + 32
 
 
@@ -106,9 +106,9 @@ async def test_it_goes_on_and_leaves_nobody_behind(home):
     """A second call makes nothing again, and no copy of what people did lies beside the indexes."""
     await enrich(home, taste_of, limit=32)
     out = home[2] / "out"
-    first = [run.results() for run in run_both(work(home), out, lambda _: None)]
+    first = [run.results() for run in work(home).run(out, lambda _: None)]
     encoder = WordEncoder()
-    again = [run.results() for run in run_both(work(home, encoder), out, lambda _: None)]
+    again = [run.results() for run in work(home, encoder).run(out, lambda _: None)]
     assert again == first
     assert encoder.encoded == []
     assert not list(out.rglob(INTERACTIONS_FILE))
@@ -117,16 +117,16 @@ async def test_it_goes_on_and_leaves_nobody_behind(home):
 async def test_other_facets_are_another_run(home):
     """A folder is not continued with what was enriched since: the arms would not be of one thing."""
     await enrich(home, taste_of, limit=32)
-    run_both(work(home), home[2] / "out", lambda _: None)
+    work(home).run(home[2] / "out", lambda _: None)
     await enrich(home, taste_of, limit=32)
     with pytest.raises(UsageError):
-        run_both(work(home), home[2] / "out", lambda _: None)
+        work(home).run(home[2] / "out", lambda _: None)
 
 
 def test_nothing_enriched_is_an_error_that_says_so(home):
     """There is nothing to compare."""
     with pytest.raises(UsageError, match="no item has facets") as caught:
-        run_both(work(home), home[2] / "out", lambda _: None)
+        work(home).run(home[2] / "out", lambda _: None)
     assert caught.value.hint == "xdrec enrich DOMAIN"
 
 
@@ -136,7 +136,7 @@ async def test_a_store_without_cases_is_an_error_that_says_so(home):
     for n in range(PEOPLE):
         home[0].delete_user(f"u{n}")
     with pytest.raises(DataError, match="nobody's history gives a case"):
-        run_both(work(home), home[2] / "out", lambda _: None)
+        work(home).run(home[2] / "out", lambda _: None)
 
 
 async def test_the_command_compares_and_advises(home, monkeypatch):

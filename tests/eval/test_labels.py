@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from eval.cli import app
 from eval.studies import SHEET, agreements, label_report, read_labels, read_sheet, write_sheet
 from eval.studies.explanations import Explained
-from eval.studies.labels import Labelled, LabelledClaim, Shown
+from eval.studies.labels import Labelled, LabelledClaim, SheetRow
 from retrieval.errors import UsageError
 from retrieval.types import Item
 from xdrec_agent.grounding import Claim
@@ -19,7 +19,7 @@ from xdrec_agent.types import Explanation
 CHECKED = Claim(text="Ann", kind="person", supported=True, support="its creators and people")
 
 SHEET_ROWS = [
-    Shown(
+    SheetRow(
         id=id_,
         user=user,
         language="en",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.studies import judge_pairs, title_familiarity
+from eval.studies import judge_pairs, title_log_probabilities
 from eval.studies.llm_judge import Answered, Pair
 from retrieval.templates import load_template
 from retrieval.types import Item
@@ -30,10 +30,10 @@ async def client(vllm_server):
 
 async def test_a_famous_title_is_expected_and_a_garbled_one_is_not(client):
     """vLLM echoes prompts with log-probabilities, and they tell the one from the other; alone or in company."""
-    (both,) = await title_familiarity(client, [[BOOK, GARBLED]], quiet)
+    (both,) = await title_log_probabilities(client, [[BOOK, GARBLED]], quiet)
     assert both[0] > both[1]
     assert (both < 0).all()
-    (alone,) = await title_familiarity(client, [[BOOK]], quiet)
+    (alone,) = await title_log_probabilities(client, [[BOOK]], quiet)
     assert alone[0] == pytest.approx(both[0], abs=0.1)
 
 
