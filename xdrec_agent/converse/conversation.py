@@ -113,7 +113,7 @@ class Conversation:
             act=decision.act,
             remarks=decision.remarks,
             text=summary(decision.state),
-            reader="rules+model" if has_model else "rules",
+            nlu="rules+model" if has_model else "rules",
             degraded=failure is not None,
             reason=failure,
         )

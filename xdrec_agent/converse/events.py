@@ -15,7 +15,7 @@ from xdrec_agent.types import Recommendation, Recommendations
 class Understood(Frozen):
     """What the dialogue has come to after the turn; `text` says it in one line.
 
-    `reader` names who read the turn; `degraded` that a model should have and could not, and `reason` says how.
+    `nlu` names who read the turn; `degraded` that a model should have and could not, and `reason` says how.
     `dialogue` is the id under which the dialogue is kept by now, None if it is not.
     """
 
@@ -25,7 +25,7 @@ class Understood(Frozen):
     act: Act
     remarks: tuple[Remark, ...] = ()
     text: str
-    reader: Literal["rules", "rules+model"] = "rules"
+    nlu: Literal["rules", "rules+model"] = "rules"
     degraded: bool = False
     reason: str | None = None
 

@@ -133,6 +133,21 @@ async def test_it_answers_in_the_persons_language(talk):
         assert "我只能" in one(await say(conversation, dialogue, "明天天气怎么样？"), Said).text
 
 
+async def test_a_spanish_dialogue_has_spanish_reasons(talk):
+    """The language is a folder: reasons, facts and refusals are told in it without code of its own."""
+    async with talk() as conversation:
+        dialogue = conversation.start(sources=["films"], target="books", language="es")
+        events = await say(conversation, dialogue, "Me encantó Blade Runner, nada posterior a 1990")
+        assert one(events, Understood).state.filter.year_to == 1990
+        reasons = [event.item.explanation.text for event in events if isinstance(event, Explained)]
+        assert len(reasons) == 5
+        assert all("«" in reason for reason in reasons)
+        assert one(await say(conversation, dialogue, "¿por qué la segunda?"), Explained)
+        assert "Dune" in one(await say(conversation, dialogue, "¿por qué no Dune?"), Said).text
+        assert "es de Frank Herbert" in one(await say(conversation, dialogue, "cuéntame más sobre Dune"), Said).text
+        assert one(await say(conversation, dialogue, "otra lista"), Ranked).answer.items
+
+
 async def test_what_no_item_fulfils_is_said(talk):
     """An empty ranking is not silence."""
     async with talk() as conversation:
@@ -149,7 +164,7 @@ async def test_a_model_completes_what_the_rules_do_not_understand(talk):
         dialogue = conversation.start(sources=["films"], target="books")
         understood = one(await say(conversation, dialogue, text), Understood)
         assert [o.item.id for o in understood.state.likes] == ["stalker-1979"]
-        assert (understood.reader, understood.degraded) == ("rules+model", False)
+        assert (understood.nlu, understood.degraded) == ("rules+model", False)
 
 
 async def test_where_they_differ_the_catalogue_and_the_turn_win(talk):
@@ -177,7 +192,7 @@ async def test_without_the_model_the_rules_stand_and_it_is_marked(talk, how):
         dialogue = conversation.start(sources=["films"], target="books")
         events = await say(conversation, dialogue, "I loved Alien")
         understood = one(events, Understood)
-        assert (understood.reader, understood.degraded) == ("rules", True)
+        assert (understood.nlu, understood.degraded) == ("rules", True)
         assert understood.reason
         assert one(events, Ranked).answer.items
 
