@@ -53,7 +53,7 @@ bench-adapted: ## what the default encoder finds beside the one it was adapted f
 	$(BIN)/python -m benchmarks adapted --data $(BENCH_DATA) --json build/bench/adapted.json
 
 # Two upper layers, one pass over the examples: what two cores can do (docs/experiments.md).
-BRIEFLY := --layers 2 --epochs 1 --rate 3e-4
+BRIEFLY := --layers 2 --epochs 1 --learning-rate 3e-4
 
 bench-transfer: ## where transfer helps and where it hurts: encoders trained for five folds (hours on two cores; goes on if stopped)
 	$(UNTAUGHT) $(BIN)/xdrec-eval transfer build/transfer --data $(BENCH_DATA) $(BRIEFLY) --users 4000 --left-out-folds 1

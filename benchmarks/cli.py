@@ -177,10 +177,10 @@ def adapted(data: DataFolder, json_: ReportFile = None) -> None:
     """
     from benchmarks.retrieval.adapted import measure_adapted
     from retrieval.errors import UsageError
-    from xdrec_agent.models import merged_into
+    from xdrec_agent.models import merged_adapters
 
     adapted = pulled_encoder(load_settings())
-    manifests = merged_into(adapted.folder)
+    manifests = merged_adapters(adapted.folder)
     if not manifests:
         raise UsageError(f"{adapted.name} is no adapted encoder", hint="xdrec adapt encoder NAME; xdrec adapt use NAME")
     base = pulled_encoder(load_settings(encoder={"model": manifests[-1].base.name}))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from xdrec_agent.models import AdapterManifest, BaseModelId, TrainingData
-from xdrec_agent.models.adapters import merged_manifest
+from xdrec_agent.models import AdapterManifest, BaseModelId, TrainingData, merged_manifest_name
 
 
-def write_manifest(folder, people, who):
-    """Say in `folder` that its model learnt from the people of this identity, chosen by `who`."""
+def write_manifest(folder, people, split):
+    """Say in `folder` that its model learnt from the people of this identity, chosen by `split`."""
     manifest = AdapterManifest(
         name="taste",
         kind="taste",
@@ -17,7 +16,7 @@ def write_manifest(folder, people, who):
         template="item",
         template_fingerprint="",
         data=TrainingData(domains=("books",), people=people),
-        settings={"who": who.model_dump(mode="json")},
+        settings={"users": split.model_dump(mode="json")},
         before={},
         metrics={},
         steps=1,
@@ -26,4 +25,4 @@ def write_manifest(folder, people, who):
         seed=0,
         created_at=datetime(2026, 11, 1, tzinfo=UTC),
     )
-    (folder / merged_manifest("taste")).write_text(manifest.model_dump_json(), encoding="utf-8")
+    (folder / merged_manifest_name("taste")).write_text(manifest.model_dump_json(), encoding="utf-8")

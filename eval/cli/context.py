@@ -30,9 +30,9 @@ def say(line: str) -> None:
 def pulled_encoder(settings: Settings) -> SentenceEncoder:
     """The configured encoder, fetched where it is not here. Raises SetupError."""
     from xdrec_agent.app import open_encoder
-    from xdrec_agent.models import library as models
+    from xdrec_agent.models import pull_model
 
-    models.pull(settings.encoder.model, settings.models_dir, offline=settings.offline)
+    pull_model(settings.encoder.model, settings.models_dir, offline=settings.offline)
     return open_encoder(settings)
 
 

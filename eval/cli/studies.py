@@ -142,7 +142,7 @@ def transfer(
         int | None, typer.Option(min=1, help="Adapt the encoder's last ones only, which is faster. Default: all.")
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 2,
-    rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-4,
+    learning_rate: Annotated[float, typer.Option(help="Of the optimizer, at its highest.")] = 1e-4,
     minutes: Annotated[float | None, typer.Option(min=1, help="Of each training, at most.")] = 60,
     left_out_folds: Annotated[
         int,
@@ -174,10 +174,10 @@ def transfer(
     from eval.report import transfer_page
     from eval.runs import RunFolder
     from eval.studies import TrainedEncoders, TransferStudy, transfer_result
-    from retrieval.adapt import EncoderShape, Plan
+    from retrieval.adapt import EncoderLoraSettings, TrainingPlan
     from retrieval.templates import load_template
-    from xdrec_agent.adapt import EncoderRunSettings, Place
-    from xdrec_agent.models import library as models
+    from xdrec_agent.adapt import EncoderTrainingSettings, Workspace
+    from xdrec_agent.models import find_model
     from xdrec_agent.settings import load_settings
 
     configured = load_settings()
@@ -189,11 +189,11 @@ def transfer(
                 hint="begin with one that has not: XDREC_ENCODER__MODEL=all-MiniLM-L6-v2",
             )
         model = configured.encoder.model
-        folder = models.find(model, configured.models_dir)
-        place = Place(folder, model, out / "encoders", configured.device)
-        plan = Plan(epochs=epochs, groups=1, minutes=minutes, rate=rate)
-        training = EncoderRunSettings(plan=plan, lora=EncoderShape(layers=layers))
-        encoders = TrainedEncoders(dataset, place, load_template("item"), training, say)
+        folder = find_model(model, configured.models_dir)
+        workspace = Workspace(folder, model, out / "encoders", configured.device)
+        plan = TrainingPlan(epochs=epochs, accumulation=1, minutes=minutes, learning_rate=learning_rate)
+        training = EncoderTrainingSettings(plan=plan, lora=EncoderLoraSettings(layers=layers))
+        encoders = TrainedEncoders(dataset, workspace, load_template("item"), training, say)
         study = TransferStudy(encoders, configured, data_hash(data), out, users, left_out_folds)
         retrieved, fused = study.run_arms(), study.run_fused()
     page = transfer_page(transfer_result(retrieved, fused, reranked, np.random.default_rng(0)))

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from retrieval.adapt import WhoLearns, learners
+from retrieval.adapt import SplitSettings, split_users
 from retrieval.encoder import Encoder, SentenceEncoder
 from retrieval.errors import ModelMissing, UnreadableFile, UsageError
 from retrieval.store import Store
-from xdrec_agent.models import AdapterManifest, merged_into, read_manifest
-from xdrec_agent.models import library as models
+from xdrec_agent.models import AdapterManifest, find_model, merged_adapters, read_adapter_manifest
 from xdrec_agent.settings import Settings
 
 Say = Callable[[str], None]
@@ -24,7 +23,7 @@ def encoder_training_users(encoder: Encoder, store: Store, say: Say) -> frozense
     Raises:
         DataError: a manifest cannot be read.
     """
-    manifests = merged_into(encoder.folder) if isinstance(encoder, SentenceEncoder) else []
+    manifests = merged_adapters(encoder.folder) if isinstance(encoder, SentenceEncoder) else []
     return _met(encoder.name, manifests, store, say)
 
 
@@ -39,11 +38,11 @@ def llm_training_users(settings: Settings, store: Store, say: Say) -> frozenset[
     """
     llm = settings.llm
     try:
-        manifests = merged_into(models.find(llm.model, settings.models_dir))
+        manifests = merged_adapters(find_model(llm.model, settings.models_dir))
     except ModelMissing:
         manifests = []
     if llm.adapter in llm.adapters:
-        manifests = [*manifests, read_manifest(llm.adapters[llm.adapter])]
+        manifests = [*manifests, read_adapter_manifest(llm.adapters[llm.adapter])]
     return _met(llm.adapter or llm.model, manifests, store, say)
 
 
@@ -56,7 +55,7 @@ def _met(name: str, manifests: list[AdapterManifest], store: Store, say: Say) ->
 
 def _learnt_from(manifest: AdapterManifest, store: Store) -> tuple[str, ...]:
     try:
-        found = learners(store, WhoLearns.model_validate(manifest.settings.get("who", {})))
+        found = split_users(store, SplitSettings.model_validate(manifest.settings.get("users", {})))
     except (UsageError, UnreadableFile):  # nobody would be left in this store, or the list of people is not here
         return ()
     return (*found.training, *found.validation) if found.identity == manifest.data.people else ()

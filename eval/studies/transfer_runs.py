@@ -38,14 +38,22 @@ from eval.data import (
 from eval.fitting import cross_fit_weights
 from eval.runs import RunFolder, manifest_of, remaining_cases, run_catalogue
 from eval.systems import BASELINES, cross_fitted
-from retrieval.adapt import Progress, Report, WhoLearns
+from retrieval.adapt import ReportProgress, SplitSettings, TrainingProgress
 from retrieval.files import atomic_file
 from retrieval.index import Index, Snapshot, centred
 from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
 from retrieval.templates import PromptTemplate
 from retrieval.types import History, Query
-from xdrec_agent.adapt import EncoderRunSettings, Pair, Place, encoded, ordered_pairs, train_taste, train_views
+from xdrec_agent.adapt import (
+    EncoderTrainingSettings,
+    Pair,
+    Workspace,
+    encode_with_adapter,
+    ordered_pairs,
+    train_on_item_views,
+    train_on_preferences,
+)
 from xdrec_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -109,21 +117,21 @@ class TrainedEncoders:
     """Encoders by training, over one dataset.
 
     Attributes:
-        place: where trainings happen; `place.adapters_dir` holds the vectors, too.
-        settings: `who` is overridden for each.
+        workspace: where trainings happen; its `adapters_dir` holds the vectors, too.
+        settings: `users` is overridden for each.
     """
 
     data: Dataset
-    place: Place
+    workspace: Workspace
     template: PromptTemplate
-    settings: EncoderRunSettings
+    settings: EncoderTrainingSettings
     say: Say
 
     def index(self, training: Training | None) -> Index:
-        """The index by a training's encoder, which is trained if it is not there. Raises as `train_taste` does."""
+        """The index by a training's encoder, trained if it is not there. Raises as `train_on_preferences`."""
         if training is None:
             return self.data.index
-        path = self.place.adapters_dir / f"{training.name}.npy"
+        path = self.workspace.adapters_dir / f"{training.name}.npy"
         if not path.exists():
             self._train(training)
             self._encode(training, path)
@@ -133,14 +141,14 @@ class TrainedEncoders:
 
     def _train(self, training: Training) -> None:
         name, store = training.name, self.data.store
-        if (self.place.adapters_dir / name).is_dir():
+        if (self.workspace.adapters_dir / name).is_dir():
             return
-        who = WhoLearns(left_out=() if training.fold is None else (training.fold,))
-        settings, report = self.settings.model_copy(update={"who": who}), self._report(name)
+        users = SplitSettings(left_out=() if training.fold is None else (training.fold,))
+        settings, report = self.settings.model_copy(update={"users": users}), self._report(name)
         if training.pairs is None:
-            train_views(name, store, self.data.domains, self.template, self.place, settings, report=report)
+            train_on_item_views(name, store, self.data.domains, self.template, self.workspace, settings, report=report)
         else:
-            train_taste(name, store, training.pairs, self.template, self.place, settings, report=report)
+            train_on_preferences(name, store, training.pairs, self.template, self.workspace, settings, report=report)
 
     def _encode(self, training: Training, path: Path) -> None:
         self.say(f"{training.name}: encoding all items")
@@ -149,14 +157,14 @@ class TrainedEncoders:
             items = {item.id: item for item in self.data.store.iter_items(domain)}
             snapshot = self.data.index.snapshot(domain)
             texts += [self.template.text(item=items[i]) for i in snapshot.ids(np.arange(snapshot.manifest.items))]
-        vectors = encoded(training.name, self.place, texts).astype(np.float16)
+        vectors = encode_with_adapter(training.name, self.workspace, texts).astype(np.float16)
         with atomic_file(path) as unfinished:
             np.save(unfinished, vectors)
 
-    def _report(self, name: str) -> Report:
+    def _report(self, name: str) -> ReportProgress:
         said_at = -_PROGRESS_EVERY_S
 
-        def report(progress: Progress) -> None:
+        def report(progress: TrainingProgress) -> None:
             nonlocal said_at
             if time.monotonic() - said_at < _PROGRESS_EVERY_S:
                 return

@@ -1,46 +1,48 @@
-"""Adaptation. Reads models and what people liked, produces models that carry taste from one domain to another."""
+"""Adaptation of the encoder. Reads a store and an encoder, produces LoRA adapters; has the loop of every training.
 
-from retrieval.adapt.contrastive_task import SetShape, SetTask
-from retrieval.adapt.device import Device, device_of
-from retrieval.adapt.frozen_layers import Kept
-from retrieval.adapt.item_views import ViewTask, read_views
+The contrastive task learns from what users liked, the item-view task from item texts alone.
+"""
+
+from retrieval.adapt.contrastive_task import ContrastiveSettings, ContrastiveTask
+from retrieval.adapt.frozen_layers import StateCache
+from retrieval.adapt.item_views import ItemViewTask, read_item_views
 from retrieval.adapt.lora_encoder import (
-    EncoderShape,
-    TrainedEncoder,
+    Device,
+    EncoderLoraSettings,
+    LoraEncoder,
+    device_of,
     merged_encoder,
     open_encoder_for_training,
-    take_additions,
 )
-from retrieval.adapt.matched_negatives import Counts, nearest_counts
-from retrieval.adapt.preferences import read_taste
-from retrieval.adapt.training import CURVE, LOG, Plan, Progress, Report, Task, Trainable, train
-from retrieval.adapt.user_split import TEST_FOLD, WhoLearns, learners
+from retrieval.adapt.negatives import Counts, nearest_counts
+from retrieval.adapt.plan import CURVE, LOG, ReportProgress, Task, Trainable, TrainingPlan, TrainingProgress
+from retrieval.adapt.preferences import TEST_FOLD, SplitSettings, read_preferences, split_users
+from retrieval.adapt.training import train
 
 __all__ = [
     "CURVE",
     "LOG",
     "TEST_FOLD",
+    "ContrastiveSettings",
+    "ContrastiveTask",
     "Counts",
     "Device",
-    "EncoderShape",
-    "Kept",
-    "Plan",
-    "Progress",
-    "Report",
-    "SetShape",
-    "SetTask",
+    "EncoderLoraSettings",
+    "ItemViewTask",
+    "LoraEncoder",
+    "ReportProgress",
+    "SplitSettings",
+    "StateCache",
     "Task",
     "Trainable",
-    "TrainedEncoder",
-    "ViewTask",
-    "WhoLearns",
+    "TrainingPlan",
+    "TrainingProgress",
     "device_of",
-    "learners",
     "merged_encoder",
     "nearest_counts",
     "open_encoder_for_training",
-    "read_taste",
-    "read_views",
-    "take_additions",
+    "read_item_views",
+    "read_preferences",
+    "split_users",
     "train",
 ]

@@ -1,9 +1,8 @@
-"""How well sets find items. Reads vectors, produces the retriever's score and the loss of putting liked items first.
+"""Scores and loss of the contrastive task. Reads vectors, produces the retriever's score and InfoNCE over it.
 
-The score is the retriever's own (`retrieval.ranking.profile`): a soft maximum over the history's items, each domain's
-mean
-taken off. The loss is InfoNCE (van den Oord et al. 2018). Its negatives are what others liked, drawn as often as it was
-liked, so the score learns log p(item | person) / p(item): popularity is taken off, and has a source of its own.
+The score is the retriever's own (`retrieval.ranking.profile`): log-sum-exp pooling over the history's items, with each
+domain's mean subtracted. Negatives are drawn as often as they were liked, so the score learns
+log p(item | user) / p(item): popularity is a signal of its own.
 """
 
 from __future__ import annotations
@@ -14,47 +13,46 @@ if TYPE_CHECKING:
     import torch
 
 
-def centred(vectors: torch.Tensor, domain: torch.Tensor, of_mean: torch.Tensor) -> torch.Tensor:
-    """Unit rows after their domain's mean was taken off; the mean is that of the rows where `of_mean` is true."""
+def center_by_domain(vectors: torch.Tensor, domain: torch.Tensor, in_mean: torch.Tensor) -> torch.Tensor:
+    """Rows of unit length after their domain's mean was subtracted; the mean is that of the rows in `in_mean`."""
     import torch
 
     means = torch.zeros_like(vectors)
     for number in torch.unique(domain):
-        mine = domain == number
-        means[mine] = vectors[mine & of_mean].mean(dim=0).detach()
+        rows = domain == number
+        means[rows] = vectors[rows & in_mean].mean(dim=0).detach()
     return torch.nn.functional.normalize(vectors - means, dim=1)
 
 
-def set_scores(
-    history: torch.Tensor, there: torch.Tensor, candidates: torch.Tensor, temperature: float
+def history_scores(
+    history: torch.Tensor, mask: torch.Tensor, candidates: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Scores of each set for each candidate, shape (sets, candidates).
+    """Scores of each candidate for each history, shape (histories, candidates).
 
     Args:
-        history: centred unit vectors, shape (sets, items, dims).
-        there: which of them are items and not padding, shape (sets, items).
-        candidates: centred unit vectors, shape (candidates, dims).
+        history: centered unit vectors, shape (histories, items, dims).
+        mask: which of them are items and not padding, shape (histories, items).
+        candidates: centered unit vectors, shape (candidates, dims).
     """
     import torch
 
-    close = torch.einsum("shd,cd->shc", history, candidates) / temperature
-    close = close.masked_fill(~there[:, :, None], -torch.inf)
-    counts = there.sum(dim=1).clamp(min=1).to(close.dtype)
-    return temperature * (torch.logsumexp(close, dim=1) - torch.log(counts)[:, None])
+    cosines = torch.einsum("hid,cd->hic", history, candidates) / temperature
+    cosines = cosines.masked_fill(~mask[:, :, None], -torch.inf)
+    counts = mask.sum(dim=1).clamp(min=1).to(cosines.dtype)
+    return temperature * (torch.logsumexp(cosines, dim=1) - torch.log(counts)[:, None])
 
 
-def first_loss(scores: torch.Tensor, positive: torch.Tensor, against: torch.Tensor, scale: float) -> torch.Tensor:
-    """Mean over positives of -log of the share that a positive has among itself and its negatives, in nats.
+def info_nce(scores: torch.Tensor, positive: torch.Tensor, negatives: torch.Tensor, scale: float) -> torch.Tensor:
+    """Mean over positives of -log softmax of the positive among itself and its negatives (van den Oord 2018), in nats.
 
     Args:
-        scores: of each positive's set, shape (positives, candidates).
-        positive: its column, shape (positives,).
-        against: which candidates it is set against, shape as `scores`.
+        scores: of each positive's history, shape (positives, candidates).
+        positive: the positive's column, shape (positives,).
+        negatives: which candidates are its negatives, shape as `scores`.
         scale: logits for a unit of score.
     """
     import torch
 
-    logits = scale * scores
-    mine = torch.zeros_like(against)
-    mine[torch.arange(len(positive), device=positive.device), positive] = True
-    return torch.nn.functional.cross_entropy(logits.masked_fill(~(against | mine), -torch.inf), positive)
+    own = torch.zeros_like(negatives)
+    own[torch.arange(len(positive), device=positive.device), positive] = True
+    return torch.nn.functional.cross_entropy((scale * scores).masked_fill(~(negatives | own), -torch.inf), positive)

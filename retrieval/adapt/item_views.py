@@ -1,7 +1,7 @@
-"""Reading catalogues. Reads item texts alone, produces the loss of telling what an item is from what it is called.
+"""The item-view task. Reads item texts alone, produces the loss of matching an item's title and its description.
 
-No user is needed: the title, with who made it, must find the rest of its own text (categories, themes, description)
-among those of other items of its domain, and the other way round. Items that are nothing but a title teach nothing.
+No user is needed: the title, with the creators, must find the rest of its own text (categories, themes, description)
+among those of other items of its domain, and the other way round. Items with nothing but a title are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.adapt.lora_encoder import TrainedEncoder
+from retrieval.adapt.lora_encoder import LoraEncoder
 from retrieval.errors import UsageError
 from retrieval.folds import fold
 from retrieval.templates import PromptTemplate
@@ -22,100 +22,110 @@ from retrieval.types import Item
 if TYPE_CHECKING:
     import torch
 
-_SHARE: Final = 50
-"""One item of so many is kept for validation."""
+_VALIDATION_SHARE: Final = 50
+"""One item of so many is held out for validation."""
+_VALIDATION_ITEMS: Final = 500
+"""Items of a catalogue at most in a validation."""
 _SCALE: Final = 20.0
-"""Logits for a unit of cosine, as sentence-transformers' losses have it."""
-_VALIDATION: Final = 500
-"""Items of a catalogue that validation looks at."""
+"""Logits for a unit of cosine, as in sentence-transformers' MultipleNegativesRankingLoss."""
 
 
 @dataclass(frozen=True)
-class Views:
-    """Two texts of each of some items: what it is called, and what it is."""
+class ItemViews:
+    """Two texts of each item: its title, and its description."""
 
-    called: tuple[str, ...]
-    described: tuple[str, ...]
+    titles: tuple[str, ...]
+    descriptions: tuple[str, ...]
 
 
-def read_views(items: Iterable[Item], template: PromptTemplate) -> tuple[Views, Views]:
+def read_item_views(items: Iterable[Item], template: PromptTemplate) -> tuple[ItemViews, ItemViews]:
     """Views for training and for validation, split by a hash of the item's id.
 
     Raises:
-        UsageError: too few items say more than their title.
+        UsageError: too few items have more than a title.
     """
     parts: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
     for item in items:
         if item.categories or item.themes or item.description:
-            bare = item.model_copy(update={"categories": (), "description": "", "attributes": {}})
-            nameless = item.model_copy(update={"title": "", "creators": ()})
-            pair = template.text(item=bare), template.text(item=nameless).lstrip(". ")
-            parts[fold(item.id, _SHARE) == 0].append(pair)
+            title = item.model_copy(update={"categories": (), "description": "", "attributes": {}})
+            description = item.model_copy(update={"title": "", "creators": ()})
+            pair = template.text(item=title), template.text(item=description).lstrip(". ")
+            parts[fold(item.id, _VALIDATION_SHARE) == 0].append(pair)
     if min(map(len, parts)) < 2:
         raise UsageError("too few items say more than their title", hint="ingest categories or descriptions")
-    training, validation = (Views(*map(tuple, zip(*some, strict=True))) for some in parts)
+    training, validation = (ItemViews(*map(tuple, zip(*pairs, strict=True))) for pairs in parts)
     return training, validation
 
 
-class ViewTask:
-    """A task for `training.train`; a group is a batch of items of one catalogue.
+@dataclass(frozen=True)
+class ViewBatch:
+    """Tokens of the two views of the batch's items, which are of one catalogue."""
+
+    titles: list[list[int]]
+    descriptions: list[list[int]]
+
+
+class ItemViewTask:
+    """A `Task` whose batches are items of one catalogue.
 
     Args:
-        catalogues: of each what is learnt from and what is kept for validation, as `read_views` gives them.
+        catalogues: of each the views for training and for validation, as `read_item_views` gives them.
     """
 
     metric = "found"
 
     def __init__(
-        self, encoder: TrainedEncoder, catalogues: Sequence[tuple[Views, Views]], *, batch: int = 128, seed: int = 0
+        self, model: LoraEncoder, catalogues: Sequence[tuple[ItemViews, ItemViews]], *, batch: int = 128, seed: int = 0
     ) -> None:
-        self._seed = seed
-        self._training = [_tokens(encoder, training) for training, _ in catalogues]
-        self._validation = [_tokens(encoder, validation, _VALIDATION) for _, validation in catalogues]
-        self._batches = [min(batch, len(called)) for called, _ in self._training]
+        self._seed, self._batch = seed, batch
+        self._training = [_tokenized(model, training) for training, _ in catalogues]
+        self._validation = [_tokenized(model, validation, _VALIDATION_ITEMS) for _, validation in catalogues]
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return len(self._order(0))
 
-    def loss(self, model: TrainedEncoder, epoch: int, indices: Sequence[int]) -> tuple[torch.Tensor, int]:
-        """Mean loss of some batches, and how many tokens they have."""
-        import torch
-
-        order = self._order(epoch)
-        losses, tokens = [], 0
-        for index in indices:
-            catalogue, rows = order[index]
-            sides = [[side[row] for row in rows] for side in self._training[catalogue]]
-            logits = _SCALE * model.embed(sides[0]) @ model.embed(sides[1]).T
-            own = torch.arange(len(rows), device=logits.device)
-            both = [torch.nn.functional.cross_entropy(way, own) for way in (logits, logits.T)]
-            losses.append(torch.stack(both).mean())
-            tokens += sum(map(len, sides[0])) + sum(map(len, sides[1]))
-        return torch.stack(losses).mean(), tokens
+    def batch(self, epoch: int, index: int) -> ViewBatch:
+        """The `index`-th batch of an epoch."""
+        catalogue, rows = self._order(epoch)[index]
+        views = self._training[catalogue]
+        return ViewBatch([views.titles[row] for row in rows], [views.descriptions[row] for row in rows])
 
     def _order(self, epoch: int) -> list[tuple[int, NDArray[np.int64]]]:
         """The batches of an epoch: a catalogue's number and rows of it."""
         rng = np.random.default_rng([self._seed, epoch])
         batches = []
-        for catalogue, ((called, _), size) in enumerate(zip(self._training, self._batches, strict=True)):
-            rows = rng.permutation(len(called))
+        for catalogue, views in enumerate(self._training):
+            rows = rng.permutation(len(views.titles))
+            size = min(self._batch, len(rows))
             batches += [(catalogue, rows[start : start + size]) for start in range(0, len(rows) - size + 1, size)]
         return [batches[at] for at in rng.permutation(len(batches))]
 
-    def validate(self, model: TrainedEncoder) -> dict[str, float]:
-        """Share of titles that find their own description first, with what chance would give; means of catalogues."""
+    def loss(self, model: LoraEncoder, batches: Sequence[ViewBatch]) -> tuple[torch.Tensor, int]:
+        """Mean cross-entropy of both directions in nats, and the number of tokens."""
+        import torch
+
+        losses, tokens = [], 0
+        for batch in batches:
+            logits = _SCALE * model.embed(batch.titles) @ model.embed(batch.descriptions).T
+            own = torch.arange(len(logits), device=logits.device)
+            losses += [torch.nn.functional.cross_entropy(direction, own) for direction in (logits, logits.T)]
+            tokens += sum(map(len, (*batch.titles, *batch.descriptions)))
+        return torch.stack(losses).mean(), tokens
+
+    def validate(self, model: LoraEncoder) -> dict[str, float]:
+        """Share of titles whose nearest description is their own, and what chance would give; means of catalogues."""
         import torch
 
         found, chance = [], []
-        for called, described in self._validation:
+        for views in self._validation:
             with torch.no_grad():
-                cosines = model.embed(called) @ model.embed(described).T
+                cosines = model.embed(views.titles) @ model.embed(views.descriptions).T
             own = torch.arange(len(cosines), device=cosines.device)
             found.append(float((cosines.argmax(dim=1) == own).float().mean()))
             chance.append(1 / len(cosines))
         return {"found": float(np.mean(found)), "chance_found": float(np.mean(chance))}
 
 
-def _tokens(encoder: TrainedEncoder, views: Views, most: int | None = None) -> tuple[list[list[int]], list[list[int]]]:
-    return encoder.tokens(views.called[:most]), encoder.tokens(views.described[:most])
+def _tokenized(model: LoraEncoder, views: ItemViews, most: int | None = None) -> ViewBatch:
+    return ViewBatch(model.tokens(views.titles[:most]), model.tokens(views.descriptions[:most]))

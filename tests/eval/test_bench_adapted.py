@@ -10,7 +10,7 @@ from taught_manifest import write_manifest
 
 from benchmarks.retrieval.adapted import measure_adapted
 from eval.data import open_dataset
-from retrieval.adapt import WhoLearns, learners
+from retrieval.adapt import SplitSettings, split_users
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import DataError
 from retrieval.folds import fold
@@ -30,8 +30,8 @@ def encoders(amazon, tmp_path, monkeypatch):
 
         def adapted(*left_out):
             shutil.copytree(tmp_path / "base", tmp_path / "adapted")
-            who = WhoLearns(left_out=left_out, validation_parts=4)
-            write_manifest(tmp_path / "adapted", learners(store, who).identity, who)
+            who = SplitSettings(left_out=left_out, validation_parts=4)
+            write_manifest(tmp_path / "adapted", split_users(store, who).identity, who)
             return SentenceEncoder("adapted", tmp_path / "adapted", device="cpu")
 
         yield base, adapted, store

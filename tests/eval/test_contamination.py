@@ -12,11 +12,12 @@ from word_encoder import WordEncoder
 from benchmarks.retrieval.popularity import sample_cases
 from eval.data import llm_training_users, rerank_tasks
 from eval.data.contamination import encoder_training_users
-from retrieval.adapt import WhoLearns, learners
+from retrieval.adapt import SplitSettings, split_users
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import DataError
 from retrieval.folds import fold
-from xdrec_agent.models.adapters import MANIFEST, merged_manifest
+from xdrec_agent.models import merged_manifest_name
+from xdrec_agent.models.adapters import ADAPTER_MANIFEST
 from xdrec_agent.settings import LLMSettings, Settings
 
 
@@ -24,9 +25,9 @@ from xdrec_agent.settings import LLMSettings, Settings
 def trained(tmp_path, dataset):
     """An encoder whose manifest says that it has learnt from the data's people, or from those of a given identity."""
 
-    def made(people=None, who=None):
-        who = who or WhoLearns(left_out=(4,), validation_parts=4)
-        write_manifest(tmp_path, people or learners(dataset.store, who).identity, who)
+    def made(people=None, split=None):
+        split = split or SplitSettings(left_out=(4,), validation_parts=4)
+        write_manifest(tmp_path, people or split_users(dataset.store, split).identity, split)
         return SentenceEncoder("taste", tmp_path)
 
     return made
@@ -45,7 +46,7 @@ def test_other_people_are_strangers(trained, dataset, tmp_path):
     """What was learnt from other people, from a list that is not here, or from nobody, has met none of these."""
     for encoder in (
         trained(people="0" * 64),
-        trained(people="0" * 64, who=WhoLearns(users_file=tmp_path / "none")),
+        trained(people="0" * 64, split=SplitSettings(users_file=tmp_path / "none")),
         SentenceEncoder("plain", tmp_path / "plain"),
         WordEncoder(),
     ):
@@ -54,7 +55,7 @@ def test_other_people_are_strangers(trained, dataset, tmp_path):
 
 def test_an_unreadable_manifest_is_an_error(tmp_path, dataset):
     """Nobody can say then whom it has met."""
-    (tmp_path / merged_manifest("taste")).write_text("{}", encoding="utf-8")
+    (tmp_path / merged_manifest_name("taste")).write_text("{}", encoding="utf-8")
     with pytest.raises(DataError):
         encoder_training_users(SentenceEncoder("taste", tmp_path), dataset.store, pytest.fail)
 
@@ -62,14 +63,14 @@ def test_an_unreadable_manifest_is_an_error(tmp_path, dataset):
 @pytest.mark.parametrize("beside", [False, True])
 def test_whom_the_language_model_has_met(dataset, tmp_path, beside):
     """Merged into its weights or served beside it: what an adapter has learnt counts, as it does in an encoder."""
-    who = WhoLearns(left_out=(4,), validation_parts=4)
-    write_manifest(tmp_path, learners(dataset.store, who).identity, who)
+    split = SplitSettings(left_out=(4,), validation_parts=4)
+    write_manifest(tmp_path, split_users(dataset.store, split).identity, split)
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     llm = LLMSettings(model=str(tmp_path))
     if beside:
         adapter = tmp_path / "adapter"
         adapter.mkdir()
-        (tmp_path / merged_manifest("taste")).rename(adapter / MANIFEST)
+        (tmp_path / merged_manifest_name("taste")).rename(adapter / ADAPTER_MANIFEST)
         llm = LLMSettings(model="base", adapters={"taste": adapter}, adapter="taste")
     met = llm_training_users(Settings(home=tmp_path, models_dir=tmp_path, llm=llm), dataset.store, lambda _line: None)
     assert met == {user for user in dataset.store.users() if fold(user, 5) != 4}

@@ -17,7 +17,7 @@ from eval.studies.transfer import Arms, matrix
 from eval.studies.transfer_runs import ALL_PAIRS, DOMAIN_ADAPTED, OTHER_PAIRS, ZERO_SHOT, training_of
 from retrieval.errors import UsageError
 from retrieval.types import History
-from xdrec_agent.models import read_manifest
+from xdrec_agent.models import read_adapter_manifest
 
 DOMAINS = ("books", "films", "music")
 PAIR = ("films", "books")
@@ -121,13 +121,15 @@ def test_the_command_trains_measures_and_draws(world, tmp_path, monkeypatch):
     monkeypatch.setenv("XDREC_ENCODER__MODEL", str(make_encoder(tmp_path / "tiny")))
     monkeypatch.setenv("XDREC_DEVICE", "cpu")
     monkeypatch.chdir(tmp_path)
-    command = ["transfer", "out", "--data", str(world), "--layers", "1", "--epochs", "4", "--rate", "0.01"]
+    command = ["transfer", "out", "--data", str(world), "--layers", "1", "--epochs", "4", "--learning-rate", "0.01"]
     command += ["--left-out-folds", "1", "--users", "60"]
     run = CliRunner()
     done = run.invoke(app, command)
     assert done.exit_code == 0, done.output
     assert "all-pairs" in done.output
-    made = {path.name: read_manifest(path) for path in (tmp_path / "out" / "encoders").iterdir() if path.is_dir()}
+    made = {
+        path.name: read_adapter_manifest(path) for path in (tmp_path / "out" / "encoders").iterdir() if path.is_dir()
+    }
     assert len(made) == 1 + 5 + 3
     assert made["without-books-films-0"].data.left_out == "users of fold 0 of 5"
     assert "books:films" not in made["without-books-films-0"].data.pairs

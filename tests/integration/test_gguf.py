@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import gguf as gguf_format
 import numpy as np
 import pytest
 
 from xdrec_agent.errors import ModelCorrupt
-from xdrec_agent.models.conversion import convert_apart
+from xdrec_agent.models.conversion import convert_in_subprocess
 
 pytestmark = pytest.mark.integration
 
@@ -61,7 +59,7 @@ def test_a_gguf_becomes_a_plain_folder(tmp_path, capfd):
     from safetensors.torch import load_file
 
     embedding = write_gguf(tmp_path / "tiny.gguf")
-    convert_apart(tmp_path / "tiny.gguf", tmp_path / "out")
+    convert_in_subprocess(tmp_path / "tiny.gguf", tmp_path / "out")
     assert capfd.readouterr() == ("", "")
     converted = load_file(tmp_path / "out" / "model.safetensors")["model.embed_tokens.weight"]
     assert torch.equal(converted, torch.from_numpy(embedding).to(torch.bfloat16))
@@ -75,7 +73,7 @@ def test_a_gguf_without_chat_template_is_refused(tmp_path):
     """A base model, which cannot hold a conversation, is ModelCorrupt and leaves no folder."""
     write_gguf(tmp_path / "base.gguf", template=None)
     with pytest.raises(ModelCorrupt, match=r"base\.gguf carries no chat template"):
-        convert_apart(tmp_path / "base.gguf", tmp_path / "out")
+        convert_in_subprocess(tmp_path / "base.gguf", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -83,11 +81,4 @@ def test_what_is_no_gguf_is_refused(tmp_path):
     """A file of another format is ModelCorrupt with the reader's reason."""
     (tmp_path / "no.gguf").write_bytes(b"not a model")
     with pytest.raises(ModelCorrupt, match=r"no\.gguf cannot be read as a language model"):
-        convert_apart(tmp_path / "no.gguf", tmp_path / "out")
-
-
-def test_usage():
-    """Without its two arguments the module says how it is called and fails."""
-    command = [sys.executable, "-P", "-m", "xdrec_agent.models.gguf"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (1, "usage: python -m xdrec_agent.models.gguf IN.gguf FOLDER\n")
+        convert_in_subprocess(tmp_path / "no.gguf", tmp_path / "out")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from retrieval.encoder import SentenceEncoder
-from xdrec_agent.models import library as models
+from xdrec_agent.models import find_model, pull_model
 from xdrec_agent.models.manifest import ModelManifest
 from xdrec_agent.models.table import MODELS
 from xdrec_agent.settings import load_settings
@@ -26,7 +26,7 @@ def test_the_encoder_embeds(models_dir):
     """The pulled encoder loads and puts texts about the same thing closer together than others."""
     from sentence_transformers import SentenceTransformer
 
-    folder = models.pull("all-MiniLM-L6-v2", models_dir)
+    folder = pull_model("all-MiniLM-L6-v2", models_dir)
     encoder = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     vectors = encoder.encode(
         ["A spaceship lost among the stars", "Astronauts on a voyage through space", "Baking bread at home"],
@@ -42,7 +42,7 @@ def test_the_language_model_is_a_servable_folder(models_dir):
     """The pulled LLM is plain bfloat16 safetensors with configuration and a tokenizer that knows the chat format."""
     from transformers import AutoConfig, AutoTokenizer
 
-    folder = models.pull("smollm2-135m-instruct", models_dir)
+    folder = pull_model("smollm2-135m-instruct", models_dir)
     assert (folder / "model.safetensors").stat().st_size > 200_000_000
     config = AutoConfig.from_pretrained(folder)
     assert (config.model_type, getattr(config, "quantization_config", None)) == ("llama", None)
@@ -57,7 +57,7 @@ def test_the_language_model_is_a_servable_folder(models_dir):
 @pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "smollm2-135m-instruct"])
 def test_the_manifest_names_source_and_weights(models_dir, name):
     """What was pulled says which source it is from, at the pinned revision if that was the hub."""
-    manifest = ModelManifest.read(models.pull(name, models_dir))
+    manifest = ModelManifest.read(pull_model(name, models_dir))
     spec = MODELS[name]
     assert (manifest.name, manifest.kind, set(manifest.weights)) == (name, spec.kind, {"model.safetensors"})
     expected = {f"hub {spec.hub_id}": spec.revision, f"package {spec.packages[0][0]}": spec.packages[0][1]}
@@ -66,10 +66,10 @@ def test_the_manifest_names_source_and_weights(models_dir, name):
 
 def test_the_adapted_encoder_is_made_of_the_base_and_what_the_package_carries(models_dir):
     """`minilm-taste` loads as any encoder, under a fingerprint of its own, and still knows what texts are about."""
-    folder = models.pull("minilm-taste", models_dir)
+    folder = pull_model("minilm-taste", models_dir)
     assert ModelManifest.read(folder).source == "adapter minilm-taste on all-MiniLM-L6-v2"
     encoder = SentenceEncoder("minilm-taste", folder)
-    base = SentenceEncoder("all-MiniLM-L6-v2", models.find("all-MiniLM-L6-v2", models_dir))
+    base = SentenceEncoder("all-MiniLM-L6-v2", find_model("all-MiniLM-L6-v2", models_dir))
     assert encoder.fingerprint != base.fingerprint
     film, book, other = encoder.encode(
         [

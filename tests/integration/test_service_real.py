@@ -19,7 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from retrieval.ingest import IngestRequest, ingest
 from xdrec_agent.app import Keys, open_index, open_store
-from xdrec_agent.models import library as models
+from xdrec_agent.models import pull_model
 from xdrec_agent.settings import Settings, load_settings
 
 pytestmark = pytest.mark.integration
@@ -33,7 +33,7 @@ ASK = {"sources": ["films"], "target": "books", "likes": ["Blade Runner", "Alien
 def project(tmp_path_factory):
     """Settings of a project with the demo pack ingested and indexed by the real encoder."""
     settings = Settings(home=tmp_path_factory.mktemp("service"), models_dir=load_settings().models_dir)
-    models.pull(settings.encoder.model, settings.models_dir)
+    pull_model(settings.encoder.model, settings.models_dir)
     with open_store(settings) as store, open_index(settings) as index:
         for domain in ("films", "books"):
             ingest(store, IngestRequest(PACK / f"{domain}.csv", domain))

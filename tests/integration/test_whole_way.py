@@ -12,7 +12,7 @@ import pytest
 
 from retrieval.ingest import IngestRequest, ingest
 from xdrec_agent.app import open_index, open_store
-from xdrec_agent.models import library as models
+from xdrec_agent.models import pull_model
 
 pytestmark = pytest.mark.integration
 
@@ -22,7 +22,7 @@ PACK = Path(__file__).resolve().parents[2] / "examples" / "films-books"
 @pytest.fixture(scope="module")
 def project(vllm_server):
     """Settings of a project with the demo pack ingested and indexed, and a running model."""
-    models.pull(vllm_server.encoder.model, vllm_server.models_dir)
+    pull_model(vllm_server.encoder.model, vllm_server.models_dir)
     with open_store(vllm_server) as store:
         for domain in ("films", "books"):
             ingest(store, IngestRequest(PACK / f"{domain}.csv", domain))

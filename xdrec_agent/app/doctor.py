@@ -62,11 +62,11 @@ def _packages() -> Iterator[Check]:
 
 
 def _model(name: str, settings: Settings, role: str) -> Check:
-    from xdrec_agent.models import library
+    from xdrec_agent.models import find_model
 
     needed = role == "encoder"
     try:
-        folder = library.find(name, settings.models_dir)
+        folder = find_model(name, settings.models_dir)
     except XDRecError as exc:
         return Check(what=f"{role} {name}", state="missing", detail=str(exc), next=exc.hint, needed=needed)
     return Check(what=f"{role} {name}", state="ok", detail=str(folder), needed=needed)

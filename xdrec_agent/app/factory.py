@@ -129,10 +129,10 @@ def open_encoder(settings: Settings, *, threads: int = 0) -> SentenceEncoder:
         UsageError: 8 bits on a GPU.
     """
     from retrieval.encoder import Int8Encoder, SentenceEncoder
-    from xdrec_agent.models import library
+    from xdrec_agent.models import find_model
 
     name, batch_size, device = settings.encoder.model, settings.encoder.batch_size, settings.device
-    folder: Path = library.find(name, settings.models_dir)
+    folder: Path = find_model(name, settings.models_dir)
     if settings.encoder.backend == "onnx-int8":
         if device == "cuda":
             raise UsageError("encoder.backend = onnx-int8 is for the CPU", hint='set device to "auto" or "cpu"')

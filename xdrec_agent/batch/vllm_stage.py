@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from retrieval.errors import ModelMissing, SetupError, UsageError
 from xdrec_agent.batch.offline_llm_client import OfflineReply, OfflineRequest
 from xdrec_agent.errors import LLMRefused
-from xdrec_agent.models import library as models
+from xdrec_agent.models import find_model
 from xdrec_agent.rerank import LABELS
 from xdrec_agent.server import MAX_LABELS
 from xdrec_agent.settings import Settings
@@ -31,7 +31,7 @@ def model_source(settings: Settings) -> str:
     if settings.llm.adapter:
         raise UsageError("the vLLM stage serves no adapters", hint="xdrec adapt use merges one into the model")
     try:
-        return str(models.find(settings.llm.model, settings.models_dir))
+        return str(find_model(settings.llm.model, settings.models_dir))
     except ModelMissing:
         return settings.llm.model
 

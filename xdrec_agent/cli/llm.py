@@ -41,13 +41,14 @@ def up() -> None:
 
 def start_server(configured: Settings, console: Console) -> ServerState:
     """Start the configured model's server, or find it running; its progress goes to the console."""
-    from xdrec_agent.models import check_served, library
+    from xdrec_agent.adapt import check_served_adapters
+    from xdrec_agent.models import find_model
     from xdrec_agent.server import lifecycle
 
     llm = configured.llm
-    folder = library.find(llm.model, configured.models_dir)
+    folder = find_model(llm.model, configured.models_dir)
     if llm.adapters:
-        check_served(llm.adapters, llm.model, folder)
+        check_served_adapters(llm.adapters, llm.model, folder)
     with console.status("LLM server: starting") as status:
         return lifecycle.up(
             folder,

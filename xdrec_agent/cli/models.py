@@ -37,11 +37,11 @@ def pull(
 def pulled(name: str, configured: Settings) -> Path:
     """Fetch one model behind a progress bar where it is not here; its folder."""
     from xdrec_agent.cli.progress import download_bar
-    from xdrec_agent.models import library as models
+    from xdrec_agent.models import pull_model
 
     with download_bar() as bar:
         task = bar.add_task(name, total=None)
-        return models.pull(
+        return pull_model(
             name,
             configured.models_dir,
             offline=configured.offline,
@@ -68,9 +68,9 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     """
     import json
 
-    from xdrec_agent.models import library as models
+    from xdrec_agent.models import list_models
 
-    found = models.list_models(settings().models_dir)
+    found = list_models(settings().models_dir)
     if json_:
         rows = [
             {"name": m.name, "kind": m.kind, "path": str(m.path) if m.path else None, "bytes": m.bytes}
@@ -92,7 +92,7 @@ def remove(name: Annotated[str, typer.Argument(help="As `xdrec models list` show
     Examples:
       xdrec models remove qwen2.5-coder-1.5b-instruct
     """
-    from xdrec_agent.models import library as models
+    from xdrec_agent.models import remove_model
 
-    models.remove(name, settings().models_dir)
+    remove_model(name, settings().models_dir)
     typer.echo(f"{name}: removed")

@@ -1,46 +1,37 @@
 """Adapters on disk. Reads trained weights, produces folders that peft and vLLM load, each with a manifest.
 
-A folder holds `adapter_model.safetensors`, `adapter_config.json` (peft's) and `xdrec-adapter.json` (ours): which base
-model it fits, which labels and template it learnt with, what it learnt from and how good it was. It appears complete or
-not at all.
+A folder holds `adapter_model.safetensors`, `adapter_config.json` (peft's) and `xdrec-adapter.json` (ours): the base
+model, the answer labels and template of the training, its data and its validation figures. It appears complete or not
+at all.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
 from retrieval.errors import DataError, UsageError
 from retrieval.files import atomic_folder, translated_writes
 from retrieval.types import Frozen
-from xdrec_agent.llm import NO, YES
-from xdrec_agent.models.lora import TrainedModel, load_base, wrapped
-from xdrec_agent.models.manifest import ModelManifest, WeightFile
-from xdrec_agent.rerank import LABELS
+from xdrec_agent.models.manifest import ModelManifest, hash_weights
 
-if TYPE_CHECKING:
-    from retrieval.adapt import Device
-
-MANIFEST: Final = "xdrec-adapter.json"
+ADAPTER_MANIFEST: Final = "xdrec-adapter.json"
 AdapterKind = Literal["list", "judge", "text", "taste", "views"]
-"""Of the language model: "list" learnt to choose by label, "judge" to say of one candidate whether it fits, "text" read
-a domain's texts. Of the encoder: "taste" learnt to find what people liked from what else they liked, "views" read a
-catalogue."""
+"""Adapters of the language model: "list" chooses a candidate by its label, "judge" says of one candidate whether it
+fits, "text" has read a domain's item texts. Adapters of the encoder: "taste" has learnt to find liked items from other
+liked items, "views" to find an item's description from its title."""
 
 ENCODER_KINDS: Final[frozenset[AdapterKind]] = frozenset({"taste", "views"})
-ANSWERS: Final[Mapping[AdapterKind, str]] = {"list": "".join(LABELS), "judge": f"{YES}/{NO}"}
-"""What an adapter of a kind chooses its answer's first token from; nothing for other kinds."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class BaseModelId(Frozen):
-    """A base model: what it is called, its revision where that is known, and a hash (SHA-256, hex) of its weights."""
+    """A base model: its name, its revision where that is known, and a hash (SHA-256, hex) of its weights."""
 
     name: str
     revision: str | None
@@ -48,22 +39,21 @@ class BaseModelId(Frozen):
 
     @classmethod
     def of(cls, name: str, folder: Path) -> BaseModelId:
-        """The identity of a folder; weights are hashed where its manifest does not say their hash."""
+        """The identity of a folder. Weights are hashed where its manifest does not give their hash."""
         manifest = ModelManifest.read(folder)
-        weights = manifest.weights if manifest else _hashed(folder)
         digest = hashlib.sha256()
-        for path, file in sorted(weights.items()):
+        for path, file in sorted((manifest.weights if manifest else hash_weights(folder)).items()):
             digest.update(f"{path} {file.sha256}\n".encode())
         return cls(name=name, revision=manifest.revision if manifest else None, sha256=digest.hexdigest())
 
 
 class TrainingData(Frozen):
-    """What an adapter learnt from; numbers only, nothing of any person.
+    """The data of a training, as numbers; nothing identifies a user.
 
     Attributes:
-        pairs: "SOURCE:TARGET", of adapters that learnt to rerank or to find.
-        people: `Learners.identity` of those who were learnt from; "" if none were.
-        left_out: which users were never learnt from, in words.
+        pairs: "SOURCE:TARGET", of adapters trained on pairs of domains.
+        people: `UserSplit.identity` of the users; "" if there are none.
+        left_out: which users are in neither part, in words.
     """
 
     domains: tuple[str, ...]
@@ -79,7 +69,7 @@ class AdapterManifest(Frozen):
     """What an adapter is.
 
     Attributes:
-        labels: what the answer's first token was chosen from (`ANSWERS`).
+        labels: the tokens that an answer can begin with; "" where the adapter does not judge.
         template, template_fingerprint: of the prompts, or of the item texts.
         before, metrics: validation before training and with these weights.
         created_at: UTC.
@@ -103,64 +93,44 @@ class AdapterManifest(Frozen):
 
     @property
     def section(self) -> Literal["encoder", "llm"]:
-        """Which model it adapts, as the settings call it."""
+        """The section of the settings that names the adapted model."""
         return "encoder" if self.kind in ENCODER_KINDS else "llm"
 
-    def check(self, base: BaseModelId) -> None:
-        """Raise unless the adapter fits this base model and the labels in use.
-
-        Raises:
-            UsageError: it was trained on another base model, or with other labels.
-        """
+    def check_base(self, base: BaseModelId) -> None:
+        """Raise UsageError unless the adapter was trained on this base model."""
         if base.sha256 != self.base.sha256:
             raise UsageError(
                 f"the adapter {self.name} was trained on {self.base.name} (weights {self.base.sha256[:12]}),"
                 f" not on {base.name} (weights {base.sha256[:12]})",
                 hint=f"set {self.section}.model = {self.base.name}, or train one: xdrec adapt {self.section}",
             )
-        if self.labels != (labels := ANSWERS.get(self.kind, "")):
-            raise UsageError(
-                f"the adapter {self.name} learnt the labels {self.labels}, not {labels}",
-                hint="train it again: xdrec adapt llm",
-            )
 
 
-def check_name(name: str) -> str:
-    """The name of an adapter as it is. Raises UsageError if it is none."""
+def check_adapter_name(name: str) -> str:
+    """The name itself. Raises UsageError if it is not valid."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no name for an adapter", hint="letters, digits, - _ . and at most 64 of them")
     return name
 
 
-class Wrapped(Protocol):
-    """A model that peft has wrapped."""
-
-    @property
-    def whole(self) -> Any:  # noqa: ANN401 (peft keeps its types to itself)
-        """The peft model."""
-        ...
-
-
-def save_adapter(model: Wrapped, manifest: AdapterManifest, adapters_dir: Path) -> Path:
-    """Write an adapter, in place of an older one of this name; its folder.
+def save_adapter(peft_model: Any, manifest: AdapterManifest, adapters_dir: Path) -> Path:  # noqa: ANN401 (a PeftModel)
+    """Write an adapter, in place of an older one of this name; returns its folder.
 
     Raises:
         BackendError: it cannot be written; an older one stays.
     """
-    target = adapters_dir / check_name(manifest.name)
-    with (
-        translated_writes(target, "make room and run the same command again: it goes on at the last checkpoint"),
-        atomic_folder(target) as partial,
-    ):
-        model.whole.peft_config["default"].base_model_name_or_path = manifest.base.name
-        # Whether to keep embeddings peft would otherwise ask of the hub; ours are never trained.
-        model.whole.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
-        (partial / "README.md").unlink(missing_ok=True)  # peft's model card has nothing in it
-        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    target = adapters_dir / check_adapter_name(manifest.name)
+    hint = "make room and run the same command again: it goes on at the last checkpoint"
+    with translated_writes(target, hint), atomic_folder(target) as folder:
+        peft_model.peft_config["default"].base_model_name_or_path = manifest.base.name
+        # With "auto", the default, peft asks the hub whether embeddings were changed; ours never are.
+        peft_model.save_pretrained(str(folder), save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # peft's model card is an empty form
+        (folder / ADAPTER_MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return target
 
 
-def read_manifest(folder: Path) -> AdapterManifest:
+def read_adapter_manifest(folder: Path) -> AdapterManifest:
     """The manifest of an adapter's folder.
 
     Raises:
@@ -168,56 +138,26 @@ def read_manifest(folder: Path) -> AdapterManifest:
         DataError: its manifest cannot be read.
     """
     try:
-        return _read(folder / MANIFEST)
+        return _read(folder / ADAPTER_MANIFEST)
     except OSError as exc:
         raise UsageError(f"there is no adapter {folder}", hint="xdrec adapt list") from exc
 
 
-def merged_manifest(name: str) -> str:
-    """What an adapter's manifest is called in the folder of a model that it was merged into."""
-    return f"xdrec-adapter-{name}.json"
-
-
-def merged_into(folder: Path) -> list[AdapterManifest]:
-    """The adapters that were merged into a model, the first one first. Raises DataError as `read_manifest`."""
-    found = [_read(path) for path in folder.glob(merged_manifest("*"))]
-    return sorted(found, key=lambda manifest: manifest.created_at)
-
-
 def list_adapters(adapters_dir: Path) -> list[tuple[Path, AdapterManifest]]:
-    """The adapters of a folder, by name. Raises DataError as `read_manifest`."""
-    folders = sorted(p.parent for p in adapters_dir.glob(f"[!.]*/{MANIFEST}"))
-    return [(folder, read_manifest(folder)) for folder in folders]
+    """The adapters of a folder, by name. Raises DataError as `read_adapter_manifest`."""
+    folders = sorted(path.parent for path in adapters_dir.glob(f"[!.]*/{ADAPTER_MANIFEST}"))
+    return [(folder, read_adapter_manifest(folder)) for folder in folders]
 
 
-def check_served(adapters: Mapping[str, Path], base_name: str, base_folder: Path) -> None:
-    """Raise unless all named adapters can be served beside the base model.
-
-    Raises:
-        UsageError: one is not there, or is for another base model or other labels.
-        DataError: its manifest cannot be read.
-    """
-    base = BaseModelId.of(base_name, base_folder)
-    for folder in adapters.values():
-        read_manifest(folder).check(base)
+def merged_manifest_name(adapter: str) -> str:
+    """The file name of an adapter's manifest in the folder of a model that it was merged into."""
+    return f"xdrec-adapter-{adapter}.json"
 
 
-def load_adapter(folder: Path, base_folder: Path, base: BaseModelId, *, device: Device = "auto") -> TrainedModel:
-    """The base model with an adapter.
-
-    Raises:
-        UsageError: the adapter is for another base model or other labels.
-        DataError: its weights cannot be read.
-    """
-    import peft
-    from safetensors import SafetensorError
-
-    read_manifest(folder).check(base)
-    try:
-        whole = peft.PeftModel.from_pretrained(load_base(base_folder, device), str(folder), is_trainable=False)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
-        raise DataError(f"the adapter {folder} cannot be read: {exc}", hint="train it again: xdrec adapt llm") from exc
-    return wrapped(whole)
+def merged_adapters(folder: Path) -> list[AdapterManifest]:
+    """The adapters that were merged into a model, oldest first. Raises DataError as `read_adapter_manifest`."""
+    manifests = [_read(path) for path in folder.glob(merged_manifest_name("*"))]
+    return sorted(manifests, key=lambda manifest: manifest.created_at)
 
 
 def _read(path: Path) -> AdapterManifest:
@@ -225,12 +165,3 @@ def _read(path: Path) -> AdapterManifest:
         return AdapterManifest.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as exc:
         raise DataError(f"{path} cannot be read: {exc.errors()[0]['msg']}", hint="train it again") from exc
-
-
-def _hashed(folder: Path) -> dict[str, WeightFile]:
-    found = {}
-    for path in sorted(folder.rglob("*.safetensors")):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found[path.relative_to(folder).as_posix()] = WeightFile(bytes=path.stat().st_size, sha256=digest)
-    return found

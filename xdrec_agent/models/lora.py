@@ -1,8 +1,7 @@
-"""The model in training. Reads a base model's folder, produces it with low-rank additions that can be trained.
+"""Language models with LoRA. Reads a base model's folder, produces it with low-rank matrices that can be trained.
 
-LoRA (Hu et al. 2022): beside a frozen matrix W stands a product B·A of rank r, scaled by alpha / r; B starts at zero,
-so that the model starts as the base. No dropout: a small model sees every list about once, and a run that is resumed
-must go on exactly where it stopped.
+LoRA (Hu et al. 2022): a product B·A of rank r, scaled by alpha / r, is added to a frozen matrix W. B starts at zero, so
+that training starts from the base model. There is no dropout: a small model sees every list about once.
 """
 
 # ruff: noqa: ANN401 (peft and transformers keep their types to themselves)
@@ -30,18 +29,18 @@ _TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-class LoraShape(Section):
-    """How large the additions are. alpha is twice the rank."""
+class LoraSettings(Section):
+    """Size and place of the low-rank matrices. alpha is twice the rank."""
 
     rank: int = Field(default=16, ge=1)
     targets: Literal["attention", "all"] = "all"
-    """Matrices that get one: of the attention, or of the feed-forward part as well."""
+    """Matrices that are adapted: those of the attention, or those of the feed-forward part as well."""
     layers: int | None = Field(default=None, ge=1)
-    """Only the last ones: the lower ones are then computed without remembering anything. None: all."""
+    """How many of the last layers are adapted; None: all. The lower ones then store no activations."""
 
 
 class Tokenizer(Protocol):
-    """What is needed of a transformers tokenizer."""
+    """The part of a transformers tokenizer that is used here."""
 
     chat_template: str | None
     eos_token_id: int
@@ -58,31 +57,34 @@ class Tokenizer(Protocol):
         continue_final_message: bool = False,
         add_generation_prompt: bool = False,
     ) -> str:
-        """A chat as the model reads it."""
+        """A chat as text, by the model's chat template."""
         ...
 
 
 @dataclass(frozen=True)
-class TrainedModel:
-    """A base model with additions.
+class LoraModel:
+    """A base model with LoRA matrices.
 
     Attributes:
-        whole: the causal language model as peft wraps it.
+        peft_model: the causal language model as peft wraps it.
         decoder: the part of it that gives hidden states, without the head over the whole vocabulary.
         head: rows of the output embedding, shape (vocabulary, hidden).
     """
 
-    whole: Any
+    peft_model: Any
     decoder: Any
     head: torch.Tensor
     device: torch.device
 
-    def trainable(self) -> dict[str, torch.nn.Parameter]:
-        """What is trained, by name, in a fixed order."""
-        return {name: p for name, p in sorted(self.whole.named_parameters()) if p.requires_grad}
+    @classmethod
+    def of(cls, peft_model: Any) -> LoraModel:
+        """The parts of a model that peft has wrapped."""
+        base = peft_model.get_base_model()
+        head = base.get_output_embeddings().weight.detach()
+        return cls(peft_model, base.base_model, head, base.device)
 
 
-def open_for_training(folder: Path, shape: LoraShape, *, device: Device = "auto", seed: int = 0) -> TrainedModel:
+def open_llm_for_training(folder: Path, lora: LoraSettings, *, device: Device = "auto", seed: int = 0) -> LoraModel:
     """Load a base model and add fresh low-rank matrices, the same for the same seed.
 
     Raises:
@@ -94,27 +96,26 @@ def open_for_training(folder: Path, shape: LoraShape, *, device: Device = "auto"
     import torch
 
     base = load_base(folder, device)
-    number = base.config.num_hidden_layers
-    if shape.layers and shape.layers > number:
-        raise UsageError(f"the model has {number} layers, not {shape.layers}", hint="leave --layers out")
-    last = list(range(number - shape.layers, number)) if shape.layers else None
+    layers = base.config.num_hidden_layers
+    if lora.layers and lora.layers > layers:
+        raise UsageError(f"the model has {layers} layers, not {lora.layers}", hint="leave --layers out")
     config = peft.LoraConfig(
-        r=shape.rank,
-        lora_alpha=2 * shape.rank,
-        target_modules=list(_TARGETS[shape.targets]),
-        layers_to_transform=last,
+        r=lora.rank,
+        lora_alpha=2 * lora.rank,
+        target_modules=list(_TARGETS[lora.targets]),
+        layers_to_transform=list(range(layers - lora.layers, layers)) if lora.layers else None,
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(seed)
     try:
-        whole = peft.get_peft_model(base, config)
+        peft_model = peft.get_peft_model(base, config)
     except ValueError as exc:
         raise UsageError(f"{folder} cannot be adapted: {exc}", hint="a model of the Llama family works") from exc
-    for parameter in whole.parameters():
+    for parameter in peft_model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()  # steps are too small for bfloat16
-    return wrapped(whole)
+    return LoraModel.of(peft_model)
 
 
 def load_base(folder: Path, device: Device) -> Any:
@@ -148,9 +149,3 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     except (OSError, ValueError) as exc:
         raise ModelMissing(f"{folder} holds no tokenizer: {exc}", hint="xdrec models pull") from exc
     return tokenizer
-
-
-def wrapped(whole: Any) -> TrainedModel:
-    """The parts of a model that peft has wrapped."""
-    base = whole.get_base_model()
-    return TrainedModel(whole, base.base_model, base.get_output_embeddings().weight.detach(), base.device)

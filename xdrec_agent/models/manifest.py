@@ -1,4 +1,4 @@
-"""What a pulled model folder says of itself. Reads its weight files, produces `xdrec-model.json`."""
+"""The manifest of a model folder. Reads its weight files, produces `xdrec-model.json`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from retrieval.types import Frozen
 from xdrec_agent.errors import ModelCorrupt
 from xdrec_agent.models.table import Kind, ModelSpec
 
-MANIFEST = "xdrec-model.json"
+MODEL_MANIFEST = "xdrec-model.json"
 
 
 class WeightFile(Frozen):
@@ -43,11 +43,6 @@ class ModelManifest(Frozen):
         cls, spec: ModelSpec, folder: Path, *, source: str, revision: str, gguf_sha256: str | None = None
     ) -> Self:
         """Hash the weight files of a finished folder."""
-        weights = {}
-        for path in sorted(folder.rglob("*.safetensors")):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            weights[path.relative_to(folder).as_posix()] = WeightFile(bytes=path.stat().st_size, sha256=digest)
         return cls(
             name=spec.name,
             kind=kind_of(folder),
@@ -55,7 +50,7 @@ class ModelManifest(Frozen):
             revision=revision,
             licence=spec.licence or None,
             gguf_sha256=gguf_sha256,
-            weights=weights,
+            weights=hash_weights(folder),
             pulled_at=datetime.now(UTC),
         )
 
@@ -67,15 +62,17 @@ class ModelManifest(Frozen):
             ModelCorrupt: it cannot be read.
         """
         try:
-            return cls.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+            return cls.model_validate_json((folder / MODEL_MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except ValidationError as exc:
-            raise ModelCorrupt(f"{folder / MANIFEST} is unreadable", hint=f"xdrec models pull {folder.name}") from exc
+            raise ModelCorrupt(
+                f"{folder / MODEL_MANIFEST} is unreadable", hint=f"xdrec models pull {folder.name}"
+            ) from exc
 
     def write(self, folder: Path) -> None:
         """Put the manifest into its folder."""
-        (folder / MANIFEST).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / MODEL_MANIFEST).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     def check_present(self, folder: Path) -> None:
         """Compare the sizes of the weight files, which costs no reading of them.
@@ -87,6 +84,16 @@ class ModelManifest(Frozen):
             path = folder / name
             if not path.is_file() or path.stat().st_size != promised.bytes:
                 raise ModelCorrupt(f"{path} is gone or cut off", hint=f"xdrec models pull {self.name}")
+
+
+def hash_weights(folder: Path) -> dict[str, WeightFile]:
+    """All safetensors of a folder, by their path in it."""
+    weights = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        weights[path.relative_to(folder).as_posix()] = WeightFile(bytes=path.stat().st_size, sha256=digest)
+    return weights
 
 
 def kind_of(folder: Path) -> Kind:

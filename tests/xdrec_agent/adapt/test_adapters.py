@@ -9,35 +9,42 @@ import tomllib
 import pytest
 from tiny_llm import fill, make_model
 
-from retrieval.adapt import CURVE, LOG, Plan, WhoLearns
+from retrieval.adapt import CURVE, LOG, SplitSettings, TrainingPlan
 from retrieval.errors import DataError, ModelMissing, UsageError
 from retrieval.store import Store
 from retrieval.templates import load_template
 from xdrec_agent import cli
-from xdrec_agent.adapt import Place, RunSettings, train_lists, train_texts
-from xdrec_agent.adapt.run import training_folder
-from xdrec_agent.adapt.training_lists import ListShape
+from xdrec_agent.adapt import (
+    LLMTrainingSettings,
+    Workspace,
+    check_adapter,
+    check_served_adapters,
+    train_judge,
+    train_on_texts,
+)
+from xdrec_agent.adapt.adapter_training import training_folder
+from xdrec_agent.adapt.training_lists import ListSettings
 from xdrec_agent.app import set_values
 from xdrec_agent.models import (
     BaseModelId,
-    LoraShape,
-    check_served,
+    LoraSettings,
+    find_model,
     list_adapters,
-    merge,
-    open_for_training,
-    read_manifest,
+    merge_adapter,
+    open_llm_for_training,
+    read_adapter_manifest,
 )
-from xdrec_agent.models import library as models
-from xdrec_agent.models.adapters import MANIFEST, load_adapter
+from xdrec_agent.models.adapters import ADAPTER_MANIFEST
+from xdrec_agent.models.merging import load_adapter
 from xdrec_agent.rerank import LABELS
 from xdrec_agent.server.command import vllm_command
 from xdrec_agent.settings import LLMSettings
 
-RUN = RunSettings(
-    plan=Plan(steps=2, groups=2, rate=1e-1, validations=2),
-    lora=LoraShape(rank=4),
-    lists=ListShape(fewest=4, most=5, history=3),
-    who=WhoLearns(validation_parts=4),
+RUN = LLMTrainingSettings(
+    plan=TrainingPlan(steps=2, accumulation=2, learning_rate=1e-1, validations=2),
+    lora=LoraSettings(rank=4),
+    lists=ListSettings(fewest=4, most=5, history=3),
+    users=SplitSettings(validation_parts=4),
     validation_lists=5,
 )
 TEMPLATE = load_template("judge")
@@ -47,13 +54,15 @@ TEMPLATE = load_template("judge")
 def trained(base, store, tmp_path_factory):
     """A folder of adapters with one in it, and the manifest that training gave."""
     folder = tmp_path_factory.mktemp("adapters")
-    return folder, train_lists("taste", store, "pointwise-logprob", TEMPLATE, Place(base, "tiny", folder, "cpu"), RUN)
+    return folder, train_judge(
+        "taste", store, "pointwise-logprob", TEMPLATE, Workspace(base, "tiny", folder, "cpu"), RUN
+    )
 
 
 def test_the_manifest_is_complete(trained, base):
     """Base model with hash, labels, template, data, metrics before and after, and seed; and no user's name."""
     folder, made = trained
-    found = read_manifest(folder / "taste")
+    found = read_adapter_manifest(folder / "taste")
     assert found == made
     assert found.base == BaseModelId.of("tiny", base)
     assert (found.kind, found.labels) == ("judge", "Yes/No")
@@ -64,16 +73,16 @@ def test_the_manifest_is_complete(trained, base):
     assert found.metrics.keys() == found.before.keys() >= {"ndcg10", "accuracy", "loss", "chance_ndcg10"}
     assert found.seed == 0
     names = {p.name for p in (folder / "taste").iterdir()}
-    assert names == {MANIFEST, LOG, CURVE, "adapter_model.safetensors", "adapter_config.json"}
+    assert names == {ADAPTER_MANIFEST, LOG, CURVE, "adapter_model.safetensors", "adapter_config.json"}
     config = json.loads((folder / "taste" / "adapter_config.json").read_text())
     assert (config["base_model_name_or_path"], config["r"]) == ("tiny", 4)
     assert not training_folder("taste", folder).exists()
     assert list_adapters(folder) == [(folder / "taste", made)]
 
 
-def test_an_adapter_that_chooses_from_lists_knows_its_labels(store, place):
+def test_an_adapter_that_chooses_from_lists_knows_its_labels(store, workspace):
     """The other judge is trained with its own template, and says which labels it learnt."""
-    made = train_lists("chooser", store, "listwise-logprob", load_template("rerank"), place, RUN)
+    made = train_judge("chooser", store, "listwise-logprob", load_template("rerank"), workspace, RUN)
     assert (made.kind, made.labels, made.template) == ("list", "".join(LABELS), "rerank")
 
 
@@ -84,23 +93,23 @@ def test_an_adapter_for_another_base_is_refused(trained, tmp_path):
     with pytest.raises(UsageError, match=r"trained on tiny .* not on other"):
         load_adapter(folder / "taste", other, BaseModelId.of("other", other), device="cpu")
     with pytest.raises(UsageError, match="not on other"):
-        check_served({"taste": folder / "taste"}, "other", other)
+        check_served_adapters({"taste": folder / "taste"}, "other", other)
     with pytest.raises(UsageError, match="not on other"):
-        merge(folder / "taste", other, "other", tmp_path / "models")
+        merge_adapter(folder / "taste", other, "other", tmp_path / "models")
     assert not (tmp_path / "models").exists()
 
 
 def test_an_adapter_of_other_labels_is_refused(trained, base):
     """Labels that it never learnt would be ranked by chance."""
-    manifest = read_manifest(trained[0] / "taste").model_copy(update={"labels": "123"})
+    manifest = read_adapter_manifest(trained[0] / "taste").model_copy(update={"labels": "123"})
     with pytest.raises(UsageError, match="learnt the labels"):
-        manifest.check(BaseModelId.of("tiny", base))
+        check_adapter(manifest, BaseModelId.of("tiny", base))
 
 
 def test_what_is_no_adapter_or_broken_says_so(trained, base, tmp_path):
     """A missing one, an unreadable manifest and cut-off weights are three clear errors."""
     with pytest.raises(UsageError, match="there is no adapter"):
-        read_manifest(tmp_path / "none")
+        read_adapter_manifest(tmp_path / "none")
     broken = tmp_path / "broken"
     broken.mkdir()
     for file in (trained[0] / "taste").iterdir():
@@ -109,7 +118,7 @@ def test_what_is_no_adapter_or_broken_says_so(trained, base, tmp_path):
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(DataError, match="cannot be read"):
         load_adapter(broken, base, BaseModelId.of("tiny", base), device="cpu")
-    (broken / MANIFEST).write_text("{}")
+    (broken / ADAPTER_MANIFEST).write_text("{}")
     with pytest.raises(DataError, match="cannot be read"):
         list_adapters(tmp_path)
 
@@ -119,12 +128,12 @@ def test_the_merged_model_answers_as_the_adapted_one(trained, base, tmp_path):
     import torch
     from transformers import AutoModelForCausalLM
 
-    folder = merge(trained[0] / "taste", base, "tiny", tmp_path)
-    assert folder == models.find("tiny--taste", tmp_path)
+    folder = merge_adapter(trained[0] / "taste", base, "tiny", tmp_path)
+    assert folder == find_model("tiny--taste", tmp_path)
     tokens = torch.tensor([[3, 4, 5, 6]])
     with torch.no_grad():
         adapted = load_adapter(trained[0] / "taste", base, BaseModelId.of("tiny", base), device="cpu")
-        wanted = adapted.whole(input_ids=tokens).logits
+        wanted = adapted.peft_model(input_ids=tokens).logits
         merged = AutoModelForCausalLM.from_pretrained(folder)(input_ids=tokens).logits
         plain = AutoModelForCausalLM.from_pretrained(base)(input_ids=tokens).logits
     assert torch.allclose(merged, wanted, atol=1e-4)
@@ -132,39 +141,40 @@ def test_the_merged_model_answers_as_the_adapted_one(trained, base, tmp_path):
     assert (folder / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
 
 
-def test_a_text_adapter_says_what_it_read(store, place):
+def test_a_text_adapter_says_what_it_read(store, workspace):
     """Its kind, domain and metrics are in the manifest; it has no labels."""
-    with Store.open(f"sqlite:///{place.adapters_dir.parent / 's.sqlite'}") as large:
+    with Store.open(f"sqlite:///{workspace.adapters_dir.parent / 's.sqlite'}") as large:
         fill(large, people=1, items=400)
-        made = train_texts("reader", large, "books", load_template("item"), place, RUN)
+        made = train_on_texts("reader", large, "books", load_template("item"), workspace, RUN)
     assert (made.kind, made.data.domains, made.labels) == ("text", ("books",), "")
     assert "perplexity" in made.metrics
 
 
-def test_data_that_teaches_nothing_is_an_error(place, store, tmp_path):
+def test_data_that_teaches_nothing_is_an_error(workspace, store, tmp_path):
     """One domain only, a pair of one domain, a domain that is not there, and a bad name; nothing is left behind."""
     with Store.open(f"sqlite:///{tmp_path / 'one.sqlite'}") as one:
         one.upsert_items(list(store.iter_items("films")), "run")
         with pytest.raises(UsageError, match="1 domain"):
-            train_lists("a", one, "pointwise-logprob", TEMPLATE, place, RUN)
+            train_judge("a", one, "pointwise-logprob", TEMPLATE, workspace, RUN)
     with pytest.raises(UsageError, match="is one domain"):
-        train_lists("a", store, "pointwise-logprob", TEMPLATE, place, RUN, [("films", "films")])
+        train_judge("a", store, "pointwise-logprob", TEMPLATE, workspace, RUN, [("films", "films")])
     with pytest.raises(UsageError, match="no domain 'games'"):
-        train_lists("a", store, "pointwise-logprob", TEMPLATE, place, RUN, [("films", "games")])
+        train_judge("a", store, "pointwise-logprob", TEMPLATE, workspace, RUN, [("films", "games")])
     with pytest.raises(UsageError, match="no name for an adapter"):
-        train_lists("../a", store, "pointwise-logprob", TEMPLATE, place, RUN)
-    assert not place.adapters_dir.exists()
+        train_judge("../a", store, "pointwise-logprob", TEMPLATE, workspace, RUN)
+    assert not workspace.adapters_dir.exists()
 
 
 def test_layers_that_are_not_there_are_an_error(base):
     """The tiny model has two."""
     with pytest.raises(UsageError, match="2 layers, not 3"):
-        open_for_training(base, LoraShape(layers=3), device="cpu")
+        open_llm_for_training(base, LoraSettings(layers=3), device="cpu")
 
 
 def test_only_the_last_layers_are_adapted(base):
     """Nothing below them is trained."""
-    names = open_for_training(base, LoraShape(layers=1), device="cpu").trainable()
+    model = open_llm_for_training(base, LoraSettings(layers=1), device="cpu").peft_model
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     assert names
     assert all(".layers.1." in name for name in names)
 
@@ -172,7 +182,7 @@ def test_only_the_last_layers_are_adapted(base):
 def test_a_folder_without_a_model_says_so(tmp_path):
     """An empty folder is no language model."""
     with pytest.raises(ModelMissing):
-        open_for_training(tmp_path, LoraShape(), device="cpu")
+        open_llm_for_training(tmp_path, LoraSettings(), device="cpu")
 
 
 def test_adapters_are_served_beside_the_model(trained, base):
@@ -222,7 +232,7 @@ def test_train_list_and_use_from_the_command_line(base, tmp_path, monkeypatch, c
     code, out, err = run("adapt", "use", "taste")
     assert code == 0, err
     named = tomllib.loads((tmp_path / "xdrec.toml").read_text())["llm"]["model"]
-    assert models.find(named, tmp_path / "models").name == named == f"{base.name}--taste"
+    assert find_model(named, tmp_path / "models").name == named == f"{base.name}--taste"
     assert run("adapt", "use", "taste", "--beside")[0] == 0
     assert tomllib.loads((tmp_path / "xdrec.toml").read_text())["llm"]["adapter"] == "taste"
     assert run("adapt", "use", "none")[0] == 2

@@ -10,12 +10,11 @@ from fake_llm import FakeLLM
 
 from retrieval.templates import load_template
 from retrieval.types import Candidate
-from xdrec_agent.adapt.label_loss import label_logits, list_loss, quality
-from xdrec_agent.adapt.listwise_prompts import ListPrompts
-from xdrec_agent.adapt.pointwise_prompts import JudgePrompts
-from xdrec_agent.adapt.training_lists import ListShape, catalogues, draw_group, training_cases
+from xdrec_agent.adapt.list_task import label_logits, listwise_loss, ndcg_and_accuracy
+from xdrec_agent.adapt.prompts import ListwisePrompts, PointwisePrompts
+from xdrec_agent.adapt.training_lists import ListSettings, catalogues, draw_group, training_cases
 from xdrec_agent.llm import LLMClient
-from xdrec_agent.models import LoraShape, load_tokenizer, open_for_training
+from xdrec_agent.models import LoraSettings, load_tokenizer, open_llm_for_training
 from xdrec_agent.rerank import RerankContext, shuffle_scores
 from xdrec_agent.rerank.judges import pointwise_logprob
 from xdrec_agent.settings import LLMSettings, RerankSettings
@@ -25,25 +24,25 @@ HISTORY = 4
 
 @pytest.fixture(scope="module")
 def prompts(base):
-    return ListPrompts(load_tokenizer(base), load_template("rerank"), HISTORY)
+    return ListwisePrompts(load_tokenizer(base), load_template("rerank"), HISTORY)
 
 
 @pytest.fixture(scope="module")
 def judge_prompts(base):
-    return JudgePrompts(load_tokenizer(base), load_template("judge"), HISTORY)
+    return PointwisePrompts(load_tokenizer(base), load_template("judge"), HISTORY)
 
 
 @pytest.fixture(scope="module")
 def groups(store):
     cases, touched = training_cases(store, store.users(), [("films", "books")])
     catalogue, rng = catalogues(store, touched)["books"], np.random.default_rng(0)
-    shape = ListShape(fewest=5, most=8, positives=1, lists=3, history=HISTORY)
+    shape = ListSettings(fewest=5, most=8, positives=1, lists=3, history=HISTORY)
     return [draw_group(case, catalogue, shape, rng) for case in cases[:12]]
 
 
 @pytest.fixture(scope="module")
 def model(base):
-    return open_for_training(base, LoraShape(rank=4), device="cpu")
+    return open_llm_for_training(base, LoraSettings(rank=4), device="cpu")
 
 
 async def test_the_prompt_is_the_rerankers_byte_for_byte(prompts, groups):
@@ -81,7 +80,7 @@ def test_logits_are_those_of_the_whole_prompts(kind, groups, model, request):
         for some, group in zip(found, cut, strict=True):
             assert some.shape == (len(group.rests), len(written.label_ids))
             for row, rest in zip(some, group.rests, strict=True):
-                logits = model.whole(input_ids=torch.tensor([group.prefix + rest])).logits[0, -1]
+                logits = model.peft_model(input_ids=torch.tensor([group.prefix + rest])).logits[0, -1]
                 assert torch.allclose(row, logits[list(written.label_ids)], atol=1e-4)
 
 
@@ -117,11 +116,11 @@ def test_the_loss_of_one_liked_item_is_cross_entropy_and_several_do_not_compete(
     """Equal scores cost log n; a second liked item in place of a negative makes the first one's task easier."""
     import torch
 
-    assert float(list_loss(torch.zeros(1, 5), [[2]])) == pytest.approx(math.log(5))
+    assert float(listwise_loss(torch.zeros(1, 5), [[2]])) == pytest.approx(math.log(5))
     scores = torch.tensor([[2.0, 2.0, 0.0, 0.0]])
     rivals = float(torch.nn.functional.cross_entropy(scores, torch.tensor([0])))
-    assert float(list_loss(scores, [[0, 1]])) == pytest.approx(math.log(1 + 2 * math.exp(-2)))
-    assert float(list_loss(scores, [[0, 1]])) < rivals
+    assert float(listwise_loss(scores, [[0, 1]])) == pytest.approx(math.log(1 + 2 * math.exp(-2)))
+    assert float(listwise_loss(scores, [[0, 1]])) < rivals
 
 
 def test_ties_count_as_expectations():
@@ -129,6 +128,6 @@ def test_ties_count_as_expectations():
     import torch
 
     chance = sum(1 / math.log2(place + 2) for place in range(10)) / 20
-    assert quality(torch.zeros(20), 7) == (pytest.approx(chance), pytest.approx(1 / 20))
-    assert quality(torch.arange(20.0), 19) == (1.0, 1.0)
-    assert quality(torch.arange(20.0), 0) == (0.0, 0.0)
+    assert ndcg_and_accuracy(torch.zeros(20), 7) == (pytest.approx(chance), pytest.approx(1 / 20))
+    assert ndcg_and_accuracy(torch.arange(20.0), 19) == (1.0, 1.0)
+    assert ndcg_and_accuracy(torch.arange(20.0), 0) == (0.0, 0.0)

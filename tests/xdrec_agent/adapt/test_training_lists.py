@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.adapt import TEST_FOLD, WhoLearns, learners
-from retrieval.adapt.user_split import FOLDS
+from retrieval.adapt import TEST_FOLD, SplitSettings, split_users
+from retrieval.adapt.preferences import FOLDS
 from retrieval.errors import UnreadableFile, UsageError
 from retrieval.folds import fold
 from retrieval.store import Store
@@ -19,7 +19,7 @@ from xdrec_agent.adapt import ordered_pairs
 from xdrec_agent.adapt.training_lists import (
     MIN_LIKED,
     Catalogue,
-    ListShape,
+    ListSettings,
     catalogues,
     draw_group,
     training_cases,
@@ -27,7 +27,7 @@ from xdrec_agent.adapt.training_lists import (
 )
 
 PAIR = ("films", "books")
-SHAPE = ListShape(fewest=4, most=8, positives=2, lists=2, history=4)
+SHAPE = ListSettings(fewest=4, most=8, positives=2, lists=2, history=4)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_the_liked_item_is_in_every_place_equally_often(world):
     """Over many draws no place is favoured: the counts fit an even spread (chi-square at the 0.1% level)."""
     cases, catalogue = world
     rng = np.random.default_rng(0)
-    fixed = ListShape(fewest=6, most=6, positives=1, lists=1)
+    fixed = ListSettings(fewest=6, most=6, positives=1, lists=1)
     drawn = (draw_group(cases[n % len(cases)], catalogue, fixed, rng) for n in range(1200))
     places = Counter(group.lists[0].positives[0] for group in drawn)
     assert sum((places[p] - 200) ** 2 / 200 for p in range(6)) < 20.5
@@ -110,7 +110,7 @@ def test_a_catalogue_without_negatives_gives_no_list(world):
 def test_a_small_catalogue_makes_all_lists_of_a_group_equally_short(world):
     """With three items that the person does not know no list is longer than they and what was liked."""
     cases, catalogue = world
-    shape = ListShape(fewest=8, most=8, positives=2, lists=2)
+    shape = ListSettings(fewest=8, most=8, positives=2, lists=2)
     for case in cases[:20]:
         known = {e.item.id: e.item for e in case.target}
         few = [*known.values(), *(item for item in catalogue.items if item.id not in known)][: len(known) + 3]
@@ -132,10 +132,10 @@ def test_without_common_users_the_error_says_so(tmp_path):
 
 def test_the_test_fold_is_left_out(store):
     """Nobody of evaluation's test fold is learnt from or validated on, and the two do not overlap."""
-    found = learners(store, WhoLearns(validation_parts=4))
+    found = split_users(store, SplitSettings(validation_parts=4))
     assert not set(found.training) & set(found.validation)
     assert all(fold(user, FOLDS) != TEST_FOLD for user in (*found.training, *found.validation))
-    everybody = learners(store, WhoLearns(left_out=(), validation_parts=4))
+    everybody = split_users(store, SplitSettings(left_out=(), validation_parts=4))
     assert set(everybody.training) | set(everybody.validation) == set(store.users())
 
 
@@ -143,15 +143,15 @@ def test_a_file_names_the_users(store, tmp_path):
     """Only they are learnt from; an unknown user, a missing file, a fold that is none and an empty split are errors."""
     path = tmp_path / "users.txt"
     path.write_text("\n".join(store.users()[:30]) + "\n\n", encoding="utf-8")
-    found = learners(store, WhoLearns(users_file=path, validation_parts=4))
+    found = split_users(store, SplitSettings(users_file=path, validation_parts=4))
     assert set(found.training) | set(found.validation) == set(store.users()[:30])
     path.write_text("stranger\n", encoding="utf-8")
     with pytest.raises(UsageError, match="does not know"):
-        learners(store, WhoLearns(users_file=path))
+        split_users(store, SplitSettings(users_file=path))
     path.write_text(store.users()[0], encoding="utf-8")
     with pytest.raises(UsageError, match="1 users are left"):
-        learners(store, WhoLearns(users_file=path))
+        split_users(store, SplitSettings(users_file=path))
     with pytest.raises(UnreadableFile):
-        learners(store, WhoLearns(users_file=tmp_path / "none"))
+        split_users(store, SplitSettings(users_file=tmp_path / "none"))
     with pytest.raises(UsageError, match="no fold 5"):
-        learners(store, WhoLearns(left_out=(5,)))
+        split_users(store, SplitSettings(left_out=(5,)))
