@@ -97,8 +97,8 @@ def test_training_scores_as_the_retriever_does(seed, items, temperature):
         texts=("",) * items,
     )
     padded = np.concatenate([history, unit(2, 8, rng)])[None]
-    there = np.arange(items + 2)[None] < items
-    found = history_scores(torch.tensor(padded), torch.tensor(there), torch.tensor(candidates), temperature)
+    mask = np.arange(items + 2)[None] < items
+    found = history_scores(torch.tensor(padded), torch.tensor(mask), torch.tensor(candidates), temperature)
     assert np.allclose(found[0].numpy(), log_sum_exp_pooling(candidates, profile, temperature), atol=1e-5)
 
 
