@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chisquare, spearmanr
 
 from eval.data import RerankTask, Say
 from eval.stats import MIN_USERS, ScoredTask, calibrate, ndcg, ratio_of_means, tied_ranks
@@ -232,6 +231,8 @@ def _ndcg_by_slot(
 
 def _uniform_p(picks: NDArray[np.bool_], slots: Places, bins: int, rng: np.random.Generator) -> float:
     """P-value of one shuffle's top picks (users × candidates) by slot against uniform, in `bins` groups of slots."""
+    from scipy.stats import chisquare
+
     user_count, n = picks.shape
     pick = np.argmax(picks * (1 - rng.random(picks.shape)), axis=1)
     counts = np.bincount(slots[np.arange(user_count), pick], minlength=n)
@@ -251,6 +252,8 @@ def _correlation(
     scores: Values, traits: Sequence[Values], users: Sequence[str], rng: np.random.Generator
 ) -> Interval | None:
     """Mean over users of Spearman's correlation of scores with a trait; without users for whom one is constant."""
+    from scipy.stats import spearmanr
+
     differing = [at for at, trait in enumerate(traits) if np.ptp(trait) > 0 and np.ptp(scores[at]) > 10.0**-_DIGITS]
     if not differing:
         return None

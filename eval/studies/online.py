@@ -69,29 +69,32 @@ _COSTS: Final[Mapping[str, Callable[[_Answer], float]]] = {
 }
 
 
-@dataclass(frozen=True)
-class ArmLog:
-    """One arm's users.
+class OnlineArm(Frozen):
+    """An arm: whom it served, how that went, and what an answer cost.
 
     Attributes:
-        share: of the users that the configuration gives it, in (0, 1].
-        answers: how many its users got.
-        values: by outcome a value in [0, 1] for each user.
+        share: of the users that the configuration gives it; `expected`: that many.
+        means: mean over users of each outcome, in [0, 1].
         costs: means over users, of an answer: tokens, requests, seconds, degraded.
-        templates: by task the fingerprints of the templates that answered.
+        templates: by task the fingerprints that answered.
     """
 
     name: str
-    share: float
+    share: FiniteFloat
+    expected: FiniteFloat
+    users: int
     answers: int
-    values: dict[str, Values]
-    costs: dict[str, float]
+    means: dict[str, FiniteFloat]
+    costs: dict[str, FiniteFloat]
     templates: dict[str, tuple[str, ...]]
 
-    @property
-    def users(self) -> int:
-        """How many users got an answer."""
-        return len(next(iter(self.values.values())))
+
+@dataclass(frozen=True)
+class ArmLog:
+    """An arm, and by outcome a value in [0, 1] for each of its users."""
+
+    arm: OnlineArm
+    values: dict[str, Values]
 
 
 @dataclass(frozen=True)
@@ -139,10 +142,10 @@ def read_log(log: RecommendationLog, arms: Sequence[ArmSettings], since: int) ->
     for answer in by_id.values():
         if answer.user not in moved:
             by_arm[arm_of(answer.user, arms)].setdefault(answer.user, []).append(answer)
-    whole = sum(arm.share for arm in arms)
+    shares, total = sum(arm.share for arm in arms), sum(map(len, by_arm.values()))
     times = [answer.time for answer in by_id.values()]
     return OnlineLog(
-        arms=tuple(_arm_log(arm.name, arm.share / whole, by_arm[arm.name], templates[arm.name]) for arm in arms),
+        arms=tuple(_arm_log(arm, arm.share / shares, total, by_arm[arm.name], templates[arm.name]) for arm in arms),
         anonymous=anonymous,
         moved=len(moved),
         first=min(times, default=None),
@@ -163,43 +166,31 @@ def _answer(logged: LoggedAnswer, user: str) -> _Answer:
 
 
 def _arm_log(
-    name: str, share: float, by_user: Mapping[str, Sequence[_Answer]], templates: Mapping[str, set[str]]
+    arm: ArmSettings,
+    share: float,
+    total: int,
+    by_user: Mapping[str, Sequence[_Answer]],
+    templates: Mapping[str, set[str]],
 ) -> ArmLog:
     # By user id, so that a result does not depend on who came first.
     users = [by_user[user] for user in sorted(by_user)]
-    return ArmLog(
-        name=name,
+    values = {outcome: _means(users, read) for outcome, read in OUTCOMES.items()}
+    online_arm = OnlineArm(
+        name=arm.name,
         share=share,
+        expected=share * total,
+        users=len(users),
         answers=sum(map(len, users)),
-        values={outcome: _means(users, read) for outcome, read in OUTCOMES.items()},
+        means={outcome: float(found.mean()) for outcome, found in values.items() if users},
         costs={cost: float(_means(users, read).mean()) if users else 0.0 for cost, read in _COSTS.items()},
         templates={task: tuple(sorted(found)) for task, found in sorted(templates.items())},
     )
+    return ArmLog(online_arm, values)
 
 
 def _means(users: Sequence[Sequence[_Answer]], read: Callable[[_Answer], float]) -> Values:
     """For each user the mean over their answers."""
     return np.array([np.mean([read(answer) for answer in answers]) for answers in users], dtype=np.float64)
-
-
-class OnlineArm(Frozen):
-    """An arm: whom it served, how that went, and what an answer cost.
-
-    Attributes:
-        share: of the users that the configuration gives it; `expected`: that many.
-        means: mean over users of each outcome, in [0, 1].
-        costs: means over users, of an answer: tokens, requests, seconds, degraded.
-        templates: by task the fingerprints that answered.
-    """
-
-    name: str
-    share: FiniteFloat
-    expected: FiniteFloat
-    users: int
-    answers: int
-    means: dict[str, FiniteFloat]
-    costs: dict[str, FiniteFloat]
-    templates: dict[str, tuple[str, ...]]
 
 
 class OnlineComparison(Frozen):
@@ -281,9 +272,9 @@ def judge_log(
     if log.first is None or log.last is None:
         hint = "requests must name a user, and the service must run with these arms and with answers.keep"
         raise UsageError(f"no user got an answer of {', '.join(arm.name for arm in arms)}", hint=hint)
-    users = np.array([arm.users for arm in log.arms], dtype=np.float64)
-    expected = np.array([arm.share for arm in log.arms]) * users.sum()
-    ratio = float(chisquare(users, expected).pvalue) if users.sum() else 1.0
+    online_arms = tuple(one.arm for one in log.arms)
+    users = [arm.users for arm in online_arms]
+    ratio = float(chisquare(users, [arm.expected for arm in online_arms]).pvalue) if any(users) else 1.0
     asked = list(outcomes) or sorted(OUTCOMES, key=lambda outcome: not _differs(log, outcome))
     return OnlineResult(
         first=log.first,
@@ -291,7 +282,7 @@ def judge_log(
         anonymous=log.anonymous,
         moved=log.moved,
         sample_ratio=ratio,
-        arms=tuple(_arm(arm, float(due)) for arm, due in zip(log.arms, expected, strict=True)),
+        arms=online_arms,
         comparisons=_comparisons(log.arms, asked, rng, effect) if ratio >= MISMATCH else (),
     )
 
@@ -305,45 +296,32 @@ def _comparisons(
     adjusted = holm(raw) if len(raw) > 1 else [None] * len(raw)
     return tuple(
         OnlineComparison(
-            arm=other.name,
+            arm=other.arm.name,
             outcome=outcome,
             difference=difference,
             adjusted=p,
             verdict=_few(arms[0], other)
             if difference is None
-            else verdict(difference, outcome, arms=(arms[0].name, other.name), adjusted=p, effect=effect),
+            else verdict(difference, outcome, arms=(arms[0].arm.name, other.arm.name), adjusted=p, effect=effect),
         )
         for (other, outcome), difference, p in zip(pairs, differences, adjusted, strict=True)
     )
 
 
 def _difference(first: ArmLog, other: ArmLog, outcome: str, rng: np.random.Generator) -> UnpairedDifference | None:
-    if min(first.users, other.users) < MIN_USERS:
+    if min(first.arm.users, other.arm.users) < MIN_USERS:
         return None
     return compare_unpaired(first.values[outcome], other.values[outcome], rng)
 
 
 def _few(first: ArmLog, other: ArmLog) -> str:
-    arm = min((first, other), key=lambda one: one.users)
+    arm = min(first.arm, other.arm, key=lambda one: one.users)
     return f"cannot tell: {arm.name} has {arm.users} users, and a comparison needs {MIN_USERS} in each arm"
 
 
 def _differs(log: OnlineLog, outcome: str) -> bool:
     values = np.concatenate([arm.values[outcome] for arm in log.arms])
     return bool(len(values) and np.ptp(values) > 0)
-
-
-def _arm(arm: ArmLog, expected: float) -> OnlineArm:
-    return OnlineArm(
-        name=arm.name,
-        share=arm.share,
-        expected=expected,
-        users=arm.users,
-        answers=arm.answers,
-        means={outcome: float(values.mean()) for outcome, values in arm.values.items() if len(values)},
-        costs=arm.costs,
-        templates=arm.templates,
-    )
 
 
 def day(seconds: int) -> str:

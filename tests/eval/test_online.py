@@ -111,7 +111,7 @@ def test_an_answers_outcomes_are_what_was_done_with_its_items(answers):
     log = read_log(answers, ARMS, 0)
     values = {outcome: {v for one in log.arms for v in one.values[outcome].tolist()} for outcome in QUIET}
     assert values == {"click": {0.5, 0}, "liked": {0.5, 0}, "conversion": {0.5, 0}, "nothing known": {0.5, 1}}
-    assert sum(one.answers for one in log.arms) == 3
+    assert sum(one.arm.answers for one in log.arms) == 3
 
 
 def test_users_are_the_units_however_often_they_ask(answers, rng):
