@@ -21,9 +21,8 @@ from retrieval.types import Frozen
 from xdrec_agent.service import problems
 from xdrec_agent.service.access import keys_required
 from xdrec_agent.service.app_state import OpenParts, open_parts, open_state
-from xdrec_agent.service.limits import ConcurrencyLimiter
 from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.middleware import BodyLimit, LoadShedding, RequestMiddleware
+from xdrec_agent.service.middleware import BodyLimit, ConcurrencyLimiter, LoadShedding, RequestMiddleware
 from xdrec_agent.service.routes import answers, catalogue, chat, openai, recommend
 from xdrec_agent.service.schemas import DoneEvent, ExplanationEvent, RankingEvent
 from xdrec_agent.service.tracing import TracingMiddleware, open_tracer

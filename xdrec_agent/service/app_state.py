@@ -28,7 +28,8 @@ from xdrec_agent.errors import ServerNotRunning
 from xdrec_agent.llm import Endpoint, LLMClient, resolve_endpoint
 from xdrec_agent.recommend import RecommendationLog, Recommender
 from xdrec_agent.service.arms import arm_of, settings_by_arm
-from xdrec_agent.service.limits import ConcurrencyLimiter, DialogueLocks, RateLimiter
+from xdrec_agent.service.limits import DialogueLocks, RateLimiter
+from xdrec_agent.service.middleware import ConcurrencyLimiter
 from xdrec_agent.service.title_search import TitleSearch
 from xdrec_agent.settings import Settings
 

@@ -1,7 +1,7 @@
-"""Limits. Reads requests and who sends them, produces turns to work in, or a 429 that says when to come again.
+"""Limits of a dialogue and of a key. Read who asks, produce a turn, or an error that says when to come again.
 
-The concurrency limiter and the dialogue locks are of one process; rates count on disk, so that all processes of a
-service, and the MCP server beside it, count together.
+Dialogue locks are of one process; rates count on disk, so that all processes of a service, and the MCP server beside
+it, count together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Final
 from retrieval.errors import UsageError
 from xdrec_agent.errors import DialogueBusy
 from xdrec_agent.llm import disk_errors, open_disk_cache
-from xdrec_agent.service.metrics import Metrics
 from xdrec_agent.service.problems import TooManyRequests
 
 MOST_WAITING: Final = 2
@@ -28,57 +27,6 @@ _RETRY_S: Final = 1
 _RATE: Final = re.compile(r"(\d+)\s*(?:/|per)\s*(\d*)\s*(second|minute|hour|day)s?")
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _COUNTERS_BYTES: Final = 64 * 2**20  # a key needs some hundred
-
-
-class ConcurrencyLimiter:
-    """Lets `concurrency` requests work and `queue` more wait; the next one is refused at once.
-
-    A queue without a bound would only make everybody wait longer than they do.
-    """
-
-    def __init__(self, concurrency: int, queue: int, metrics: Metrics) -> None:
-        self._slots = asyncio.Semaphore(concurrency)
-        self._queue = queue
-        self._waiting = 0
-        self._working = 0
-        self.metrics = metrics
-
-    @property
-    def full(self) -> bool:
-        """Whether the next one is refused."""
-        return self._slots.locked() and self._waiting >= self._queue
-
-    @property
-    def busy(self) -> bool:
-        """Whether anything is at work."""
-        return self._working > 0
-
-    def refusal(self) -> TooManyRequests:
-        """Count a refused request; the error that tells its sender."""
-        self.metrics.shed.inc()
-        hint = f"come again in {_RETRY_S} s"
-        return TooManyRequests("too many requests wait already", retry_after_s=_RETRY_S, hint=hint)
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Work inside of it. Raises TooManyRequests."""
-        if self.full:
-            raise self.refusal()
-        self._waiting += 1
-        self.metrics.waiting.inc()
-        try:
-            await self._slots.acquire()
-        finally:
-            self._waiting -= 1
-            self.metrics.waiting.dec()
-        self._working += 1
-        self.metrics.in_flight.inc()
-        try:
-            yield
-        finally:
-            self._working -= 1
-            self.metrics.in_flight.dec()
-            self._slots.release()
 
 
 @dataclass

@@ -6,18 +6,20 @@ A log line says which route, how it ended and how long it took; never what was w
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from xdrec_agent.service.limits import ConcurrencyLimiter
 from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.problems import BodyTooLarge, WrongHost, response_of
+from xdrec_agent.service.problems import BodyTooLarge, TooManyRequests, WrongHost, response_of
 
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -29,6 +31,7 @@ _HEADERS: Final = (
 )
 """On every answer that has none of its own: no browser runs, frames or sends away what a catalogue or a model says."""
 _CLIENT_GONE: Final = 499
+_RETRY_S: Final = 1
 _access = logging.getLogger("xdrec.access")
 
 
@@ -95,6 +98,57 @@ class RequestMiddleware:
 def _for_this_machine(scope: Scope) -> bool:
     host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
     return (urlsplit(f"//{host}").hostname or "") in {"127.0.0.1", "localhost", "::1"}
+
+
+class ConcurrencyLimiter:
+    """Lets `concurrency` requests work and `queue` more wait; the next one is refused at once.
+
+    A queue without a bound would only make everybody wait longer than they do.
+    """
+
+    def __init__(self, concurrency: int, queue: int, metrics: Metrics) -> None:
+        self._slots = asyncio.Semaphore(concurrency)
+        self._queue = queue
+        self._waiting = 0
+        self._working = 0
+        self.metrics = metrics
+
+    @property
+    def full(self) -> bool:
+        """Whether the next one is refused."""
+        return self._slots.locked() and self._waiting >= self._queue
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is at work."""
+        return self._working > 0
+
+    def refusal(self) -> TooManyRequests:
+        """Count a refused request; the error that tells its sender."""
+        self.metrics.shed.inc()
+        hint = f"come again in {_RETRY_S} s"
+        return TooManyRequests("too many requests wait already", retry_after_s=_RETRY_S, hint=hint)
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Work inside of it. Raises TooManyRequests."""
+        if self.full:
+            raise self.refusal()
+        self._waiting += 1
+        self.metrics.waiting.inc()
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+            self.metrics.waiting.dec()
+        self._working += 1
+        self.metrics.in_flight.inc()
+        try:
+            yield
+        finally:
+            self._working -= 1
+            self.metrics.in_flight.dec()
+            self._slots.release()
 
 
 class LoadShedding:

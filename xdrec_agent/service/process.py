@@ -30,10 +30,9 @@ from xdrec_agent.errors import PortTaken
 from xdrec_agent.service.access import keys_required
 from xdrec_agent.service.app import create_app
 from xdrec_agent.service.app_state import AppState, OpenParts, open_parts, open_state
-from xdrec_agent.service.limits import ConcurrencyLimiter
 from xdrec_agent.service.logs import log_to_stderr
 from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.middleware import BodyLimit, GcFreeze, RequestMiddleware
+from xdrec_agent.service.middleware import BodyLimit, ConcurrencyLimiter, GcFreeze, RequestMiddleware
 from xdrec_agent.settings import ServiceSettings, Settings
 
 _UNRESPONSIVE_S: Final = 60

@@ -14,9 +14,9 @@ from fake_llm import FakeLLM, Hangs
 from service_kit import ASK, fake_client, opener, settings_at
 
 from xdrec_agent.service.app import create_app
-from xdrec_agent.service.limits import ConcurrencyLimiter, RateLimiter
+from xdrec_agent.service.limits import RateLimiter
 from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.middleware import GcFreeze, LoadShedding
+from xdrec_agent.service.middleware import ConcurrencyLimiter, GcFreeze, LoadShedding
 from xdrec_agent.service.problems import TooManyRequests
 
 
