@@ -75,7 +75,7 @@ def trial(
       xdrec-eval trial runs/t --data ../data --arm long: --arm short:rerank.template=short.jinja --max-requests 500
     """
     from eval.report import trial_page
-    from eval.runs import TrialRequest, arm_settings, make_trial
+    from eval.runs import RunRequest, TrialRequest, arm_settings, make_trial
     from eval.stats import StoppingRule
 
     if len(arm) != 2:
@@ -83,7 +83,8 @@ def trial(
     parts = [text.partition(":") for text in arm]
     a, b = ((name, arm_settings(given.split(",") if given else [])) for name, _, given in parts)
     rule = StoppingRule(margin=margin, max_requests=max_requests)
-    request = TrialRequest(out, (a, b), metric, rule, batch, candidates, users, seed, repeats, split)
+    run = RunRequest(out, "", "rerank", "", candidates, users, seed, repeats, split)
+    request = TrialRequest(run, (a, b), metric, rule, batch)
     show(trial_page(make_trial(request, data, say)), as_json=json_, out=out)
 
 

@@ -79,18 +79,20 @@ def rerank_tasks(
     kind: CandidateKind = "count-matched",
     split: Split = COLD_TARGET,
     shown: ShownHistory = "own",
+    people: Sequence[History] | None = None,
 ) -> list[RerankTask]:
     """One task a user, for the first `users` users by hash of those who have a case and are in no fold left out.
 
     Args:
         kind: where the other 19 candidates come from: of the truth's training count, or from the retriever's first 100.
         shown: the history that is shown (`eval.data.history_ablation`); the candidates are those of the user's own.
+        people: everybody's histories where they were read before, as `in_hash_order` sorts them.
 
     Raises:
         DataError: a case leaks.
         UsageError: there is no other user whose history could be shown.
     """
-    people = in_hash_order(histories(data.store), seed)
+    people = in_hash_order(histories(data.store), seed) if people is None else people
     training = [split.learnable(person) for person in people]
     guard_training(training, split)
     others = OutOfFold(data, None if split.moment is None else training)

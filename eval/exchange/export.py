@@ -16,26 +16,17 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Final, cast, get_args
+from typing import Final, cast
 
 from eval.data import (
     FOLDS,
-    CandidateKind,
     Case,
     Dataset,
     OutOfFold,
     RerankTask,
     Say,
-    SplitName,
     fold,
-    guard_training,
-    guarded_cases,
-    histories,
-    in_hash_order,
-    rerank_tasks,
-    split_of,
 )
 from eval.exchange.files import (
     CASES,
@@ -48,7 +39,7 @@ from eval.exchange.files import (
     case_folder,
     case_id,
 )
-from eval.runs import RunRequest, TaskName
+from eval.runs import RunRequest, TaskName, plan_cases
 from retrieval.errors import UsageError
 from retrieval.types import History
 
@@ -84,38 +75,19 @@ class ExchangePlan:
     others: OutOfFold
 
 
-def exchange_plan(data: Dataset, request: RunRequest) -> ExchangePlan:
+def exchange_plan(data: Dataset, request: RunRequest, say: Say) -> ExchangePlan:
     """The questions of a request; whoever learns leaves out the fold of the question's user.
 
     Raises:
         UsageError: there is no such task, split or kind of candidates.
         DataError: a case leaks.
     """
-    known = {
-        "--task": (request.task, get_args(TaskName)),
-        "--candidates": (request.candidates, get_args(CandidateKind)),
-        "--split": (request.split, get_args(SplitName)),
-    }
-    for option, (given, allowed) in known.items():
-        if given not in allowed:
-            raise UsageError(f"{option} {given!r} is not known", hint=f"one of: {', '.join(allowed)}")
-    people = in_hash_order(histories(data.store), request.seed)
-    split = split_of(cast("SplitName", request.split), people)
-    training = tuple(split.learnable(person) for person in people)
-    guard_training(training, split)
-    others = OutOfFold(data, None if split.moment is None else training)
+    plan = plan_cases(data, request, say)
     if request.task == "rerank":
-        kind = cast("CandidateKind", request.candidates)
-        chosen = rerank_tasks(data, request.users, request.seed, kind=kind, split=split)
-        return ExchangePlan(tuple(ExchangeCase(task.case, task) for task in chosen), training, others)
-    found = (
-        mine
-        for person in data.without_training_users(people)
-        if (mine := list(guarded_cases(person, data.domains, split)))
-    )
-    return ExchangePlan(
-        tuple(ExchangeCase(case) for mine in islice(found, request.users) for case in mine), training, others
-    )
+        asked = tuple(ExchangeCase(task.case, task) for task in plan.tasks())
+    else:
+        asked = tuple(ExchangeCase(case) for case in plan.cases())
+    return ExchangePlan(asked, tuple(plan.training), plan.others)
 
 
 def export(request: RunRequest, data: Dataset, digest: str, say: Say) -> Export:
@@ -131,8 +103,7 @@ def export(request: RunRequest, data: Dataset, digest: str, say: Say) -> Export:
     out = request.out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not empty", hint="give another folder, or delete this one")
-    say("reading histories")
-    sheet = exchange_plan(data, request)
+    sheet = exchange_plan(data, request, say)
     say(f"writing {len(sheet.questions):,} cases")
     out.mkdir(parents=True, exist_ok=True)
     _write_items(data, out / ITEMS)

@@ -65,8 +65,7 @@ def import_run(given: ImportRequest, data: Dataset, digest: str, say: Say) -> Su
     """
     export = read_export(given.export, digest)
     system = read_json(SystemInfo, given.folder / SYSTEM) if (given.folder / SYSTEM).exists() else SystemInfo()
-    say("reading histories")
-    sheet = exchange_plan(data, _request(export))
+    sheet = exchange_plan(data, _request(export), say)
     asked = {case_id(question.case): question for question in sheet.questions}
     say(f"reading the rankings of {len(asked):,} cases")
     answers = read_rankings(given.folder, data, asked)

@@ -6,7 +6,7 @@ from eval.runs.catalogue import measure_case, remaining_cases, run_catalogue
 from eval.runs.comparison import ABResult, Arm, Comparison, compare_runs
 from eval.runs.folder import CaseResult, Manifest, RunFolder, Summary, TaskName, commit
 from eval.runs.rerank import reference_metrics, rerank_metrics
-from eval.runs.runner import RunRequest, TrialRequest, make_run, make_trial, replay_run
+from eval.runs.runner import RunRequest, TrialRequest, make_run, make_trial, plan_cases, replay_run
 from eval.runs.trial import TrialResult
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "make_trial",
     "manifest_of",
     "measure_case",
+    "plan_cases",
     "reference_metrics",
     "remaining_cases",
     "replay_run",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -80,6 +80,74 @@ class RunRequest:
         common: dict[str, str | int] = {"split": self.split.replace("-", " "), "users": self.users, "seed": self.seed}
         return common | ({"candidates": self.candidates} if self.task == "rerank" else {})
 
+    def check(self) -> None:
+        """Raise UsageError where task, system, kind of candidates or split is unknown."""
+        check_option("--task", self.task, get_args(TaskName))
+        check_option("--system", self.system or RETRIEVER, (RETRIEVER, *BASELINES))
+        check_option("--candidates", self.candidates, get_args(CandidateKind))
+        check_option("--split", self.split, get_args(SplitName))
+
+
+def check_option(option: str, given: str, known: Sequence[str]) -> None:
+    """Raise UsageError where `given` is none of the known values."""
+    if given not in known:
+        raise UsageError(f"{option} {given!r} is not known", hint=f"one of: {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class CasePlan:
+    """What a request asks of the data, and what may be learnt for it.
+
+    Attributes:
+        people: everybody's whole histories, in an order by hash.
+        training: the parts of them that may be learnt from, in the same order.
+        others: retrievers and counts out of fold.
+    """
+
+    data: Dataset
+    request: RunRequest
+    people: list[History]
+    split: Split
+    training: list[History]
+    others: OutOfFold
+
+    def cases(self) -> list[Case]:
+        """The guarded cases of the first `request.users` users who have any. Raises DataError: a case leaks."""
+        users = self.data.without_training_users(self.people)
+        by_user = (found for user in users if (found := list(guarded_cases(user, self.data.domains, self.split))))
+        return [case for found in islice(by_user, self.request.users) for case in found]
+
+    def tasks(self) -> list[RerankTask]:
+        """The reranking tasks of the first `request.users` users. Raises DataError: a case leaks."""
+        request, kind = self.request, cast("CandidateKind", self.request.candidates)
+        return rerank_tasks(
+            self.data,
+            request.users,
+            request.seed,
+            kind=kind,
+            split=self.split,
+            shown=request.history,
+            people=self.people,
+        )
+
+
+def plan_cases(data: Dataset, request: RunRequest, say: Say) -> CasePlan:
+    """Read all histories, split them, and make sure that nothing is learnt from what the split hides.
+
+    Raises:
+        UsageError: an option of the request is unknown.
+        DataError: training data leaks, or a temporal split finds no time.
+    """
+    request.check()
+    say("reading histories")
+    people = in_hash_order(histories(data.store), request.seed)
+    split = split_of(cast("SplitName", request.split), people)
+    if split.moment is not None:
+        say(f"the moment between history and truth is {datetime.fromtimestamp(split.moment, UTC):%Y-%m-%d %H:%M} UTC")
+    training = [split.learnable(person) for person in people]
+    guard_training(training, split)
+    return CasePlan(data, request, people, split, training, OutOfFold(data, None if split.moment is None else training))
+
 
 def make_run(request: RunRequest, data: Path, settings: Settings, say: Say) -> Summary:
     """Make a run, or go on with one that was stopped.
@@ -135,18 +203,19 @@ def replay_run(path: Path, data: Path, say: Say) -> int:
 
 @dataclass(frozen=True)
 class TrialRequest:
-    """What `xdrec-eval trial` was asked for; `arms` are names with their settings."""
+    """What `xdrec-eval trial` was asked for.
 
-    out: Path
+    Attributes:
+        run: the folder of both arms' runs, and what they share.
+        arms: names with their settings.
+        batch: users between two looks.
+    """
+
+    run: RunRequest
     arms: tuple[tuple[str, Settings], tuple[str, Settings]]
     metric: str
     rule: StoppingRule
     batch: int
-    candidates: str
-    users: int
-    seed: int
-    repeats: int
-    split: str = "cold-target"
 
 
 def make_trial(request: TrialRequest, data: Path, say: Say) -> TrialResult:
@@ -154,20 +223,7 @@ def make_trial(request: TrialRequest, data: Path, say: Say) -> TrialResult:
 
     Raises: as `make_run`.
     """
-    runs = [
-        RunRequest(
-            request.out / name,
-            name,
-            "rerank",
-            "",
-            request.candidates,
-            request.users,
-            request.seed,
-            request.repeats,
-            request.split,
-        )
-        for name, _ in request.arms
-    ]
+    runs = [replace(request.run, out=request.run.out / name, name=name) for name, _ in request.arms]
     settings = [_prepared(run, arm) for run, (_, arm) in zip(runs, request.arms, strict=True)]
 
     async def run(dataset: Dataset) -> TrialResult:
@@ -183,7 +239,7 @@ def make_trial(request: TrialRequest, data: Path, say: Say) -> TrialResult:
                 request.metric,
                 request.rule,
                 batch=request.batch,
-                repeats=request.repeats,
+                repeats=request.run.repeats,
                 at_once=CONCURRENT_USERS,
                 say=say,
             )
@@ -194,16 +250,8 @@ def make_trial(request: TrialRequest, data: Path, say: Say) -> TrialResult:
 
 def _prepared(request: RunRequest, settings: Settings) -> Settings:
     """The settings for measuring: all candidates are reranked, and requests may wait. Raises UsageError."""
-    known = {
-        "--task": (request.task, get_args(TaskName)),
-        "--system": (request.system or RETRIEVER, (RETRIEVER, *BASELINES)),
-        "--candidates": (request.candidates, get_args(CandidateKind)),
-        "--split": (request.split, get_args(SplitName)),
-        "rerank.strategy": (settings.rerank.strategy, tuple(RERANKERS)),
-    }
-    for option, (given, allowed) in known.items():
-        if given not in allowed:
-            raise UsageError(f"{option} {given!r} is not known", hint=f"one of: {', '.join(allowed)}")
+    request.check()
+    check_option("rerank.strategy", settings.rerank.strategy, tuple(RERANKERS))
     rerank = settings.rerank.model_copy(update={"candidates": max(20, settings.rerank.candidates)})
     return settings.model_copy(update={"rerank": rerank}).patient()
 
@@ -222,16 +270,7 @@ def _rerank(dataset: Dataset, request: RunRequest, settings: Settings, data: str
 def _tasks(dataset: Dataset, request: RunRequest, arms: Iterable[Settings], say: Say) -> list[RerankTask]:
     for arm in arms:
         dataset = dataset.also_trained_on(llm_training_users(arm, dataset.store, say))
-    split = _split(request, histories(dataset.store), say)
-    kind = cast("CandidateKind", request.candidates)
-    return rerank_tasks(dataset, request.users, request.seed, kind=kind, split=split, shown=request.history)
-
-
-def _split(request: RunRequest, people: Iterable[History], say: Say) -> Split:
-    split = split_of(cast("SplitName", request.split), people)
-    if split.moment is not None:
-        say(f"the moment between history and truth is {datetime.fromtimestamp(split.moment, UTC):%Y-%m-%d %H:%M} UTC")
-    return split
+    return plan_cases(dataset, request, say).tasks()
 
 
 @asynccontextmanager
@@ -256,23 +295,17 @@ def _catalogue(dataset: Dataset, request: RunRequest, settings: Settings, data: 
         "catalogue": dataset.catalogue,
     }
     folder = RunFolder.create(request.out, manifest.model_copy(update=told))
-    say("reading histories")
-    people = in_hash_order(histories(dataset.store), request.seed)
-    split = _split(request, people, say)
-    unmet = dataset.without_training_users(people)
-    with_cases = (mine for person in unmet if (mine := list(guarded_cases(person, dataset.domains, split))))
-    asked = [case for mine in islice(with_cases, request.users) for case in mine]
-    everybody = (case for person in people for case in cases(person, dataset.domains, split))
+    plan = plan_cases(dataset, request, say)
+    asked = plan.cases()
+    everybody = (case for person in plan.people for case in cases(person, dataset.domains, plan.split))
     ablate = ablation(request.history, everybody, request.seed)
     say(f"fitting {request.system}")
-    training = [split.learnable(person) for person in people]
-    guard_training(training, split)
-    others = OutOfFold(dataset, None if split.moment is None else training)
+    others, training = plan.others, plan.training
     rng = np.random.default_rng(request.seed)
     if request.system == RETRIEVER:
         scorer = _retriever(settings, others, cross_fit_weights(dataset, training, others, rng, say))
     else:
-        scorer = cross_fitted(GuardedBaseline(BASELINES[request.system](dataset), split), training, FOLDS, rng)
+        scorer = cross_fitted(GuardedBaseline(BASELINES[request.system](dataset), plan.split), training, FOLDS, rng)
     run_catalogue(folder, dataset, asked, others, scorer, say, ablate)
     return folder
 

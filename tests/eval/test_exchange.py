@@ -89,7 +89,7 @@ def people(data):
 @pytest.fixture(scope="module")
 def asked(data, tmp_path_factory):
     """The questions of the export, by what it calls them."""
-    return by_id(exchange_plan(data, request(tmp_path_factory.mktemp("none"))).questions)
+    return by_id(exchange_plan(data, request(tmp_path_factory.mktemp("none")), quiet).questions)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_a_temporal_export_teaches_nothing_from_its_moment_on(data, amazon, tmp_
     """What others did after everybody's cut is no training, and histories end before it."""
     export(request(tmp_path / "export", split="temporal"), data, data_hash(amazon), quiet)
     rows = [row for number in range(FOLDS) for row in training(tmp_path / "export" / f"fold-{number}")]
-    sheet = exchange_plan(data, request(tmp_path, split="temporal"))
+    sheet = exchange_plan(data, request(tmp_path, split="temporal"), quiet)
     (moment,) = {question.case.cut for question in sheet.questions}
     assert rows
     assert all(int(row["timestamp"]) < moment for row in rows)
@@ -290,7 +290,7 @@ def test_missing_and_repeated_cases_are_refused(data, asked, tmp_path):
 
 def test_candidates_are_ranked_all_and_alone(data, exported, tmp_path):
     """In reranking a list that lacks one, or has another item of the catalogue, is refused."""
-    (question,) = exchange_plan(data, request(exported, "rerank")).questions[:1]
+    (question,) = exchange_plan(data, request(exported, "rerank"), quiet).questions[:1]
     given = list(question.asked.candidates)
     other = next(i for i in data.index.snapshot(question.case.target).positions if i not in given)
     for items in (given[:-1], [*given[:-1], other], [*given, other]):
