@@ -216,7 +216,7 @@ async def test_a_popular_list_is_noted(retriever):
 
         share = 0.95
 
-        def popularity(self, domain, ids):
+        def popularity_percentile(self, domain, ids):
             assert (domain, len(ids)) == ("books", 4)
             return self.share
 
