@@ -21,7 +21,7 @@ from retrieval.errors import UsageError
 from retrieval.types import History, Item, Query
 from xdrec_agent.converse.dialogues import MOST_TEXT, Dialogue, Dialogues, Turn, new_dialogue, save_likes
 from xdrec_agent.converse.events import Asked, Done, Event, Explained, Ranked, Said, Understood
-from xdrec_agent.converse.language import DEFAULT_LANGUAGE
+from xdrec_agent.converse.language import DEFAULT_LANGUAGE, known_language
 from xdrec_agent.converse.lexicon import Lexicon
 from xdrec_agent.converse.model_nlu import ask_for_slots, complete_understanding
 from xdrec_agent.converse.replies import (
@@ -88,7 +88,7 @@ class Conversation:
                 raise UsageError(f"there is no domain {domain!r} (domains: {have})", hint=f"xdrec ingest {domain} FILE")
         if target in sources:
             raise UsageError(f"{target!r} is both source and target", hint="name different domains in --from and --to")
-        state = DialogueState(language=language, sources=tuple(sources), target=target)
+        state = DialogueState(language=known_language(language), sources=tuple(sources), target=target)
         return self.dialogues.start(state, user) if self.dialogues else new_dialogue(state, user)
 
     async def reply(self, dialogue: Dialogue, text: str) -> AsyncGenerator[Event, None]:

@@ -1,7 +1,7 @@
-"""Kept dialogues. Reads dialogues, keeps them in the store's database; each is bounded, and found by an id only.
+"""Kept dialogues. Reads dialogues, produces rows of the store's database; each is bounded and found by its id only.
 
-Their number and age are bounded by whoever calls `forget_old`. The id cannot be guessed: whoever has it and, where the
-dialogue belongs to a user, is that user, can go on with it.
+The caller of `forget_old` bounds their number and age. An id cannot be guessed: whoever has it can go on with the
+dialogue, and only as the user that it belongs to, if it belongs to one.
 """
 
 from __future__ import annotations
@@ -89,13 +89,13 @@ class Dialogues(Tables):
     def keep(self, dialogue: Dialogue, *, after: Sequence[Turn]) -> Dialogue:
         """Write a started dialogue and return it as it was kept: with the latest turns only, if there are many.
 
-        A dialogue that was deleted in the meantime stays deleted.
+        A dialogue that another process has deleted stays deleted.
 
         Args:
             after: the turns that it had when it was read or kept last.
 
         Raises:
-            DialogueBusy: it has others by now: writing would undo what another process has understood.
+            DialogueBusy: it has others by now; writing would undo what another process has understood.
         """
         kept = dialogue.model_copy(update={"turns": _bounded(dialogue.turns), "updated_at": int(time.time())})
         mine = (_dialogues.c.id == dialogue.id, _same_user(dialogue.user))
@@ -109,14 +109,14 @@ class Dialogues(Tables):
         return kept
 
     def start(self, state: DialogueState, user: str | None = None) -> Dialogue:
-        """A new dialogue, kept."""
+        """A new dialogue, written. Raises StoreError."""
         dialogue = new_dialogue(state, user)
         with self.database.writing() as connection:
             connection.execute(sa.insert(_dialogues).values(_row(dialogue)))
         return dialogue
 
     def get(self, id_: str, user: str | None = None) -> Dialogue:
-        """The dialogue with this id; one that belongs to somebody is found by that user only.
+        """The dialogue with this id; one that belongs to a user is found for that user only.
 
         Raises:
             UsageError: there is none, or none for this user.
@@ -131,7 +131,7 @@ class Dialogues(Tables):
         return _dialogue(row)
 
     def list(self, user: str | None = None, limit: int = 100) -> tuple[DialogueSummary, ...]:
-        """A user's dialogues (None: those of nobody), the latest first."""
+        """A user's dialogues (None: those without a user), the latest first."""
         if not self.exists():
             return ()
         query = sa.select(_dialogues).where(_same_user(user)).order_by(_dialogues.c.updated_at.desc()).limit(limit)
@@ -157,9 +157,9 @@ class Dialogues(Tables):
             connection.execute(sa.delete(_dialogues).where(_dialogues.c.id == id_))
 
     def forget_old(self, days: int, most: int) -> int:
-        """Delete dialogues in which nobody has spoken for `days`, and all but the `most` that were spoken in last.
+        """Delete dialogues without a turn for `days`, and all but the `most` with the latest turns.
 
-        One call deletes a few hundred; how many it did. Call it again until it is 0.
+        One call deletes a few hundred and returns how many. Call it again until it returns 0.
         """
         table = _dialogues.c
         oldest = sa.select(table.id, table.updated_at).order_by(table.updated_at, table.id).limit(_FORGOTTEN_AT_ONCE)
@@ -188,7 +188,7 @@ def save_likes(dialogue: Dialogue, store: Store) -> int:
     """Make the dialogue's opinions ratings of its user; how many were written.
 
     Raises:
-        UsageError: the dialogue belongs to nobody.
+        UsageError: the dialogue has no user.
         StoreError: the store fails.
     """
     if dialogue.user is None:

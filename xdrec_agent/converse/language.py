@@ -47,7 +47,13 @@ def known_language(language: str) -> str:
     return language
 
 
-Language = Annotated[str, AfterValidator(known_language)]
+def _valid_language(language: str) -> str:
+    if language not in chat_languages():
+        raise ValueError(f"no language {language!r}")
+    return language
+
+
+Language = Annotated[str, AfterValidator(_valid_language)]
 """The folder's name of a language that is understood and that replies are written in, mostly its ISO 639-1 code."""
 
 

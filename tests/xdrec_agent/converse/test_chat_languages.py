@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from retrieval.errors import TemplateError, UsageError
 from retrieval.templates import read_yaml
@@ -35,7 +36,7 @@ def test_every_language_has_both_files_and_every_sentence():
             assert getattr(sentences, name).keys() == getattr(english, name).keys(), language
     with pytest.raises(UsageError, match="xx"):
         chat_sentences("xx")
-    with pytest.raises(UsageError, match="xx"):
+    with pytest.raises(ValidationError, match="xx"):
         DialogueState(language="xx")
 
 
