@@ -21,7 +21,7 @@ _SOURCES: Final = {
 }
 
 _LEAST: Final = 0.05
-"""Share of the score from which a source is named."""
+"""Share of the score from which a signal is named."""
 
 
 def print_recommendations(answer: Recommendations, query: Query, console: Console | None = None) -> None:
@@ -56,7 +56,7 @@ def _heading(answer: Recommendations, query: Query) -> Text:
 def _line(entry: Recommendation) -> Table:
     """The place, and beside it title and makers, which may need a second line."""
     title = Text(visible(entry.item.title), style="bold cyan").append(_by(entry.item), style="not bold default")
-    title.append(f"  retriever: {entry.retrieval_rank}{_speaking(entry)}", style="not bold dim default")
+    title.append(f"  retriever: {entry.retrieval_rank}{_signal_shares(entry)}", style="not bold dim default")
     line = Table.grid(padding=(0, 2, 0, 0))
     line.add_column(justify="right", min_width=2)
     line.add_column()
@@ -64,11 +64,11 @@ def _line(entry: Recommendation) -> Table:
     return line
 
 
-def _speaking(entry: Recommendation) -> str:
-    """Who speaks for the item, and how much of what is said is theirs; nothing where one source says it all."""
-    said = {name: entry.stages[name] for name in SIGNALS if entry.stages.get(name, 0) > 0}
-    total = sum(said.values())
-    shares = sorted(((value / total, name) for name, value in said.items() if value / total >= _LEAST), reverse=True)
+def _signal_shares(entry: Recommendation) -> str:
+    """Each signal's share of the item's score; empty where one signal gives it all."""
+    scores = {name: entry.stages[name] for name in SIGNALS if entry.stages.get(name, 0) > 0}
+    total = sum(scores.values())
+    shares = sorted(((value / total, name) for name, value in scores.items() if value / total >= _LEAST), reverse=True)
     return f" ({', '.join(f'{name} {share:.0%}' for share, name in shares)})" if len(shares) > 1 else ""
 
 

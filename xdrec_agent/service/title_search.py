@@ -2,7 +2,7 @@
 
 The keys of a domain's titles are held in memory, about 10 MB for 40,000 items, and made anew when the domain has
 changed. First come titles that begin like the query, then those in which every word of it begins a word, in each case
-those that more people know first; only where there are none those that begin nearly so.
+those that more users know first; only where there are none those that begin nearly so.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from retrieval.types import Item
 
 _NEAR: Final = 70.0
 """Similarity in [0, 100] from which a title that is spelled differently is shown."""
-_AFTER: Final = "\U0010ffff"  # sorts behind every letter
-_FEWEST: Final = 3  # letters from which misspellings are looked for
+_LAST_LETTER: Final = "\U0010ffff"  # sorts behind every letter
+_MIN_LETTERS: Final = 3  # letters from which misspellings are looked for
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class _Titles:
     keys: Sequence[str]
     ids: Sequence[str]
     words: Sequence[str]
-    holding: Sequence[tuple[int, ...]]
-    known_by: dict[str, int]
+    keys_of_word: Sequence[tuple[int, ...]]
+    popularity: dict[str, int]
 
 
 class TitleSearch:
@@ -55,10 +55,10 @@ class TitleSearch:
             StoreError: the database fails.
         """
         titles = self._titles(domain)
-        wanted = normalise(query)
-        if not wanted:
+        typed = normalise(query)
+        if not typed:
             return []
-        ids = list(dict.fromkeys(titles.ids[p] for p in _best(titles, wanted, limit)))[:limit]
+        ids = list(dict.fromkeys(titles.ids[p] for p in _best(titles, typed, limit)))[:limit]
         return list(self._store.items(domain, ids).values())
 
     def _titles(self, domain: str) -> _Titles:
@@ -86,41 +86,41 @@ def _read(store: Store, domain: str, generation: int) -> _Titles:
         keys=[key for key, _ in pairs],
         ids=[item for _, item in pairs],
         words=words,
-        holding=[tuple(holding[word]) for word in words],
-        known_by=store.popularity(domain),
+        keys_of_word=[tuple(holding[word]) for word in words],
+        popularity=store.popularity(domain),
     )
 
 
-def _best(titles: _Titles, wanted: str, limit: int) -> list[int]:
+def _best(titles: _Titles, typed: str, limit: int) -> list[int]:
     """Places of keys, best first."""
-    begins = _beginning(titles.keys, wanted)
-    found = _by_fame(titles, begins, wanted)
+    begins = _beginning(titles.keys, typed)
+    found = _by_popularity(titles, begins, typed)
     if len(found) < limit:
-        found += _by_fame(titles, _with_words(titles, wanted) - set(begins), wanted)
-    if not found and len(wanted) >= _FEWEST:
+        found += _by_popularity(titles, _with_words(titles, typed) - set(begins), typed)
+    if not found and len(typed) >= _MIN_LETTERS:
         # As much of each title as has been typed: the rest is yet to come.
-        starts = [key[: len(wanted)] for key in titles.keys]
-        near = process.extract(wanted, starts, scorer=fuzz.ratio, limit=limit, score_cutoff=_NEAR)
+        starts = [key[: len(typed)] for key in titles.keys]
+        near = process.extract(typed, starts, scorer=fuzz.ratio, limit=limit, score_cutoff=_NEAR)
         found = [place for _, _, place in near]
     return found
 
 
 def _beginning(texts: Sequence[str], start: str) -> range:
     """Places of the sorted texts that begin with `start`."""
-    return range(bisect_left(texts, start), bisect_left(texts, start + _AFTER))
+    return range(bisect_left(texts, start), bisect_left(texts, start + _LAST_LETTER))
 
 
-def _with_words(titles: _Titles, wanted: str) -> set[int]:
+def _with_words(titles: _Titles, typed: str) -> set[int]:
     """Places of the keys in which every word of the query begins a word."""
     sets = [
-        {place for word in _beginning(titles.words, part) for place in titles.holding[word]} for part in wanted.split()
+        {key for word in _beginning(titles.words, part) for key in titles.keys_of_word[word]} for part in typed.split()
     ]
     return set.intersection(*sets)
 
 
-def _by_fame(titles: _Titles, places: Iterable[int], wanted: str) -> list[int]:
-    """The exact title first, then what most people know, then the shortest."""
+def _by_popularity(titles: _Titles, places: Iterable[int], typed: str) -> list[int]:
+    """The exact title first, then what most users know, then the shortest."""
     return sorted(
         places,
-        key=lambda p: (titles.keys[p] != wanted, -titles.known_by.get(titles.ids[p], 0), len(titles.keys[p]), p),
+        key=lambda p: (titles.keys[p] != typed, -titles.popularity.get(titles.ids[p], 0), len(titles.keys[p]), p),
     )
