@@ -65,6 +65,13 @@ def test_a_command_loads_no_other_and_no_heavy_library():
     assert not modules & {*heavy, "xdrec_agent.cli.ingest", "xdrec_agent.cli.llm", "pydantic_settings"}
 
 
+def test_help_loads_no_library_of_the_commands():
+    """It imports every command, but nothing that they work with."""
+    modules = loaded("--help")
+    assert "xdrec_agent.cli.explain" in modules
+    assert sorted(modules & {"pydantic", "jinja2", "yaml", "numpy", "asyncio", "retrieval.templates"}) == []
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_of_the_table_can_be_built(name):
     """A wrong entry of the table would only show when somebody calls it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +48,8 @@ def chat(
       xdrec chat --list --user ada
       xdrec chat --resume 5hX0Xq3x0Yk2mJmAqTnC4g
     """
+    import asyncio
+
     from xdrec_agent.converse import known_language
 
     configured, language = settings(), known_language(lang)

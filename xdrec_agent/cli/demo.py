@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +35,8 @@ def demo(
       xdrec demo courses-projects
       xdrec demo examples/films-books -k 3 --keep-server
     """
+    import asyncio
+
     from xdrec_agent.app import find_pack, load_pack
 
     folder = find_pack(pack)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from retrieval.errors import UsageError
-from retrieval.templates import visible
 from xdrec_agent.cli.context import print_json, settings, write_file
 from xdrec_agent.cli.options import Json, Language
 
@@ -128,6 +127,7 @@ def _compute(
 
 
 def _print(explanation: PosthocExplanation, locale: PosthocLocale) -> None:
+    from retrieval.templates import visible
     from xdrec_agent.posthoc import Why
 
     if not isinstance(explanation, Why):

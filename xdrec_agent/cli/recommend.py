@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -54,6 +53,8 @@ def recommend(
       xdrec recommend --from films --to books --user ada --no-explain --json
       xdrec recommend --from films --to books --user ada --rerank pointwise-logprob --candidates 100
     """
+    import asyncio
+
     from retrieval.types import Filter
     from xdrec_agent.app import open_recommender
     from xdrec_agent.cli.printing import print_recommendations
