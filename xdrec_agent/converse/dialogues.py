@@ -98,14 +98,14 @@ class Dialogues(Tables):
             DialogueBusy: it has others by now; writing would undo what another process has understood.
         """
         kept = dialogue.model_copy(update={"turns": _bounded(dialogue.turns), "updated_at": int(time.time())})
-        mine = (_dialogues.c.id == dialogue.id, _same_user(dialogue.user))
+        this_dialogue = (_dialogues.c.id == dialogue.id, _same_user(dialogue.user))
         with self.database.writing() as connection:
-            row = connection.execute(sa.select(_dialogues.c.turns).where(*mine)).first()
+            row = connection.execute(sa.select(_dialogues.c.turns).where(*this_dialogue)).first()
             if row is None:
                 return kept
             if _TURNS.validate_json(row.turns) != tuple(after):
                 raise DialogueBusy("another turn has changed the dialogue meanwhile", hint="say it once more")
-            connection.execute(sa.update(_dialogues).where(*mine).values(_row(kept)))
+            connection.execute(sa.update(_dialogues).where(*this_dialogue).values(_row(kept)))
         return kept
 
     def start(self, state: DialogueState, user: str | None = None) -> Dialogue:

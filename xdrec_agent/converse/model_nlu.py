@@ -1,6 +1,6 @@
 """The model NLU. Reads a turn and the rules' understanding, produces it completed by what a language model reads.
 
-The model answers with slots; nothing of them counts that the catalogue and the user's own words do not bear out. Where
+The model answers with slots; a slot counts only where the catalogue and the user's own words have it, too. Where
 it and the rules differ, what can be verified wins: a title that both the turn and the catalogue have.
 """
 
@@ -78,13 +78,13 @@ def complete_understanding(
     read: Understanding, slots: ModelSlots, text: str, state: DialogueState, lexicon: Lexicon
 ) -> Understanding:
     """The rules' understanding with what of the model's can be verified. Raises StoreError."""
-    found = _Verified(text, state, lexicon)
-    mine = {o.item.key: o for o in (*read.likes, *read.dislikes)}
-    taken = {*mine, *(ref.key for ref in (*read.known, *read.forget, *read.about))}
+    verified = _Verified(text, state, lexicon)
+    by_rules = {o.item.key: o for o in (*read.likes, *read.dislikes)}
+    taken = {*by_rules, *(ref.key for ref in (*read.known, *read.forget, *read.about))}
     likes, dislikes, known = list(read.likes), list(read.dislikes), list(read.known)
     for titles, role, into in ((slots.likes, "like", likes), (slots.dislikes, "dislike", dislikes)):
-        for item in found.items(titles, role):  # type: ignore[arg-type]
-            opinion = mine.get(item.key)
+        for item in verified.items(titles, role):  # type: ignore[arg-type]
+            opinion = by_rules.get(item.key)
             if opinion is not None and opinion.cued:
                 continue
             if opinion is None and item.key in taken:
@@ -92,17 +92,19 @@ def complete_understanding(
             likes[:] = [o for o in likes if o.item.key != item.key]
             dislikes[:] = [o for o in dislikes if o.item.key != item.key]
             into.append(Opinion(item=item, preference=1.0 if role == "like" else -1.0))
-    known += [item for item in found.items(slots.known, "known") if item.key not in taken]
-    changes = found.filter(slots, read.filter)
-    left = tuple(q for q in read.questions if q.kind != "unknown" or not found.answers(q.text))
-    adds = bool(set(likes) - set(read.likes) or set(dislikes) - set(read.dislikes) or len(known) > len(read.known))
-    understood = adds or changes != read.filter or left != read.questions
-    remarks = read.remarks + ((Remark(note="model_disagreed"),) if found.dropped else ())
+    known += [item for item in verified.items(slots.known, "known") if item.key not in taken]
+    changes = verified.filter(slots, read.filter)
+    questions = tuple(q for q in read.questions if q.kind != "unknown" or not verified.answers(q.text))
+    adds_items = bool(
+        set(likes) - set(read.likes) or set(dislikes) - set(read.dislikes) or len(known) > len(read.known)
+    )
+    understood = adds_items or changes != read.filter or questions != read.questions
+    remarks = read.remarks + ((Remark(note="model_disagreed"),) if verified.dropped else ())
     act, wish = read.act, read.wish
     if understood and act == "say" and "off_topic" in read.notes():
         act, remarks = None, tuple(remark for remark in remarks if remark.note != "off_topic")
     # Where the rules have read something, what a model calls a wish is mostly that again, in the user's words.
-    if read.empty and not adds and found.occurs(slots.wish):
+    if read.empty and not adds_items and verified.occurs(slots.wish):
         wish = slots.wish.strip() or None
     return read.model_copy(
         update={
@@ -110,7 +112,7 @@ def complete_understanding(
             "dislikes": tuple(dislikes),
             "known": tuple(known),
             "filter": changes,
-            "questions": left,
+            "questions": questions,
             "remarks": remarks,
             "act": act,
             "wish": wish,
@@ -119,7 +121,7 @@ def complete_understanding(
 
 
 class _Verified:
-    """What of a model's words the turn and the catalogue bear out; `dropped` tells whether something was not."""
+    """Checks a model's slots against the turn and the catalogue; `dropped` tells whether one failed."""
 
     def __init__(self, text: str, state: DialogueState, lexicon: Lexicon) -> None:
         self.key = normalise(text)

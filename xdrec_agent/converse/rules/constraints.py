@@ -61,7 +61,7 @@ class ConstraintFinder:
     Attributes:
         this_year: what "recent" counts from.
         shown_lengths: how long the shown items are, for "something shorter".
-        known_elsewhere: whether somebody of this name made something in another domain.
+        known_elsewhere: whether a creator of this name has works in another domain.
     """
 
     grammar: Grammar
