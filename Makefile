@@ -9,7 +9,7 @@ BENCH_DATA ?= ../shared/data
 TWO := -n 2 --dist loadgroup
 NOT_PINNED := torch|torchvision|torchaudio|torchcodec|triton|nvidia-[^=]*
 
-.PHONY: help setup demo test test-all lint types contracts unit bench-retrieval bench-rerank bench-service bench-scale bench-cold-start bench-popularity screenshots bench-adapted bench-transfer bench-encoder bench-chinese bench-replicas baselines adapt constraints clean
+.PHONY: help setup demo docs test test-all lint types contracts unit bench-retrieval bench-rerank bench-service bench-scale bench-cold-start bench-popularity screenshots bench-adapted bench-transfer bench-encoder bench-chinese bench-replicas baselines adapt constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -19,6 +19,9 @@ setup: ## make or update the virtual environment
 
 demo: setup ## books for somebody who likes films, from nothing
 	$(BIN)/xdrec demo examples/films-books
+
+docs: setup ## the documentation as a site, in build/site; every link is checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: setup ## all checks and all tests but the long ones whose subjects have not changed
 	$(MAKE) lint types contracts
@@ -52,7 +55,7 @@ bench-adapted: ## what the default encoder finds beside the one it was adapted f
 	@mkdir -p build/bench
 	$(BIN)/python -m benchmarks adapted --data $(BENCH_DATA) --json build/bench/adapted.json
 
-# Two upper layers, one pass over the examples: what two cores can do (docs/experiments.md).
+# Two upper layers, one pass over the examples: what two cores can do (docs/explanation/experiments.md).
 BRIEFLY := --layers 2 --epochs 1 --learning-rate 3e-4
 
 bench-transfer: ## where transfer helps and where it hurts: encoders trained for five folds (hours on two cores; goes on if stopped)

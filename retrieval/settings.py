@@ -19,8 +19,8 @@ class EncoderSettings(Section):
     model: str = "minilm-taste"
     batch_size: int = Field(default=32, ge=1)
     backend: Literal["torch", "onnx-int8"] = "torch"
-    """What computes: "onnx-int8" is ONNX Runtime with weights and activations of 8 bits, on the CPU (docs/encoder.md);
-    changing it needs `xdrec index --rebuild`."""
+    """What computes: "onnx-int8" is ONNX Runtime with weights and activations of 8 bits, on the CPU
+    (docs/how-to/encoder.md); changing it needs `xdrec index --rebuild`."""
     facets: bool = False
     """Whether the facets of `xdrec enrich` are part of an item's text; changing it needs `xdrec index --rebuild`."""
 
@@ -40,7 +40,7 @@ class IndexSettings(Section):
 
 
 class RetrieverSettings(Section):
-    """How candidates are scored. The defaults were chosen on validation users (docs/experiments.md)."""
+    """How candidates are scored. The defaults were chosen on validation users (docs/explanation/experiments.md)."""
 
     temperature: float = Field(default=0.1, ge=0.03)
     """Of the log-sum-exp over history items: towards 0 the best match alone counts, towards infinity their mean."""

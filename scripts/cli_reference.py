@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the commands themselves. Run: .venv/bin/python scripts/cli_reference.py [--check]"""
+"""Writes docs/reference/cli.md from the commands. Run: .venv/bin/python scripts/cli_reference.py [--check]"""
 
 import inspect
 import sys
@@ -11,7 +11,7 @@ import typer
 import eval.cli
 import xdrec_agent.cli
 
-TARGET = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
+TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference" / "cli.md"
 
 
 def commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -49,4 +49,4 @@ if __name__ == "__main__":
     if "--check" not in sys.argv:
         TARGET.write_text(reference(), encoding="utf-8")
     elif not TARGET.is_file() or TARGET.read_text(encoding="utf-8") != reference():
-        sys.exit("docs/cli.md is out of date: run .venv/bin/python scripts/cli_reference.py")
+        sys.exit("docs/reference/cli.md is out of date: run .venv/bin/python scripts/cli_reference.py")

@@ -1,4 +1,4 @@
-"""The promise of docs/new-pair.md: whoever follows it as it is written gets there."""
+"""The promise of docs/tutorial/new-pair.md: whoever follows it as it is written gets there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from xdrec_agent.cli import app
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "new-pair.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "tutorial" / "new-pair.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"`(\w+\.csv)`:\n```csv\n(.*?)```", PAGE, re.DOTALL))
 COMMANDS = re.findall(r"^\$ xdrec (.+)$", PAGE, re.MULTILINE)
 WORD = re.compile(r"[a-z]{5,}")  # shorter ones say little

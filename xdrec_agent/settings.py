@@ -294,6 +294,6 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as exc:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-        raise UsageError(f"settings: {problems}", hint="see docs/settings.md, or `xdrec doctor`") from exc
+        raise UsageError(f"settings: {problems}", hint="see docs/reference/settings.md, or `xdrec doctor`") from exc
     except ValueError as exc:  # tomllib.TOMLDecodeError
         raise UsageError(f"xdrec.toml: {exc}", hint="mend the file or set XDREC_CONFIG to another") from exc

@@ -100,7 +100,7 @@ def export(
     """Write what another system needs to take part in a comparison: training, items and questions, without answers.
 
     \b
-    CSV and JSON lines; docs/baselines.md describes them.
+    CSV and JSON lines; docs/explanation/baselines.md describes them.
     Example:
       xdrec-eval export build/export --data ../data
     """

@@ -1,6 +1,6 @@
 """What is exchanged with other people's systems. Reads and writes the files of an export and of a folder of rankings.
 
-docs/baselines.md describes both for whoever writes such a system.
+docs/explanation/baselines.md describes both for whoever writes such a system.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def read_json(kind: type[M], path: Path) -> M:
     try:
         return parse_json(kind, path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"{path} cannot be read: {exc}", hint="see docs/baselines.md") from exc
+        raise DataError(f"{path} cannot be read: {exc}", hint="see docs/explanation/baselines.md") from exc
 
 
 def parse_json(kind: type[M], text: str, where: str) -> M:
@@ -114,4 +114,4 @@ def parse_json(kind: type[M], text: str, where: str) -> M:
     except ValidationError as exc:
         error = exc.errors(include_url=False, include_input=False)[0]
         said = f"{'.'.join(map(str, error['loc']))} {error['msg']}".strip()
-        raise DataError(f"{where}: {said}", hint="see docs/baselines.md") from exc
+        raise DataError(f"{where}: {said}", hint="see docs/explanation/baselines.md") from exc

@@ -16,7 +16,7 @@ from eval.exchange.export import ExchangeCase
 from eval.exchange.files import RANKINGS, SystemRanking, parse_json
 from retrieval.errors import DataError
 
-HINT: Final = "see docs/baselines.md, Rankings"
+HINT: Final = "see docs/explanation/baselines.md, Rankings"
 
 
 @dataclass(frozen=True)

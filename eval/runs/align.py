@@ -36,7 +36,7 @@ def shared_metrics(found: Sequence[Sequence[CaseResult]], asked: Sequence[str]) 
     if unknown:
         raise UsageError(f"no metric {', '.join(unknown)} in all runs", hint=f"they share: {', '.join(shared)}")
     if not shared:
-        raise UsageError("the runs share no metric", hint="make them by the same --task, or see docs/runs.md")
+        raise UsageError("the runs share no metric", hint="make them by the same --task, or see docs/reference/runs.md")
     return list(asked) or shared
 
 

@@ -1,8 +1,8 @@
 """A run is a folder. Reads and writes `manifest.json`, `cases.jsonl` and, once it is done, `summary.json`.
 
-The format is open: any system's results can be compared that come as such a folder (docs/runs.md). A run that was
-stopped goes on where it was: finished cases are in `cases.jsonl`, one line each, and a line that was cut off is made
-again.
+The format is open: any system's results can be compared that come as such a folder (docs/reference/runs.md). A run
+that was stopped goes on where it was: finished cases are in `cases.jsonl`, one line each, and a line that was cut off
+is made again.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class RunFolder:
         except OSError as exc:
             raise DataError(f"{path} holds no run: {exc.strerror}", hint="xdrec-eval run makes one") from exc
         except ValidationError as exc:
-            raise DataError(f"{path / MANIFEST}: {_first(exc)}", hint="see docs/runs.md") from exc
+            raise DataError(f"{path / MANIFEST}: {_first(exc)}", hint="see docs/reference/runs.md") from exc
         return cls(path, manifest)
 
     def append(self, result: CaseResult) -> None:
@@ -165,12 +165,14 @@ class RunFolder:
             try:
                 result = CaseResult.model_validate_json(line)
             except ValidationError as exc:
-                raise DataError(f"{where}: {_first(exc)}", hint="see docs/runs.md") from exc
+                raise DataError(f"{where}: {_first(exc)}", hint="see docs/reference/runs.md") from exc
             for name, value in result.metrics.items():
                 if not np.isfinite(value):
                     raise DataError(f"{where}: {name} is {value}", hint="a metric must be a number")
             if result.key in found:
-                raise DataError(f"{where}: the case {' '.join(result.key)} is there twice", hint="see docs/runs.md")
+                raise DataError(
+                    f"{where}: the case {' '.join(result.key)} is there twice", hint="see docs/reference/runs.md"
+                )
             found[result.key] = result
         return [found[key] for key in sorted(found)]
 

@@ -267,7 +267,9 @@ def judge_log(
     if unknown:
         raise UsageError(f"no outcome {', '.join(unknown)}", hint=f"there are: {', '.join(OUTCOMES)}")
     if len(arms) < 2:
-        raise UsageError(f"{len(arms)} arms are configured", hint="[[service.arms]] in xdrec.toml, see docs/service.md")
+        raise UsageError(
+            f"{len(arms)} arms are configured", hint="[[service.arms]] in xdrec.toml, see docs/how-to/service.md"
+        )
     log = read_log(answers, arms, since)
     if log.first is None or log.last is None:
         hint = "requests must name a user, and the service must run with these arms and with answers.keep"

@@ -47,7 +47,7 @@ class ContrastiveSettings(Section):
     hard_negatives: int = Field(default=0, ge=0)
     """Items for each example that are near its history and not liked: more negatives."""
     scale: float = Field(default=10.0, gt=0)
-    """Logits for a unit of score; 1 / temperature gives those of the log-sum-exp pooling (docs/experiments.md)."""
+    """Logits for a unit of score; 1 / temperature gives log-sum-exp pooling (docs/explanation/experiments.md)."""
     temperature: float = Field(default=0.1, gt=0)
     """Of the log-sum-exp pooling, as `retriever.temperature`."""
     same_domain: bool = True

@@ -32,7 +32,7 @@ _LOCK: Final = "interactions.lock"
 _BATCH_ROWS: Final = 50_000
 _YEAR: Final = 365.25 * 86_400
 _DECAY: Final = 2 * _YEAR
-"""An interaction so far away in time counts 1/e; chosen on validation users (docs/experiments.md)."""
+"""An interaction so far away in time counts 1/e; chosen on validation users (docs/explanation/experiments.md)."""
 _MONTH: Final = _YEAR / 12
 _NO_TIME: Final = int(np.iinfo(np.int64).min)
 """Month number of an interaction without a time; no time gives it."""

@@ -27,7 +27,7 @@ _HALF_RELIABILITY: Final = 500
 _SAMPLED_USERS: Final = 20_000
 """Most users that a history is compared with: of more, a random sample."""
 _TEMPERATURE: Final = 0.1
-"""Of the softmax over users' similarity in [-1, 1]; chosen on validation users (docs/experiments.md)."""
+"""Of the softmax over users' similarity in [-1, 1]; chosen on validation users (docs/explanation/experiments.md)."""
 _NEGLIGIBLE: Final = 1e-6
 """Share of the neighbours' likes below which an item scores about 0."""
 

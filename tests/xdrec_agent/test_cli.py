@@ -175,7 +175,7 @@ def test_an_unknown_pack_lists_the_known_ones():
 
 
 def test_the_written_reference_is_that_of_the_commands():
-    """docs/cli.md does not drift from the commands."""
+    """docs/reference/cli.md does not drift from the commands."""
     script = Path(__file__).resolve().parents[2] / "scripts" / "cli_reference.py"
     done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -41,7 +41,9 @@ def ingest(
     kind: Annotated[str | None, typer.Option(help="items or interactions; default: seen from the columns.")] = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="csv, jsonl, parquet, or one of docs/formats.md; default: seen from the file."),
+        typer.Option(
+            "--format", help="csv, jsonl, parquet, or one of docs/how-to/formats.md; default: seen from the file."
+        ),
     ] = None,
     column: Annotated[
         Texts | None, typer.Option(metavar="FIELD=COLUMN", help="A column that has another name; again for more.")

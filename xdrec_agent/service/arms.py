@@ -58,5 +58,7 @@ def _changed(settings: Settings, arm: ArmSettings) -> Settings:
         except ValidationError as exc:
             problem = exc.errors()[0]
             where = ".".join(map(str, (name, *problem["loc"])))
-            raise UsageError(f"arm {arm.name!r}, {where}: {problem['msg']}", hint="see docs/settings.md") from exc
+            raise UsageError(
+                f"arm {arm.name!r}, {where}: {problem['msg']}", hint="see docs/reference/settings.md"
+            ) from exc
     return settings.model_copy(update=sections)

@@ -231,7 +231,7 @@ def test_the_query_of_the_docs_gives_a_file_that_goes_in(kept, load, filled):
     from pyoxigraph import QueryResultsFormat, RdfFormat
     from pyoxigraph import Store as Graph
 
-    docs = Path(__file__).resolve().parents[3] / "docs" / "relations.md"
+    docs = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "relations.md"
     query = re.search("```sparql\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)[1]
     graph = Graph()
     graph.load(

@@ -1,6 +1,6 @@
 """The promise of a short way: a reader who follows one request steps into few of our modules.
 
-`python -m pytest tests/xdrec_agent/service/test_request_path.py -s` prints them, for docs/architecture.md.
+`python -m pytest tests/xdrec_agent/service/test_request_path.py -s` prints them, for docs/explanation/architecture.md.
 """
 
 from __future__ import annotations
