@@ -146,7 +146,9 @@ def print_summary(name: str, summary: Summary) -> None:
     """What a run came to, on stdout, beside what rules that know nobody's taste would get."""
     typer.echo(f"{name}: {summary.users:,} users, {summary.cases:,} cases")
     for metric, value in summary.metrics.items():
-        known = ", ".join(f"{rule} {found[metric]:.4f}" for rule, found in summary.beside.items() if metric in found)
+        known = ", ".join(
+            f"{rule} {found[metric]:.4f}" for rule, found in summary.references.items() if metric in found
+        )
         typer.echo(f"  {metric:22} {value:.4f}{known and f'  ({known})'}")
     if summary.coverage is not None:
         typer.echo(f"  {'coverage@10':22} {summary.coverage:.4f}")

@@ -101,7 +101,7 @@ def _result(data: Dataset, others: OutOfFold, question: ExchangeCase, answer: Ra
         slices=task.slices,
         ranking=tuple(snapshot.ids(answer.rows)),
         metrics=rerank_metrics(at),
-        beside=reference_metrics(task),
+        references=reference_metrics(task),
         seconds=answer.seconds,
     )
 

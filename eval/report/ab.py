@@ -208,7 +208,7 @@ def arms_table(arms: Sequence[Arm], metrics: Iterable[str]) -> Table:
             ("cache hits", cells.amount(summary.cache_hits)),
             ("coverage", cells.share(summary.coverage)),
         ])  # fmt: skip
-    for rule, scored in arms[0].summary.beside.items():
+    for rule, scored in arms[0].summary.references.items():
         known = {"arm": cells.text(rule), "model": Cell(NOTHING, ""), "what differs": Cell(NOTHING, "")}
         scores = [(metric, cells.score(scored.get(metric))) for metric in metrics]
         costs = [(name, EMPTY) for name, _ in rows[0][3 + len(metrics) :]]

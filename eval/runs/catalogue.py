@@ -79,7 +79,7 @@ def measure_case(
         slices=slices_of(case, list(items.values()), int(touched[truth].max(initial=0))),
         ranking=tuple(snapshot.ids(best)),
         metrics=_measured(scores, truth, touched) | _of_list(best[:LIST], touched, snapshot.vectors),
-        beside={name: _measured(blind, truth, touched) for name, blind in reference_scores(touched).items()},
+        references={name: _measured(blind, truth, touched) for name, blind in reference_scores(touched).items()},
         seconds=seconds,
     )
 

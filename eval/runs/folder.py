@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -68,7 +69,7 @@ class CaseResult(Frozen):
         slices: by the name of a slicing ("history length") the part that the case is in.
         ranking: the first item ids, best first, at most 100.
         metrics: by name, higher is better; never NaN. A metric that does not apply to the case is left out.
-        beside: the same metrics of rules that know nobody's taste, by their names (`eval.stats.metrics.references`).
+        references: the same metrics of rules that know nobody's taste, by name (`eval.stats.reference_scores`).
         seconds: wall time, while other users were being served.
     """
 
@@ -78,7 +79,7 @@ class CaseResult(Frozen):
     slices: dict[str, str] = Field(default_factory=dict)
     ranking: tuple[str, ...] = ()
     metrics: dict[str, float]
-    beside: dict[str, dict[str, float]] = Field(default_factory=dict)
+    references: dict[str, dict[str, float]] = Field(default_factory=dict)
     seconds: float = 0.0
     usage: Usage = Usage()
     degraded: bool = False
@@ -93,7 +94,7 @@ class CaseResult(Frozen):
 class Summary(Frozen):
     """What a run came to: means of the metrics over users, and what it cost a user.
 
-    `beside` are the metrics of rules that know nobody's taste, where every case has them. `coverage` is that of
+    `references` are the metrics of rules that know nobody's taste, where every case has them. `coverage` is that of
     `eval.stats.metrics`, of the first ten; None where the manifest does not tell the catalogue's size.
     """
 
@@ -106,7 +107,7 @@ class Summary(Frozen):
     cache_hits: float
     seconds: float
     degraded: float
-    beside: dict[str, dict[str, float]] = Field(default_factory=dict)
+    references: dict[str, dict[str, float]] = Field(default_factory=dict)
     coverage: float | None = None
 
 
@@ -204,45 +205,37 @@ def summarise(results: Sequence[CaseResult], catalogue: Mapping[str, int] = Mapp
     """
     if not results:
         raise DataError("the run has no cases", hint="xdrec-eval run goes on with it")
-    users = sorted({r.user for r in results})
-    per_user: Mapping[str, list[CaseResult]] = {u: [] for u in users}
-    for result in results:
-        per_user[result.user].append(result)
-
-    def mean(value: Callable[[CaseResult], float]) -> float:
-        return float(np.mean([np.mean([value(r) for r in per_user[u]]) for u in users]))
-
-    def means(metrics_of: Callable[[CaseResult], Mapping[str, float]]) -> dict[str, float]:
-        names = dict.fromkeys(name for result in results for name in metrics_of(result))
-        return {name: _mean_of(name, per_user, metrics_of) for name in names}
-
-    rules = set.intersection(*(set(result.beside) for result in results))
+    users = [result.user for result in results]
+    # A rule counts where every case has it.
+    rules = sorted(set.intersection(*(set(result.references) for result in results)))
+    usages = [result.usage for result in results]
     return Summary(
-        users=len(users),
+        users=len(set(users)),
         cases=len(results),
-        metrics=means(lambda r: r.metrics),
-        beside={rule: means(_beside(rule)) for rule in sorted(rules)},
-        tokens=mean(lambda r: r.usage.prompt_tokens + r.usage.completion_tokens),
-        cached_tokens=mean(lambda r: r.usage.cached_tokens),
-        requests=mean(lambda r: r.usage.requests),
-        cache_hits=mean(lambda r: r.usage.cache_hits),
-        seconds=mean(lambda r: r.seconds),
-        degraded=mean(lambda r: float(r.degraded)),
+        metrics=_metric_means([r.metrics for r in results], users),
+        references={rule: _metric_means([r.references[rule] for r in results], users) for rule in rules},
+        tokens=_user_mean([u.prompt_tokens + u.completion_tokens for u in usages], users),
+        cached_tokens=_user_mean([u.cached_tokens for u in usages], users),
+        requests=_user_mean([u.requests for u in usages], users),
+        cache_hits=_user_mean([u.cache_hits for u in usages], users),
+        seconds=_user_mean([r.seconds for r in results], users),
+        degraded=_user_mean([r.degraded for r in results], users),
         coverage=coverage(((r.target, r.ranking) for r in results), catalogue),
     )
 
 
-def _beside(rule: str) -> Callable[[CaseResult], Mapping[str, float]]:
-    return lambda result: result.beside[rule]
+def _metric_means(metrics: Sequence[Mapping[str, float]], users: Sequence[str]) -> dict[str, float]:
+    names = dict.fromkeys(name for of_case in metrics for name in of_case)
+    return {name: _user_mean([of_case.get(name) for of_case in metrics], users) for name in names}
 
 
-def _mean_of(
-    name: str, per_user: Mapping[str, Sequence[CaseResult]], metrics_of: Callable[[CaseResult], Mapping[str, float]]
-) -> float:
-    """Over the users who have the metric in a case."""
-    found = [[metrics_of(r) for r in results] for results in per_user.values()]
-    values = [[metrics[name] for metrics in mine if name in metrics] for mine in found]
-    return float(np.mean([np.mean(mine) for mine in values if mine]))
+def _user_mean(values: Sequence[float | None], users: Sequence[str]) -> float:
+    """Mean over users, each the mean over their cases; cases without a value do not count."""
+    by_user: dict[str, list[float]] = defaultdict(list)
+    for user, value in zip(users, values, strict=True):
+        if value is not None:
+            by_user[user].append(value)
+    return float(np.mean([np.mean(own) for own in by_user.values()]))
 
 
 def _write(path: Path, text: str) -> None:

@@ -56,7 +56,7 @@ async def rerank_case(context: RerankContext, task: RerankTask, repeats: int) ->
         slices=task.slices,
         ranking=ranking.ids,
         metrics={name: float(np.mean([m[name] for m in metrics])) for name in metrics[0]},
-        beside=reference_metrics(task),
+        references=reference_metrics(task),
         seconds=perf_counter() - began,
         usage=usage,
         degraded=reason is not None,

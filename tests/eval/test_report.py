@@ -142,7 +142,7 @@ def test_what_knows_nobodys_taste_stands_below_the_arms(written):
     result = result_of()
     first = result.arms[0]
     metric = result.comparisons[0].metric
-    summary = first.summary.model_copy(update={"beside": {"chance": {metric: 0.227}}})
+    summary = first.summary.model_copy(update={"references": {"chance": {metric: 0.227}}})
     beside = first.model_copy(update={"summary": summary})
     result = result.model_copy(update={"arms": (beside, *result.arms[1:])})
     _, md, _ = written(result)

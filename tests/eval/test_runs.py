@@ -192,9 +192,9 @@ async def test_a_reranking_run_measures_every_user_once_and_goes_on(dataset: Dat
     assert {"direction", "history", "truth"} <= set(found[0].slices)
     summary = folder.finish()
     assert (summary.users, summary.degraded) == (12, 0)
-    assert summary.beside["chance"]["hit@1"] == pytest.approx(1 / 20)
+    assert summary.references["chance"]["hit@1"] == pytest.approx(1 / 20)
     # Where counts are matched as far as can be, what nobody touched gives next to nothing away.
-    assert summary.beside["unseen first"] == pytest.approx(summary.beside["chance"], abs=0.03)
+    assert summary.references["unseen first"] == pytest.approx(summary.references["chance"], abs=0.03)
 
 
 def who_knows(chosen):
@@ -285,7 +285,7 @@ def test_a_catalogue_run_measures_seen_and_unseen_apart(dataset: Dataset, tmp_pa
     run_catalogue(folder, dataset, asked, OutOfFold(dataset), knows, quiet)
     for one in folder.results():
         assert one.metrics["recall@50"] == one.metrics["ndcg@10"] == one.metrics["hit@10"] == one.metrics["mrr"] == 1
-        chance, unseen_first = one.beside["chance"], one.beside["unseen first"]
+        chance, unseen_first = one.references["chance"], one.references["unseen first"]
         assert chance["recall@10"] == pytest.approx(10 / len(positions[one.target]))
         # Within a slice all are alike; in the whole catalogue a rule that puts one kind first is no chance.
         assert all(unseen_first[name] == pytest.approx(chance[name]) for name in chance if " " in name)
