@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
+
+from xdrec_agent.cli import app
+from xdrec_agent.settings import Settings
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
@@ -109,3 +115,16 @@ def test_the_image_runs_as_nobody_special():
     lines = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("USER")] == ["USER xdrec"]
     assert any("--constraint /tmp/constraints.txt" in line for line in lines)
+
+
+def test_the_images_own_command_serves_the_demo_pack_with_what_lies_in_the_image():
+    """`docker run` alone serves films-books: pack and default encoder are copied in; Compose serves the user's own."""
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    command = json.loads(re.search(r"^CMD (.*)$", text, re.MULTILINE)[1])
+    source, target = re.search(r"^COPY (examples/\S+) (\S+)$", text, re.MULTILINE).groups()
+    assert command == ["demo", target, "--serve", "--host", "0.0.0.0"]  # noqa: S104
+    assert (DEPLOY.parent / source / "demo.yaml").is_file()
+    assert f"RUN xdrec models pull {Settings().encoder.model}\nVOLUME" in text
+    assert SERVICES["xdrec"]["command"] == ["serve", "--host", "0.0.0.0"]  # noqa: S104
+    shown = CliRunner().invoke(app, [*command, "--help"])
+    assert (shown.exit_code, "--serve" in shown.stdout) == (0, True)

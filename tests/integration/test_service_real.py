@@ -54,7 +54,7 @@ def running(project, *arguments, **changes):
     with subprocess.Popen(
         [XDREC, *arguments, "--port", "0"],
         env=environment(project, **changes),
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
@@ -213,3 +213,26 @@ async def test_agents_use_the_tools_over_http_with_a_key(project):
             assert "another user" in other.content[0].text
     finally:
         await asyncio.to_thread(process.__exit__, None, None, None)
+
+
+def test_a_demo_is_served_from_nothing_and_left_as_it_was_found(project, tmp_path):
+    """`xdrec demo PACK --serve`, twice: loads an empty home, keeps what was changed; each start has a key."""
+    home = project.model_copy(update={"home": tmp_path})
+    demo = ("demo", str(PACK), "--serve", "--host", "0.0.0.0")  # noqa: S104 - as in the image; reached locally
+    secrets = []
+    for start in range(2):
+        with running(home, *demo) as (url, process):
+            secrets.append(process.stdout.readline().rpartition(" ")[2].strip())
+            address = url.replace("0.0.0.0", "127.0.0.1") + "/v1/recommend"  # noqa: S104
+            codes = [
+                httpx2.post(address, json=ASK, headers={"authorization": f"Bearer {key}"}, timeout=120).status_code
+                for key in ("xdr_none", *secrets)
+            ]
+        assert codes == [401] * (start + 1) + [200]
+        with open_store(home) as store:
+            users = [summary.users for summary in store.domains()]
+            assert (len(store.domains()), 0 in users) == (2, False)
+            if start == 0:
+                store.delete_user("ada")
+                before = [summary.users for summary in store.domains()]
+    assert users == before

@@ -1,4 +1,4 @@
-"""`xdrec demo`. Reads a demo pack, does the whole job on it: models, ingest, index, vLLM, recommendations."""
+"""`xdrec demo`. Reads a demo pack, does the whole job on it: models, ingest, index, and then answers or a service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.context import overridden, settings
+from xdrec_agent.cli.options import Host, Port
 
 if TYPE_CHECKING:
     from retrieval.types import Query
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
     from xdrec_agent.settings import Settings
     from xdrec_agent.types import Recommendations
 
+_DEMO_KEY = "demo"
+"""The name of the key that each start of a demo's service makes in place of the last one's."""
+
 
 def demo(
     pack: Annotated[str, typer.Argument(metavar="PACK", help="A pack's folder, or its name under examples/.")],
     k: Annotated[int, typer.Option("-k", min=1, max=20, help="Recommendations a question.")] = 5,
     keep: Annotated[bool, typer.Option("--keep-server", help="Leave the LLM server running.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Start the service instead of questions and vLLM.")] = False,
+    host: Host = None,
+    port: Port = None,
 ) -> None:
     """Set up a demo pack and answer its questions, in one go. What is done already is skipped.
 
@@ -34,6 +41,7 @@ def demo(
       xdrec demo films-books
       xdrec demo courses-projects
       xdrec demo examples/films-books -k 3 --keep-server
+      xdrec demo films-books --serve --port 8416
     """
     import asyncio
 
@@ -43,26 +51,59 @@ def demo(
     described = load_pack(folder)
     configured = described.settings(settings(), folder)
     steps = Console(stderr=True, highlight=False)
+    if serve:
+        _serve(overridden(configured, service={"host": host, "port": port}), folder, described, steps)
+        return
     _models(configured, steps)
     _catalogues(configured, folder, described, steps)
     with _server(configured, steps, keep=keep):
         asyncio.run(_ask(configured, described, k))
 
 
-def _models(configured: Settings, steps: Console) -> None:
-    from xdrec_agent.cli.models import needed, pulled
+def _serve(configured: Settings, folder: Path, described: DemoPack, steps: Console) -> None:
+    """Serve the pack until interrupted; a home that holds it already stays as its users left it."""
+    from xdrec_agent.app import open_keys, open_store
+    from xdrec_agent.cli.serve import import_service
 
-    for name in needed(configured):
+    service = import_service()
+    _pull([configured.encoder.model], configured, steps)
+    with open_store(configured) as store:
+        # Not only the catalogues: a first start may have been interrupted between two files.
+        rated = {summary.domain for summary in store.domains() if summary.interactions}
+        loaded = store.has(*described.catalogues) and rated >= set(described.interactions)
+    if loaded:
+        _index(configured, described, steps)
+    else:
+        _catalogues(configured, folder, described, steps)
+    if service.keys_required(configured.service):
+        with open_keys(configured) as keys:
+            for key in keys.list():
+                if key.name == _DEMO_KEY and key.revoked_at is None:
+                    keys.revoke(key.id)
+            _, secret = keys.create(_DEMO_KEY)
+        typer.echo(f"key of this demo: {secret}")
+    service.run(configured)
+
+
+def _models(configured: Settings, steps: Console) -> None:
+    from xdrec_agent.cli.models import needed
+
+    _pull(needed(configured), configured, steps)
+
+
+def _pull(names: list[str], configured: Settings, steps: Console) -> None:
+    from xdrec_agent.cli.models import pulled
+
+    for name in names:
         pulled(name, configured)
         steps.print(f"model {name}: ready")
 
 
 def _catalogues(configured: Settings, folder: Path, described: DemoPack, steps: Console) -> None:
     from retrieval.ingest import IngestRequest, ingest
-    from xdrec_agent.app import open_index, open_store
+    from xdrec_agent.app import open_store
 
     with open_store(configured) as store:
-        index = open_index(configured)
         files = [*described.catalogues.items(), *described.interactions.items()]
         for domain, name in files:
             (report,) = ingest(store, IngestRequest(folder / name, domain))
@@ -71,6 +112,14 @@ def _catalogues(configured: Settings, folder: Path, described: DemoPack, steps: 
             (report,) = ingest(store, IngestRequest(folder / described.relations, kind="relations"))
             counts = f"{report.rows} rows, {report.added} new, {report.rejected} rejected"
             steps.print(f"relations: {described.relations}, {counts}")
+    _index(configured, described, steps)
+
+
+def _index(configured: Settings, described: DemoPack, steps: Console) -> None:
+    from xdrec_agent.app import open_index, open_store
+
+    with open_store(configured) as store:
+        index = open_index(configured)
         for domain in described.catalogues:
             with steps.status(f"{domain}: embedding") as status:
                 built = index.build(

@@ -25,7 +25,7 @@ def serve(
       xdrec serve
       xdrec serve --host 0.0.0.0 --port 8000 --workers 4
     """
-    service = _service()
+    service = import_service()
     service.run(overridden(settings(), service={"host": host, "port": port, "workers": workers}))
 
 
@@ -41,12 +41,13 @@ def mcp(
       xdrec mcp
       xdrec mcp --http --port 8418
     """
-    service = _service()
+    service = import_service()
     run = service.run_mcp_http if http else service.run_mcp_stdio
     run(overridden(settings(), service={"host": host, "port": port}))
 
 
-def _service() -> ModuleType:
+def import_service() -> ModuleType:
+    """The package of the service. Raises SetupError: the extra `service` is not installed."""
     try:
         from xdrec_agent import service
     except ModuleNotFoundError as exc:
