@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -11,16 +11,17 @@ from typing import Any, ClassVar, Self, TypeVar
 import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 
 from retrieval.errors import StoreError
-from retrieval.store.sqlite_file import guard
 
 BUSY_TIMEOUT_MS = 30_000
 """How long SQLite waits for another writer before it gives up, unless the URL says so (`?timeout=SECONDS`)."""
 _CONNECT_S = 5
 """How long Postgres may take to accept a connection, unless the URL says so (`?connect_timeout=SECONDS`)."""
 _T = TypeVar("_T")
+_FileIdentity = tuple[int, int]
+"""Device and inode."""
 _CHUNK = 200  # keys in one statement: with four columns each, below the 999 variables of older SQLite
 _SCHEMA_VERSION = 1
 _WRITER_LOCK = 0x78647265  # the key of Postgres' advisory lock: one writer at a time, as in SQLite
@@ -98,8 +99,72 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     waits = url.query.get("timeout")
     _configure_sqlite(engine, round(1000 * float(waits)) if isinstance(waits, str) else BUSY_TIMEOUT_MS)
     if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
-        guard(engine, Path(url.database))
+        _reconnect_when_moved(engine, Path(url.database))
     return engine
+
+
+def _reconnect_when_moved(engine: sa.Engine, file: Path) -> None:
+    """Have every connection of the engine be to the file that is at the path now.
+
+    SQLite goes on in a file that was moved away, and makes an empty one where there is none: a service would answer
+    from data that nobody has any more. So each connection is compared with the file before it is used.
+
+    What is raised on connecting is an OSError: the file is gone, or another one is there beside the write-ahead log of
+    the old one, which SQLite would write into it.
+    """
+    watch = _FileWatch(file)
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _connecting(_dialect: object, _record: object, args: list[Any], kwargs: dict[str, Any]) -> sqlite3.Connection:
+        return watch.connect(lambda: sqlite3.connect(*args, **kwargs))
+
+    @sa.event.listens_for(engine, "connect")
+    def _connected(_connection: sqlite3.Connection, record: sa.pool.ConnectionPoolEntry) -> None:
+        record.info["file"] = watch.file
+
+    @sa.event.listens_for(engine, "checkout")
+    def _checked_out(
+        _connection: sqlite3.Connection, record: sa.pool.ConnectionPoolEntry, _fairy: sa.pool.PoolProxiedConnection
+    ) -> None:
+        if watch.moved(record.info["file"]):
+            raise DisconnectionError  # the pool drops it and connects anew
+
+
+class _FileWatch:
+    """The file and its log as they were when a connection was made or used last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log_path = path.with_name(f"{path.name}-wal")
+        self.file: _FileIdentity | None = None
+        self._log: _FileIdentity | None = None
+
+    def connect(self, connect: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+        now = _identity(self._path)
+        if self.file is not None and now is None:
+            raise FileNotFoundError(f"{self._path} is gone")
+        if self.file is not None and now != self.file and self._log and _identity(self._log_path) == self._log:
+            raise OSError(
+                f"{self._path} was replaced while it was open, and {self._log_path.name} of the old one is left"
+            )
+        connection = connect()
+        self.file = _identity(self._path)
+        return connection
+
+    def moved(self, file: _FileIdentity | None) -> bool:
+        """Whether the file at the path is not this one any more."""
+        if _identity(self._path) != file:
+            return True
+        self._log = _identity(self._log_path) or self._log
+        return False
+
+
+def _identity(path: Path) -> _FileIdentity | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _postgres(url: sa.URL) -> sa.Engine:
