@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from eval.report import cells
@@ -12,7 +13,7 @@ from eval.report.cells import EMPTY, NOTHING, Cell, Row, Table, short
 from eval.report.page import Page, Plot
 from eval.report.plots import CostPoint, ForestRow, State, forest, scatter, shares, verdict_state
 from eval.runs import ABResult, Arm, Comparison
-from eval.stats import PairedDifference, UnpairedDifference, decimals_for, number_text
+from eval.stats import Difference, number_text, number_writer
 
 COSTS: Final = ("tokens", "seconds")
 """Costs of an arm that quality is drawn against."""
@@ -26,9 +27,6 @@ _READING: Final = (
 )
 
 
-Difference = PairedDifference | UnpairedDifference
-
-
 def ab_page(result: ABResult) -> Page:
     """The report of an A/B comparison."""
     decisive, first = result.comparisons[0], result.arms[0].manifest
@@ -38,7 +36,7 @@ def ab_page(result: ABResult) -> Page:
     return Page(
         title=f"A/B: {', '.join(arm.manifest.name for arm in result.arms)}",
         verdict=result.verdict,
-        state=_state(decisive),
+        state=difference_state(decisive.difference, decisive.adjusted),
         facts={"task": first.task, **{k: str(v) for k, v in first.protocol.items()}, "data": first.data[:12]},
         notes=cache_notes(result.arms),
         plots=_plots(result),
@@ -67,7 +65,7 @@ def manifests(arms: Sequence[Arm]) -> tuple[tuple[str, str], ...]:
 
 def difference_cells(difference: Difference, adjusted: float | None) -> tuple[Row, Row]:
     """The cells of a difference: its size and p-values, and what its users could have shown."""
-    write = _writer(difference)
+    write = number_writer(difference)
     size = (
         ("difference", Cell(write(difference.mean), difference.mean)),
         ("95% interval", Cell(interval_text(difference), difference.low)),
@@ -83,21 +81,39 @@ def difference_cells(difference: Difference, adjusted: float | None) -> tuple[Ro
 
 def interval_text(difference: Difference) -> str:
     """The ends of the interval, or that there is none."""
-    return cells.interval(difference.low, difference.high, _writer(difference)) or cells.UNKNOWN
+    return cells.interval(difference.low, difference.high, number_writer(difference)) or cells.UNKNOWN
 
 
-def forest_row(label: str, difference: Difference, state: State, group: str) -> ForestRow:
-    """A difference in a forest plot."""
-    text = f"{_writer(difference)(difference.mean)} {interval_text(difference)}"
-    d = difference
-    return ForestRow(short(label), text, d.mean, d.low, d.high, state, d.few_differ, group)
+def difference_state(difference: Difference | None, adjusted: float | None) -> State:
+    """What a comparison came to, by its adjusted p-value where there is one."""
+    if difference is None:
+        return "inconclusive"
+    return verdict_state(difference.mean, difference.p_value if adjusted is None else adjusted)
 
 
-def _writer(difference: Difference) -> Callable[[float], str]:
-    """What writes values of this difference, with the decimals that its interval deserves."""
-    low, high = difference.low, difference.high
-    decimals = decimals_for(difference.mean if low is None or high is None else high - low)
-    return lambda value: number_text(value, decimals)
+@dataclass(frozen=True)
+class PlottedDifference:
+    """An arm's difference from the first arm, as a forest plot shows it; `label`: of what it is a difference."""
+
+    arm: str
+    label: str
+    difference: Difference
+    state: State
+    verdict: str
+
+
+def difference_plot(title: str, text: str, arms: Sequence[str], shown: Sequence[PlottedDifference]) -> Plot:
+    """A forest plot of differences, grouped by arm where several are compared with the first."""
+    several = len(arms) > 2
+    rows = []
+    for one in shown:
+        d = one.difference
+        value = f"{number_writer(d)(d.mean)} {interval_text(d)}"
+        group = short(one.arm, 40) if several else ""
+        rows.append(ForestRow(short(one.label), value, d.mean, d.low, d.high, one.state, d.few_differ, group))
+    verdicts = "; ".join(f"{one.arm}, {one.label}: {one.verdict}" for one in shown)
+    sides = (f"{short(arms[0], 20)} better", f"{'the other arm' if several else short(arms[1], 20)} better")
+    return Plot(title, text, forest(rows, f"Forest plot of differences between arms. {verdicts}", sides))
 
 
 def _comparison_row(comparison: Comparison) -> Row:
@@ -118,40 +134,24 @@ def _comparison_row(comparison: Comparison) -> Row:
 
 
 def _plots(result: ABResult) -> tuple[Plot, ...]:
-    tested = [c for c in result.comparisons if c.slice == "all"]
-    sliced = [c for c in result.comparisons if c.slice != "all"]
+    arms = [arm.manifest.name for arm in result.arms]
+    tested, sliced = [], []
+    for c in result.comparisons:
+        if c.slice == "all":
+            state = difference_state(c.difference, c.adjusted)
+            tested.append(PlottedDifference(c.arm, c.metric, c.difference, state, c.verdict))
+        else:
+            sliced.append(PlottedDifference(c.arm, c.slice, c.difference, "described", c.verdict))
     adjusted = " after Holm" if result.comparisons[0].adjusted is not None else ""
     text = (
-        f"The mean over users of each arm minus {result.arms[0].manifest.name}, with its 95% interval. Coloured: a "
-        f"difference at 5%{adjusted}; grey: cannot tell. A dashed interval is too short to be trusted: too few users "
-        "differ."
+        f"The mean over users of each arm minus {arms[0]}, with its 95% interval. Coloured: a difference at "
+        f"5%{adjusted}; grey: cannot tell. A dashed interval is too short to be trusted: too few users differ."
     )
-    plots = [_forest(result, tested, "Paired differences", text)]
+    plots = [difference_plot("Paired differences", text, arms, tested)]
     if sliced:
         text = "Described, not tested: they take no part in the adjustment, so read them as hints."
-        plots.append(_forest(result, sliced, f"Slices of {result.comparisons[0].metric}", text))
+        plots.append(difference_plot(f"Slices of {result.comparisons[0].metric}", text, arms, sliced))
     return tuple(plots)
-
-
-def _forest(result: ABResult, comparisons: Sequence[Comparison], title: str, text: str) -> Plot:
-    several = len(result.arms) > 2
-    rows = [
-        forest_row(
-            c.metric if c.slice == "all" else c.slice, c.difference, _state(c), short(c.arm, 40) if several else ""
-        )
-        for c in comparisons
-    ]
-    verdicts = "; ".join(f"{c.arm}, {c.metric}, {c.slice}: {c.verdict}" for c in comparisons)
-    other = "the other arm" if several else short(result.arms[1].manifest.name, 20)
-    sides = (f"{short(result.arms[0].manifest.name, 20)} better", f"{other} better")
-    return Plot(title, text, forest(rows, f"Forest plot of paired differences. {verdicts}", sides))
-
-
-def _state(comparison: Comparison) -> State:
-    if comparison.slice != "all":
-        return "described"
-    p = comparison.difference.p_value if comparison.adjusted is None else comparison.adjusted
-    return verdict_state(comparison.difference.mean, p)
 
 
 def costs_of(arms: Sequence[Arm]) -> list[tuple[str, Mapping[str, float], Mapping[str, float]]]:
@@ -231,12 +231,10 @@ def _settings(arm: Arm) -> dict[str, str]:
     return dict(_flat(known))
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    entries = []
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            entries += _flat(value, f"{prefix}{name}.")
+            yield from _flat(value, f"{prefix}{name}.")
         elif value is not None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            entries.append((short(f"{prefix}{name}", 200), short(text, _LONGEST)))
-    return entries
+            yield short(f"{prefix}{name}", 200), short(text, _LONGEST)

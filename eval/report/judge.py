@@ -7,7 +7,7 @@ from typing import Final
 from eval.report import cells
 from eval.report.cells import EMPTY, Cell, Row, Table, short
 from eval.report.page import Page, Plot
-from eval.report.plots import ForestRow, State, forest
+from eval.report.plots import ForestRow, forest, verdict_state
 from eval.stats import number_text
 from eval.studies import Interval, JudgeResult
 
@@ -24,7 +24,7 @@ def judge_page(result: JudgeResult) -> Page:
     return Page(
         title=f"Judge: {', '.join(result.arms)}",
         verdict=result.verdict,
-        state=_state(result),
+        state=verdict_state(result.preference.mean, result.preference.p_value),
         facts={"compared": result.what, "judge": result.model, "template": result.template_fingerprint[:12]},
         notes=tuple(_notes(result)),
         plots=(_plot(result),),
@@ -51,11 +51,11 @@ def _notes(result: JudgeResult) -> list[str]:
 
 
 def _plot(result: JudgeResult) -> Plot:
-    a, b = result.arms
+    (a, b), d = result.arms, result.preference
     rate, low, high = result.win_rate
     below, above = (None if end is None else end - 0.5 for end in (low, high))
-    few_differ = result.preference.few_differ
-    row = ForestRow("win rate over a half", _win_rate(result), rate - 0.5, below, above, _state(result), few_differ)
+    state, few_differ = verdict_state(d.mean, d.p_value), d.few_differ
+    row = ForestRow("win rate over a half", _win_rate(result), rate - 0.5, below, above, state, few_differ)
     sides = (f"{short(a, 20)} better", f"{short(b, 20)} better")
     text = f"How far the win rate of {b} against {a} lies from a half, with its 95% interval."
     return Plot("Win rate", text, forest([row], f"Forest plot of the win rate. {result.verdict}", sides))
@@ -98,9 +98,3 @@ def _share(found: Interval | None) -> Cell:
 
 def _win_rate(result: JudgeResult) -> str:
     return cells.estimate(*result.win_rate, lambda value: number_text(value, 2))
-
-
-def _state(result: JudgeResult) -> State:
-    if not result.decided:
-        return "inconclusive"
-    return "better" if result.preference.mean > 0 else "worse"

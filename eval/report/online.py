@@ -6,10 +6,9 @@ import shlex
 from typing import Final
 
 from eval.report import cells
-from eval.report.ab import cost_plots, difference_cells, forest_row
+from eval.report.ab import PlottedDifference, cost_plots, difference_cells, difference_plot, difference_state
 from eval.report.cells import EMPTY, UNKNOWN, Cell, Row, Table
 from eval.report.page import Page, Plot
-from eval.report.plots import State, forest, verdict_state
 from eval.stats import p_text
 from eval.studies import OnlineArm, OnlineComparison, OnlineResult, day
 
@@ -29,11 +28,11 @@ def online_page(result: OnlineResult) -> Page:
     arms = Table.of("Arms: means over users, costs an answer", (_arm_row(arm, outcomes) for arm in result.arms))
     costs = [(arm.name, arm.means, arm.costs) for arm in result.arms]
     title = f"Differences from {result.arms[0].name}, with users as units"
-    compared = bool(result.comparisons)
+    decisive = result.comparisons[0] if result.comparisons else None
     return Page(
         title=f"Online: {', '.join(arm.name for arm in result.arms)}",
         verdict=result.verdict,
-        state=_state(result.comparisons[0]) if compared else "inconclusive",
+        state=difference_state(decisive.difference, decisive.adjusted) if decisive else "inconclusive",
         facts={
             "answers": f"{sum(arm.answers for arm in result.arms):,}",
             "from": day(result.first),
@@ -42,8 +41,8 @@ def online_page(result: OnlineResult) -> Page:
         },
         notes=tuple(_notes(result)),
         plots=_plots(result),
-        beside=cost_plots(costs, outcomes[0], "an answer") if compared else (),
-        tables=(Table.of(title, map(_comparison_row, result.comparisons)), arms) if compared else (arms,),
+        beside=cost_plots(costs, decisive.outcome, "an answer") if decisive else (),
+        tables=(Table.of(title, map(_comparison_row, result.comparisons)), arms) if decisive else (arms,),
         reading=_READING,
         command=" ".join(["xdrec-eval online", *options, "--out REPORT-FOLDER"]),
         source="with the log of the service and its arms",
@@ -71,20 +70,18 @@ def _notes(result: OnlineResult) -> list[str]:
 
 
 def _plots(result: OnlineResult) -> tuple[Plot, ...]:
-    first, several = result.arms[0].name, len(result.arms) > 2
-    shown = [(c, c.difference) for c in result.comparisons if c.difference is not None]
-    if not shown:
-        return ()
-    rows = [forest_row(c.outcome, d, _state(c), c.arm if several else "") for c, d in shown]
-    verdicts = "; ".join(f"{c.arm}, {c.outcome}: {c.verdict}" for c, _ in shown)
-    sides = (f"{first} better", f"{'the other arm' if several else result.arms[1].name} better")
+    arms = [arm.name for arm in result.arms]
+    shown = [
+        PlottedDifference(c.arm, c.outcome, c.difference, difference_state(c.difference, c.adjusted), c.verdict)
+        for c in result.comparisons
+        if c.difference is not None
+    ]
     text = (
-        f"The mean over users of each arm minus that of {first}, with its 95% interval. Coloured: a difference at "
+        f"The mean over users of each arm minus that of {arms[0]}, with its 95% interval. Coloured: a difference at "
         "5% after Holm; grey: cannot tell. A dashed interval is too short to be trusted: too few users differ from the "
         "rest."
     )
-    drawn = forest(rows, f"Forest plot of differences between arms. {verdicts}", sides)
-    return (Plot("Differences between users", text, drawn),)
+    return (difference_plot("Differences between users", text, arms, shown),) if shown else ()
 
 
 def _comparison_row(comparison: OnlineComparison) -> Row:
@@ -109,10 +106,3 @@ def _arm_row(arm: OnlineArm, outcomes: list[str]) -> Row:
         *((cost, cells.amount(arm.costs[cost])) for cost in ("tokens", "requests", "seconds")),
         ("degraded", cells.share(arm.costs["degraded"])),
     ]
-
-
-def _state(comparison: OnlineComparison) -> State:
-    if comparison.difference is None:
-        return "inconclusive"
-    p = comparison.difference.p_value if comparison.adjusted is None else comparison.adjusted
-    return verdict_state(comparison.difference.mean, p)

@@ -26,6 +26,7 @@ from rich.table import Table
 from eval.data import Say
 from eval.systems import run_concurrently
 from retrieval.errors import DataError
+from retrieval.files import write_atomic
 from retrieval.ingest import IngestRequest, ingest
 from retrieval.store import Store
 from retrieval.types import Filter, Frozen
@@ -116,13 +117,6 @@ class Accuracy(Frozen):
         return self.right / self.turns if self.turns else 0.0
 
 
-def accuracies(results: Sequence[TurnResult]) -> tuple[Accuracy, ...]:
-    """All turns first, then by kind, by name."""
-    kinds = sorted({result.kind for result in results})
-    groups = [("all", list(results)), *((kind, [r for r in results if r.kind == kind]) for kind in kinds)]
-    return tuple(Accuracy(kind=kind, turns=len(rs), right=sum(r.right for r in rs)) for kind, rs in groups)
-
-
 def load_dialogues(path: Path = FILE) -> tuple[ScriptedDialogue, ...]:
     """The dialogues of a file. Raises DataError."""
     try:
@@ -139,12 +133,10 @@ async def run_dialogue(script: ScriptedDialogue, lexicon: Lexicon, understand: U
         decision = update_state(state, await understand(turn.say, state), lexicon.names())
         expected = _expected(state, turn, lexicon)
         wrong = tuple(_differences(decision, expected, turn, state))
-        where = {"dialogue": script.id, "language": script.language, "held_out": script.held_out}
-        results.append(
-            TurnResult.model_validate(
-                where | {"number": number, "say": turn.say, "kind": turn.kind, "right": not wrong, "wrong": wrong}
-            )
-        )
+        results.append(TurnResult(
+            dialogue=script.id, number=number, language=script.language, held_out=script.held_out, say=turn.say,
+            kind=turn.kind, right=not wrong, wrong=wrong,
+        ))  # fmt: skip
         question = decision.state.question if turn.ask and not wrong else None
         shown = _refs(turn.shows, lexicon) or (expected.shown if turn.to in {None, state.target} else ())
         focus = _refs(turn.about, lexicon) or expected.focus
@@ -169,7 +161,7 @@ def _refs(ids: Iterable[str], lexicon: Lexicon) -> tuple[ItemRef, ...]:
 def _expected(state: DialogueState, turn: ScriptedTurn, lexicon: Lexicon) -> DialogueState:
     if turn.reset:
         state = DialogueState(language=state.language, sources=state.sources, target=state.target)
-    likes, dislikes, rejected = _refs(turn.like, lexicon), _refs(turn.dislike, lexicon), _refs(turn.reject, lexicon)
+    likes, dislikes, rejected = (_refs(ids, lexicon) for ids in (turn.like, turn.dislike, turn.reject))
     gone = {ref.key for ref in (*likes, *dislikes, *_refs(turn.drop, lexicon))}
     changes: dict[str, Any] = {
         "likes": (*(o for o in state.likes if o.item.key not in gone), *(Opinion(item=r) for r in likes)),
@@ -235,24 +227,20 @@ class ReaderResult(Frozen):
     failed: int = 0
 
     @property
-    def tuned(self) -> tuple[Accuracy, ...]:
-        """Of the turns that the rules were made with: all of them, then by kind."""
-        return accuracies([turn for turn in self.turns if not turn.held_out])
-
-    @property
-    def held_out(self) -> tuple[Accuracy, ...]:
-        """Of the other turns: all of them, then by kind."""
-        return accuracies([turn for turn in self.turns if turn.held_out])
-
-    @property
     def rows(self) -> tuple[Accuracy, ...]:
-        """Of all turns, of the tuned and the held-out ones, by language, then by kind."""
-        whole, *kinds = accuracies(self.turns)
-        parts = [("tuned", self.tuned[0]), ("held out", self.held_out[0])]
-        for language in sorted({turn.language for turn in self.turns}):
-            parts.append((language, accuracies([turn for turn in self.turns if turn.language == language])[0]))
-        named = [accuracy.model_copy(update={"kind": kind}) for kind, accuracy in parts]
-        return (whole, *named, *kinds)
+        """Of all turns, of those that the rules were made with and of the others, by language, then by kind."""
+        groups: dict[str, Sequence[TurnResult]] = {
+            "all": self.turns,
+            "tuned": [turn for turn in self.turns if not turn.held_out],
+            "held out": [turn for turn in self.turns if turn.held_out],
+        }
+        for name in ("language", "kind"):
+            for value in sorted({getattr(turn, name) for turn in self.turns}):
+                groups[value] = [turn for turn in self.turns if getattr(turn, name) == value]
+        return tuple(
+            Accuracy(kind=kind, turns=len(turns), right=sum(turn.right for turn in turns))
+            for kind, turns in groups.items()
+        )
 
     def summary(self) -> dict[str, Any]:
         """The same as JSON, with the turns that were read wrongly."""
@@ -284,8 +272,7 @@ def merge_results(before: Sequence[ReaderResult], now: Sequence[ReaderResult]) -
 
 def save_results(path: Path, found: Sequence[ReaderResult]) -> None:
     """Keep results for later runs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_RESULTS.dump_json(tuple(found), indent=1))
+    write_atomic(path, _RESULTS.dump_json(tuple(found), indent=1))
 
 
 async def measure_dialogues(pack: Path, settings: Settings | None, say: Say = lambda _line: None) -> list[ReaderResult]:

@@ -6,7 +6,8 @@ enough recommendations. Works with any server, with the response cache alone, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
 from itertools import chain, combinations
 from pathlib import Path
@@ -14,17 +15,19 @@ from time import perf_counter
 from typing import Final
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from eval.data import Say
 from eval.systems import run_concurrently
 from retrieval.errors import DataError, UnreadableFile, UsageError
+from retrieval.files import write_atomic
 from retrieval.store import Store
 from retrieval.types import Entity, Frozen, History, HistoryEntry, Item, Query
 from xdrec_agent.app import open_recommender
 from xdrec_agent.explain import ExplainContext
-from xdrec_agent.grounding import Claim, Scope, foreign, gather, load_rules
+from xdrec_agent.grounding import Scope, foreign, gather, load_rules
 from xdrec_agent.recommend import Recommender
 from xdrec_agent.settings import Settings
 from xdrec_agent.types import Explanation, ExplanationSource, Recommendation, Recommendations
@@ -91,7 +94,7 @@ class ExplainReport(Frozen):
 
 
 async def explained(
-    recommender: Recommender, source: str, target: str, count: int, k: int, seed: int, say: Callable[[str], None]
+    recommender: Recommender, source: str, target: str, count: int, k: int, seed: int, say: Say
 ) -> tuple[list[Explained], float]:
     """At least `count` explained recommendations, `k` a person, and the wall time of the explaining in seconds.
 
@@ -140,7 +143,10 @@ def report(rows: Sequence[Explained], seconds: float, model: str | None) -> Expl
         raise UsageError("there are no explanations", hint="xdrec demo examples/films-books")
     reasons = [row.explanation.reason for row in rows if row.explanation.reason]
     claims = [claim for row in rows for claim in row.explanation.claims]
-    pairs = [pair for group in _by_item(rows) for pair in combinations(group, 2) if pair[0].user != pair[1].user]
+    by_item = defaultdict(list)
+    for row in rows:
+        by_item[row.item.id].append(row)
+    pairs = [(a, b) for group in by_item.values() for a, b in combinations(group, 2) if a.user != b.user]
     sources: tuple[ExplanationSource, ...] = ("llm", "repaired", "evidence")
     return ExplainReport(
         explanations=len(rows),
@@ -159,11 +165,6 @@ def report(rows: Sequence[Explained], seconds: float, model: str | None) -> Expl
         median_wait=float(np.median([row.seconds for row in rows])),
         reasons=tuple(sorted(set(reasons), key=lambda r: (-reasons.count(r), r))[:10]),
     )
-
-
-def unsupported(rows: Iterable[Explained]) -> list[tuple[str, Claim]]:
-    """Text and claim of all that was shown though the check objects to it; empty unless something is broken."""
-    return [(row.explanation.text, c) for row in rows for c in row.explanation.claims if not c.supported]
 
 
 def _row(context: ExplainContext, query: Query, one: Recommendation, seconds: float) -> Explained:
@@ -192,13 +193,6 @@ def _end(entity: Entity) -> str:
     return f"{entity.name} ({entity.domain})" if entity.is_item else entity.name
 
 
-def _by_item(rows: Sequence[Explained]) -> list[list[Explained]]:
-    groups: dict[str, list[Explained]] = {}
-    for row in rows:
-        groups.setdefault(row.item.id, []).append(row)
-    return list(groups.values())
-
-
 def _words(row: Explained) -> list[str]:
     """Words where the language sets them off by spaces, else characters."""
     text = row.explanation.text
@@ -217,14 +211,7 @@ def _share(values: Iterable[bool]) -> float:
 
 
 async def measure_explanations(
-    settings: Settings,
-    source: str,
-    target: str,
-    count: int,
-    k: int,
-    seed: int,
-    out: Path | None,
-    say: Callable[[str], None],
+    settings: Settings, source: str, target: str, count: int, k: int, seed: int, out: Path | None, say: Say
 ) -> ExplainReport:
     """The figures; `out` gets the explanations, one JSON object (`eval.studies.explanations.Explained`) a line.
 
@@ -236,16 +223,16 @@ async def measure_explanations(
         rows, seconds = await explained(recommender, source, target, count, k, seed, say)
         client = recommender.explain_context.client
     if out is not None:
-        _write(rows, out)
+        write_lines(rows, out, hint="name another file in --out")
     return report(rows, seconds, client.endpoint.model if client else None)
 
 
-def _write(rows: list[Explained], out: Path) -> None:
+def write_lines(rows: Iterable[BaseModel], path: Path, hint: str) -> None:
+    """Write each row as a line of JSON. Raises UsageError: the file cannot be written."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text("".join(f"{row.model_dump_json()}\n" for row in rows), encoding="utf-8")
+        write_atomic(path, "".join(f"{row.model_dump_json()}\n" for row in rows))
     except OSError as exc:
-        raise UsageError(f"cannot write {out}: {exc}", hint="name another file in --out") from exc
+        raise UsageError(f"cannot write {path}: {exc}", hint=hint) from exc
 
 
 def read_explained(path: Path) -> list[Explained]:
@@ -272,18 +259,20 @@ def read_explained(path: Path) -> list[Explained]:
 
 def print_explanations(found: ExplainReport, console: Console) -> None:
     """The figures as a table."""
-    table = Table(show_header=False, box=None)
-    model = found.model or "no model"
-    table.add_row("explanations", f"{found.explanations} to {found.people} people, {found.language}, {found.style}")
-    table.add_row("model", model)
-    table.add_row("claims supported", f"{found.supported:.1%} of {found.claims:.1f} an explanation")
-    table.add_row("source", ", ".join(f"{name} {share:.1%}" for name, share in found.sources.items()))
-    table.add_row("length", f"{found.words:.1f} words (Chinese: characters)")
+    figures = {
+        "explanations": f"{found.explanations} to {found.people} people, {found.language}, {found.style}",
+        "model": found.model or "no model",
+        "claims supported": f"{found.supported:.1%} of {found.claims:.1f} an explanation",
+        "source": ", ".join(f"{name} {share:.1%}" for name, share in found.sources.items()),
+        "length": f"{found.words:.1f} words (Chinese: characters)",
+    }
     if found.similarity is not None and found.duplicates is not None:
-        alike = f"Jaccard {found.similarity:.2f}, {found.duplicates:.1%} the same text"
-        table.add_row("two people, one item", alike)
-    table.add_row("right language", f"{found.right_language:.1%}")
-    table.add_row("time", f"{found.seconds:.2f} s an explanation, median wait {found.median_wait:.2f} s")
+        figures["two people, one item"] = f"Jaccard {found.similarity:.2f}, {found.duplicates:.1%} the same text"
+    figures["right language"] = f"{found.right_language:.1%}"
+    figures["time"] = f"{found.seconds:.2f} s an explanation, median wait {found.median_wait:.2f} s"
+    table = Table(show_header=False, box=None)
+    for figure in figures.items():
+        table.add_row(*figure)
     console.print(table)
     for reason in found.reasons:
         console.print(f"not the first answer: {reason}", style="dim", markup=False)

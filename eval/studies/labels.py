@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from eval.stats import Estimate, ratio_of_means
-from eval.studies.explanations import Explained
+from eval.studies.explanations import Explained, write_lines
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
 from xdrec_agent.types import ExplanationSource
@@ -124,11 +124,7 @@ def write_sheet(rows: Iterable[Explained], model: str, folder: Path) -> int:
         raise UsageError(f"{path} holds some of these explanations already", hint="add each file once")
     if list(folder.glob(_LABELS)):
         raise UsageError(f"{folder} has labels of another sheet", hint="name another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{one.model_dump_json()}\n" for one in sheet), encoding="utf-8")
-    except OSError as exc:
-        raise UsageError(f"cannot write {path}: {exc}", hint="name another folder") from exc
+    write_lines(sheet, path, hint="name another folder")
     return len(sheet)
 
 
