@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, reduce
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, model_validator
 
 FIRST_MENTION: Final = 0xE000
 MOST_MENTIONS: Final = 200
@@ -113,9 +113,44 @@ def _parsed(kind: type[Rule] | type[Template]) -> BeforeValidator:
 Patterns = Annotated[InstanceOf[Rule], _parsed(Rule)]
 Fillable = Annotated[InstanceOf[Template], _parsed(Template)]
 Alternatives = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Words = frozenset[str]
+Words = Annotated[frozenset[str], BeforeValidator(_listed)]
 NEVER: Final = Rule()
-UNFILLED: Final = Template()
+
+_KEYS: Final[dict[str, dict[str, str]]] = {
+    "patterns": {
+        "categories": "refused_after allowed_after joined liked_before kind_after asked_before topic_before"
+        " no_category_before",
+        "titles": "never word_before word_after no_title_after place_after another_title letters_before letters_after"
+        " series_tail",
+        "sequels": "part season nth_before whole_after series_after whole_before year_after",
+        "references": "listed these this named_alone",
+        "cue_scope": "predicate joined behind",
+        "unknown_titles": "separator lead trail no_title never limit",
+        "length": "at_most at_least shorter longer",
+        "creators": "no_longer",
+        "constraints": "count refused_before adds",
+        "switch": "verbs",
+        "talk": "restart save another_list similar why_alone orders asks ours",
+        "wishes": "trigger filler lead clause with_mention",
+        "options": "yes place lead",
+    },
+    "templates": {
+        "languages": "works reply",
+        "dropping": "patterns",
+        "switch": "there missing right_behind",
+        "options": "domain",
+    },
+    "word_lists": {
+        "titles": "articles common pointing",
+        "categories": "certain ambiguous tastes",
+        "references": "pronouns",
+        "unknown_titles": "small_words pronouns described",
+    },
+}
+"""Table of a `Grammar` → section of nlu.yaml → the keys of the section that the table holds."""
+_LEFT_OUT: Final = {"patterns": NEVER, "templates": Template(), "word_lists": frozenset[str]()}
+"""What stands in a table for a key that a language leaves out."""
+_SECTIONS: Final = frozenset(section for sections in _KEYS.values() for section in sections)
 
 
 class Section(BaseModel):
@@ -170,81 +205,11 @@ class DomainWords(Section):
     after: Patterns = NEVER
 
 
-class Categories(Section):
-    """Categories; `names` maps a catalogue's category to other words for it."""
-
-    names: dict[str, Alternatives] = {}
-    certain: Words = frozenset()
-    ambiguous: Words = frozenset()
-    tastes: Words = frozenset()
-    refused_after: Patterns = NEVER
-    allowed_after: Patterns = NEVER
-    joined: Patterns = NEVER
-    liked_before: Patterns = NEVER
-    kind_after: Patterns = NEVER
-    asked_before: Patterns = NEVER
-    topic_before: Patterns = NEVER
-    no_category_before: Patterns = NEVER
-
-    @cached_property
-    def by_name(self) -> Mapping[str, str]:
-        """Other words → the catalogue's category."""
-        return {name: category for category, names in self.names.items() for name in names}
-
-
-class LanguageNames(Section):
-    """Names of languages by ISO 639-1 code, of `works` that are wanted and of the `reply`."""
-
-    names: dict[str, Alternatives] = {}
-    works: Fillable = UNFILLED
-    reply: Fillable = UNFILLED
-
-
-class Titles(Section):
-    """Titles in a text, and everyday words that are titles, too."""
-
-    articles: Alternatives = ()
-    common: Words = frozenset()
-    pointing: Words = frozenset()
-    never: Patterns = NEVER
-    word_before: Patterns = NEVER
-    word_after: Patterns = NEVER
-    no_title_after: Patterns = NEVER
-    place_after: Patterns = NEVER
-    another_title: Patterns = NEVER
-    letters_before: Patterns = NEVER
-    letters_after: Patterns = NEVER
-    series_tail: Patterns = NEVER
-
-
-class Sequels(Section):
-    """Words around a title that name a part (`number`), a season, the whole series or a `year`."""
-
-    part: Patterns = NEVER
-    season: Patterns = NEVER
-    nth_before: Patterns = NEVER
-    whole_after: Patterns = NEVER
-    series_after: Patterns = NEVER
-    whole_before: Patterns = NEVER
-    year_after: Patterns = NEVER
-
-
 class PlaceRule(Section):
     """Shown items by their place: the `first` or `last` so many, `each` numbered one, the one at the `end`, `all`."""
 
     which: Literal["first", "last", "each", "end", "all"]
     pattern: Patterns
-
-
-class References(Section):
-    """Shown items; `these` are all of them, `this` the one in focus, `named_alone` asks about one."""
-
-    places: tuple[PlaceRule, ...] = ()
-    listed: Patterns = NEVER
-    these: Patterns = NEVER
-    this: Patterns = NEVER
-    pronouns: Words = frozenset()
-    named_alone: Patterns = NEVER
 
 
 class CueRule(Section):
@@ -255,45 +220,12 @@ class CueRule(Section):
     pattern: Patterns
 
 
-class CueScope(Section):
-    """Which mention a cue speaks of."""
-
-    predicate: Patterns = NEVER
-    joined: Patterns = NEVER
-    behind: Patterns = NEVER
-
-
-class UnknownTitles(Section):
-    """Parts of a text that may be titles of no catalogue."""
-
-    separator: Patterns = NEVER
-    lead: Patterns = NEVER
-    trail: Patterns = NEVER
-    no_title: Patterns = NEVER
-    never: Patterns = NEVER
-    limit: Patterns = NEVER
-    sentence_case: bool = False
-    small_words: Words = frozenset()
-    pronouns: Words = frozenset()
-    described: Words = frozenset()
-
-
 class PeriodRule(Section):
     """A period: how the years of the choice relate to the time that the pattern's groups name, or else to `year`."""
 
     relation: Literal["between", "in", "before", "until", "after", "since", "recent"]
     pattern: Patterns
     year: int | None = None
-
-
-class Lengths(Section):
-    """Limits on length, a `number` of `hours` or other units, of the first of `attributes` that a catalogue has."""
-
-    attributes: Alternatives = ()
-    at_most: Patterns = NEVER
-    at_least: Patterns = NEVER
-    shorter: Patterns = NEVER
-    longer: Patterns = NEVER
 
 
 class CreatorRule(Section):
@@ -305,94 +237,54 @@ class CreatorRule(Section):
     no_name: Patterns = NEVER
 
 
-class Creators(Section):
-    """Limits on creators; `no_longer` drops the limit to a `name`."""
-
-    rules: tuple[CreatorRule, ...] = ()
-    no_longer: Patterns = NEVER
-
-
-class Dropping(Section):
-    """Limits that no longer count: words for a slot, and what is said around them."""
-
-    slots: dict[Slot, Alternatives] = {}
-    patterns: Fillable = UNFILLED
-
-
-class Constraints(Section):
-    """Of all limits: how many items (`number`), what refuses, what adds to a limit instead of replacing it."""
-
-    count: Patterns = NEVER
-    refused_before: Patterns = NEVER
-    adds: Patterns = NEVER
-
-
-class DomainSwitch(Section):
-    """Requests for a domain that is `there` or `missing`; `verbs` ask by what one does (`verb`)."""
-
-    there: Fillable = UNFILLED
-    missing: Fillable = UNFILLED
-    verbs: Patterns = NEVER
-    right_behind: Fillable = UNFILLED
-
-
-class Talk(Section):
-    """What is said to the recommender itself; `orders` and `asks` are off topic where `ours` is not said."""
-
-    restart: Patterns = NEVER
-    save: Patterns = NEVER
-    another_list: Patterns = NEVER
-    similar: Patterns = NEVER
-    why_alone: Patterns = NEVER
-    small: dict[SmallTalk, Patterns] = {}
-    orders: Patterns = NEVER
-    asks: Patterns = NEVER
-    ours: Patterns = NEVER
-
-
-class Wishes(Section):
-    """Free wishes."""
-
-    trigger: Patterns = NEVER
-    filler: Patterns = NEVER
-    lead: Patterns = NEVER
-    clause: Patterns = NEVER
-    with_mention: Patterns = NEVER
-
-
-class OptionAnswers(Section):
-    """Answers to a question with options; `place` is a `number`, `lead` introduces a name."""
-
-    yes: Patterns = NEVER
-    place: Patterns = NEVER
-    lead: Patterns = NEVER
-    domain: Fillable = UNFILLED
-
-
 class Grammar(Section):
-    """All that the rules know of one language, or of several that are joined. `clauses` are words between clauses."""
+    """All that the rules know of one language, or of several that are joined.
 
+    Attributes:
+        patterns, templates, word_lists: by section and key of nlu.yaml; `_KEYS` lists them.
+        category_names: a catalogue's category → other words for it.
+        language_names: ISO 639-1 code → what the language is called.
+        limit_names: what may be dropped → words for it, as alternatives of a pattern.
+        clauses: words between clauses.
+    """
+
+    patterns: dict[str, dict[str, Patterns]]
+    templates: dict[str, dict[str, Fillable]]
+    word_lists: dict[str, dict[str, Words]]
     plurals: dict[str, str] = {}
     numbers: Numbers = Numbers()
     domains: dict[str, DomainWords] = {}
-    categories: Categories = Categories()
-    languages: LanguageNames = LanguageNames()
-    titles: Titles = Titles()
-    sequels: Sequels = Sequels()
-    references: References = References()
+    category_names: dict[str, Alternatives] = Field({}, alias="categories.names")
+    language_names: dict[str, Alternatives] = Field({}, alias="languages.names")
+    places: tuple[PlaceRule, ...] = Field((), alias="references.places")
     clauses: Patterns = NEVER
     cues: tuple[CueRule, ...] = ()
-    cue_scope: CueScope = CueScope()
-    unknown_titles: UnknownTitles = UnknownTitles()
+    sentence_case: bool = Field(False, alias="unknown_titles.sentence_case")
     periods: tuple[PeriodRule, ...] = ()
-    length: Lengths = Lengths()
-    creators: Creators = Creators()
-    dropping: Dropping = Dropping()
-    constraints: Constraints = Constraints()
-    switch: DomainSwitch = DomainSwitch()
-    talk: Talk = Talk()
-    wishes: Wishes = Wishes()
-    options: OptionAnswers = OptionAnswers()
+    length_attributes: Alternatives = Field((), alias="length.attributes")
+    creator_rules: tuple[CreatorRule, ...] = Field((), alias="creators.rules")
+    limit_names: dict[Slot, Alternatives] = Field({}, alias="dropping.slots")
+    small_talk: dict[SmallTalk, Patterns] = Field({}, alias="talk.small")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_table(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The keys of all sections in their tables; those that have a field of their own as "section.key"."""
+        sections = {name: dict(body) for name, body in data.items() if name in _SECTIONS and isinstance(body, dict)}
+        tables = {
+            table: {
+                section: {key: sections.get(section, {}).pop(key, _LEFT_OUT[table]) for key in keys.split()}
+                for section, keys in keys_of.items()
+            }
+            for table, keys_of in _KEYS.items()
+        }
+        others = {f"{section}.{key}": value for section, body in sections.items() for key, value in body.items()}
+        return {name: body for name, body in data.items() if name not in sections} | tables | others
+
+    @cached_property
+    def categories(self) -> Mapping[str, str]:
+        """Other words → the catalogue's category."""
+        return {name: category for category, names in self.category_names.items() for name in names}
 
     def singulars(self, word: str) -> list[str]:
         """What a word may be the plural of."""

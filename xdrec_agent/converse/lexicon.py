@@ -62,7 +62,7 @@ class DomainLexicon:
     @property
     def length(self) -> str | None:
         """The attribute that tells how long an item takes."""
-        return next((name for name in all_languages().length.attributes if name in self.numbers), None)
+        return next((name for name in all_languages().length_attributes if name in self.numbers), None)
 
 
 EMPTY: Final = DomainLexicon(0)
@@ -191,7 +191,7 @@ def _read(store: Store, domain: str, generation: int) -> DomainLexicon:
 
 def _read_items(words: DomainLexicon, items: Iterable[Item]) -> None:
     """Fill in all that is no title."""
-    articles = tuple(f"{article} " for article in all_languages().titles.articles)
+    articles = tuple(f"{article} " for article in all_languages().word_lists["titles"]["articles"])
     series: dict[str, list[tuple[float, str]]] = {}
     heads: dict[str, list[str]] = {}
     numbers: dict[str, set[float]] = {}
@@ -238,6 +238,6 @@ def _unspaced_series(words: DomainLexicon) -> Iterator[tuple[str, tuple[str, ...
         names = [name for _, item_id in members for name in titles.get(item_id, ())]
         if len(names) > 1:
             same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-            shared = all_languages().titles.series_tail.sub("", "".join(letters[0] for letters in same))
+            shared = all_languages().patterns["titles"]["series_tail"].sub("", "".join(letters[0] for letters in same))
             if len(shared) > 1 and is_unspaced(shared) and shared not in words.unspaced:
                 yield shared, tuple(item_id for _, item_id in members)

@@ -83,28 +83,27 @@ class ConstraintFinder:
 
     def count(self, text: str) -> int | None:
         """How many items are asked for: "give me 3", 给我三本; None: not said."""
-        match = self.grammar.constraints.count.search(text)
+        match = self.grammar.patterns["constraints"]["count"].search(text)
         return self.grammar.numbers.value(match["number"]) if match else None
 
     def _dropped(self, text: str, out: Constraints) -> None:
         """The limits that no longer count."""
-        rules = self.grammar.dropping
-        for slot, words in rules.slots.items():
-            for match in rules.patterns.rule("|".join(words)).finditer(text):
+        for slot, words in self.grammar.limit_names.items():
+            for match in self.grammar.templates["dropping"]["patterns"].rule("|".join(words)).finditer(text):
                 out.spans.append(match.span())
                 out.no_length |= slot in {"length", "all"}
                 out.put(clear=out.change.clear | set(_FIELDS[slot]))
 
     def _length(self, text: str, out: Constraints) -> None:
         """How many pages or minutes there may be; "something short" with nothing to compare it to: the shorter half."""
-        rules, attribute = self.grammar.length, self.words.length
+        rules, attribute = self.grammar.patterns["length"], self.words.length
         most = least = None
-        if found := rules.at_most.search(text):
+        if found := rules["at_most"].search(text):
             most = _amount(found)
-        elif found := rules.at_least.search(text):
+        elif found := rules["at_least"].search(text):
             least = _amount(found)
-        elif found := rules.shorter.search(text) or rules.longer.search(text):
-            is_shorter = rules.shorter.search(text) is not None
+        elif found := rules["shorter"].search(text) or rules["longer"].search(text):
+            is_shorter = rules["shorter"].search(text) is not None
             values = self.words.numbers[attribute] if attribute else []
             middle = values[len(values) // 2] if values else None
             if is_shorter:
@@ -122,8 +121,8 @@ class ConstraintFinder:
     def _languages(self, text: str, out: Constraints) -> None:
         """The languages of works that the text names."""
         found: list[str] = []
-        for code, names in self.grammar.languages.names.items():
-            for match in self.grammar.languages.works.rule("|".join(names)).finditer(text):
+        for code, names in self.grammar.language_names.items():
+            for match in self.grammar.templates["languages"]["works"].rule("|".join(names)).finditer(text):
                 out.spans.append(match.span())
                 in_catalogue = [self.words.languages[n] for n in (code, *names) if n in self.words.languages]
                 if self._is_refused(text, match.start()):
@@ -137,25 +136,25 @@ class ConstraintFinder:
 
     def _is_refused(self, text: str, start: int) -> bool:
         """Whether what begins at `start` is refused by the words before it."""
-        return self.grammar.constraints.refused_before.search(text[:start]) is not None
+        return self.grammar.patterns["constraints"]["refused_before"].search(text[:start]) is not None
 
     def _added(self, text: str, name: str) -> frozenset[str]:
         """The field, if the words of the text add to it instead of replacing it."""
-        return frozenset({name} if self.grammar.constraints.adds.search(text) else ())
+        return frozenset({name} if self.grammar.patterns["constraints"]["adds"].search(text) else ())
 
     def _categories(self, text: str, out: Constraints) -> None:
         """The categories that the text names; one that the catalogue lacks is remarked on."""
-        rules = self.grammar.categories
+        rules, tastes = self.grammar.patterns["categories"], self.grammar.word_lists["categories"]["tastes"]
         wanted: list[str] = []
         refused: list[str] = []
         allowed: list[str] = []
         last_end, last_refused = 0, False
         for start, end, category in self._category_places(text):
-            is_refused = self._is_refused(text, start) or rules.refused_after.match(text[end:]) is not None
-            is_refused = is_refused or (last_refused and rules.joined.match(text[last_end:start]) is not None)
-            if not is_refused and (rules.liked_before.search(text[:start]) or category in rules.tastes):
+            is_refused = self._is_refused(text, start) or rules["refused_after"].match(text[end:]) is not None
+            is_refused = is_refused or (last_refused and rules["joined"].match(text[last_end:start]) is not None)
+            if not is_refused and (rules["liked_before"].search(text[:start]) or category in tastes):
                 continue  # a taste is no limit
-            is_allowed = rules.allowed_after.match(text[end:]) is not None
+            is_allowed = rules["allowed_after"].match(text[end:]) is not None
             (refused if is_refused else allowed if is_allowed else wanted).append(category)
             last_end, last_refused = end, is_refused
             out.spans.append((start, end))
@@ -184,41 +183,42 @@ class ConstraintFinder:
 
     def _category_names(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Every run of words, singular or plural, that is a category's name."""
-        rules, known = self.grammar.categories, self.words.categories
+        names_of, known = self.grammar.categories, self.words.categories
         words = [match.span() for match in _WORD.finditer(text)]
         for first, (start, _) in enumerate(words):
             for _, end in words[first : first + _LONGEST_CATEGORY]:
                 written = " ".join(text[start:end].casefold().split())
                 names = (written, *self.grammar.singulars(written))
-                categories = (rules.by_name.get(n) or known.get(n) for n in names if not is_unspaced(n))
+                categories = (names_of.get(n) or known.get(n) for n in names if not is_unspaced(n))
                 if category := next(filter(None, categories), None):
                     yield start, end, category.casefold()
         if is_unspaced(text):
-            for name, category in (*rules.by_name.items(), *known.items()):
+            for name, category in (*names_of.items(), *known.items()):
                 for match in re.finditer(re.escape(name), text) if is_unspaced(name) else ():
                     yield *match.span(), category.casefold()
 
     def _is_category(self, text: str, start: int, end: int, category: str) -> bool:
         """Whether the word is asked for as a category: "a war story" is, "about the war" is what a story is about."""
-        rules, before, after = self.grammar.categories, text[:start], text[end:]
-        is_kind, is_refused = rules.kind_after.match(after) is not None, self._is_refused(text, start)
-        if rules.topic_before.search(before) and not is_kind and not is_refused:
+        rules, before, after = self.grammar.patterns["categories"], text[:start], text[end:]
+        is_kind, is_refused = rules["kind_after"].match(after) is not None, self._is_refused(text, start)
+        if rules["topic_before"].search(before) and not is_kind and not is_refused:
             return False
-        is_certain = (category in rules.certain or " " in category) and category not in rules.ambiguous
+        lists = self.grammar.word_lists["categories"]
+        is_certain = (category in lists["certain"] or " " in category) and category not in lists["ambiguous"]
         if is_certain and not is_unspaced(text[start:end]):
             return True
-        is_asked = is_kind or is_refused or rules.asked_before.search(before) is not None
-        return is_asked and not rules.no_category_before.match(after)
+        is_asked = is_kind or is_refused or rules["asked_before"].search(before) is not None
+        return is_asked and not rules["no_category_before"].match(after)
 
     def _creators(self, text: str, out: Constraints) -> None:
         """The creators that the text names: those of the catalogue, or the questions about them."""
-        if match := self.grammar.creators.no_longer.search(text):
+        if match := self.grammar.patterns["creators"]["no_longer"].search(text):
             name = normalise(match["name"])
             if any(name.endswith(key) and (len(key) > 3) for key in self.words.creators):
                 out.spans.append(match.span())
                 out.put(clear=out.change.clear | {"creators"})
                 return
-        for rule in self.grammar.creators.rules:
+        for rule in self.grammar.creator_rules:
             for match in rule.pattern.finditer(text):
                 is_taken = any(match.start() < end and start < match.end() for start, end in out.spans)
                 if not is_taken and self._creator(text, match, rule, out):

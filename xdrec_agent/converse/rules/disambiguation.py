@@ -98,7 +98,7 @@ class Disambiguator:
             if said.role != "like" or len(said.before) - end <= _NEAR:
                 return domain
         for domain in self.domains:
-            if self.grammar.switch.right_behind.rule(nouns[domain].pattern).match(said.after):
+            if self.grammar.templates["switch"]["right_behind"].rule(nouns[domain].pattern).match(said.after):
                 return domain
         for kind, words in self.grammar.domains.items():
             if words.before.search(said.before) or words.after.search(said.after):
@@ -115,12 +115,12 @@ def answered_option(
     text: str, question: ClarifyingQuestion, domains: Sequence[str], grammar: Grammar
 ) -> AnswerOption | None:
     """The option of the question that the text means; None: the text is no answer to it."""
-    bare, options, rules = text.strip(), question.options, grammar.options
+    bare, options, rules = text.strip(), question.options, grammar.patterns["options"]
     if not options or len(bare) > _LONGEST_ANSWER:
         return None
-    if rules.yes.match(bare):
+    if rules["yes"].match(bare):
         return options[0] if len(options) == 1 or question.kind == "unknown" else None
-    if place := rules.place.match(bare):
+    if place := rules["place"].match(bare):
         number = grammar.numbers.value(place["number"]) or 0
         return _only(options[number - 1 : number])
     return _named_option(bare, question, domains, grammar)
@@ -132,13 +132,13 @@ def _named_option(
     """The option that a part of its name, its year or its domain tells."""
     options = question.options
     if question.kind in {"ambiguous_creator", "unknown_creator"}:
-        key = normalise(grammar.options.lead.sub("", bare))
+        key = normalise(grammar.patterns["options"]["lead"].sub("", bare))
         return _only(option for option in options if option.creator and key and key in normalise(option.creator))
     items = [option for option in options if option.item]
     if (year := _YEAR.search(bare)) and len(bare) < _LONGEST_YEAR_ANSWER:
         return _only(option for option in items if option.item and year[1] in option.item.id)
     for domain in domains:
-        if grammar.options.domain.rule(domain_nouns(domain, grammar).pattern).match(bare):
+        if grammar.templates["options"]["domain"].rule(domain_nouns(domain, grammar).pattern).match(bare):
             return _only(option for option in items if option.item and option.item.domain == domain)
     return None
 

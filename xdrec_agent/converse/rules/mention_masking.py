@@ -126,8 +126,8 @@ def _references(
     text: str, grammar: Grammar, shown: Sequence[ItemRef], focus: Sequence[ItemRef]
 ) -> Iterator[tuple[re.Match[str], int | str, Sequence[ItemRef]]]:
     """(match, its group, what it names), the surest first."""
-    rules = grammar.references
-    for rule in rules.places:
+    rules = grammar.patterns["references"]
+    for rule in grammar.places:
         for match in rule.pattern.finditer(text):
             numbers = grammar.numbers.values(match["number"]) if "number" in match.re.groupindex else []
             count = max(1, *numbers[:1], 1)
@@ -140,12 +140,12 @@ def _references(
             }
             yield match, 0, [shown[n - 1] for n in places[rule.which] if 1 <= n <= len(shown)]
     if shown:
-        for match in rules.listed.finditer(text):
+        for match in rules["listed"].finditer(text):
             numbers = grammar.numbers.values(match["number"])
             if all(n <= len(shown) for n in numbers):
                 yield match, "number", [shown[n - 1] for n in numbers]
-        for match in rules.these.finditer(text):
+        for match in rules["these"].finditer(text):
             yield match, 0, shown
     if len(focus) == 1:
-        for match in rules.this.finditer(text):
+        for match in rules["this"].finditer(text):
             yield match, 0, focus

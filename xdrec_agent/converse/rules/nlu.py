@@ -61,8 +61,8 @@ class RuleNLU:
         domains = self.lexicon.refresh()
         spoken = languages_of(line, state.language)
         grammar = grammar_of(spoken)
-        if grammar.talk.restart.search(line):
-            rest = grammar.talk.restart.sub(" ", line).strip(" ,.!。，！")
+        if grammar.patterns["talk"]["restart"].search(line):
+            rest = grammar.patterns["talk"]["restart"].sub(" ", line).strip(" ,.!。，！")
             fresh = DialogueState(language=state.language, sources=state.sources, target=state.target)
             after = Understanding(act="say")
             if len(rest) > _LONG_ENOUGH:
@@ -84,7 +84,7 @@ class RuleNLU:
             remarks = (Remark(note="language"),)
             return Understanding(act="say", language=reply_language, language_fixed=True, remarks=remarks)
         talk = small_talk(line, grammar)
-        only_pronouns = all(m.text.casefold() in grammar.references.pronouns for m in masked.mentions)
+        only_pronouns = all(m.text.casefold() in grammar.word_lists["references"]["pronouns"] for m in masked.mentions)
         if talk in {"thanks", "greeting", "bye"} and only_pronouns:
             return Understanding(act="say", language=language, remarks=(Remark(note=talk),))
         target, missing = find_target(masked.text, domains, grammar)
@@ -196,7 +196,7 @@ class _Reading:
             return
         if role == "none" and mention.kind == "shown":
             around = f"{said.before}{_ONE_MENTION}{said.after}"
-            if not mention.ids or not self.grammar.references.named_alone.fullmatch(around):
+            if not mention.ids or not self.grammar.patterns["references"]["named_alone"].fullmatch(around):
                 return
             role = "tell"
         if role in _ASKS:
@@ -215,7 +215,7 @@ class _Reading:
     def _add_consequences(self, constraints: Constraints) -> None:
         """What follows for items from the limits and from what stands alone."""
         state, text = self.state, self.masked.text
-        if self.known and not self.likes and self.grammar.talk.similar.search(text):
+        if self.known and not self.likes and self.grammar.patterns["talk"]["similar"].search(text):
             self.likes += [Opinion(item=item) for item in self.known if item.domain in state.sources]
             self.known = [item for item in self.known if item.domain not in state.sources]
         self.remarks += constraints.remarks
@@ -223,7 +223,7 @@ class _Reading:
         if state.target:
             works = [(state.target, id_) for name in constraints.refused_creators for id_ in self.words.works[name]]
             self.known += self.disambiguator.refs(tuple(dict.fromkeys(works)))
-        if self.grammar.talk.why_alone.match(text) and not self.about:
+        if self.grammar.patterns["talk"]["why_alone"].match(text) and not self.about:
             self.act = "why"
             self.about = list(state.focus or state.shown[:1])
         if self.act in {"why", "tell"} and not self.about and not self.questions:
@@ -233,15 +233,15 @@ class _Reading:
 
     def _with_the_rest(self, constraints: Constraints, count: int | None) -> Understanding:
         """The understanding, with small talk and wishes read from the words that mean nothing else."""
-        text, talk_rules = self.masked.text, self.grammar.talk
+        text, rules = self.masked.text, self.grammar.patterns["talk"]
         rest = blanked(text, constraints.spans)
         change = constraints.change
-        another_list = talk_rules.another_list.search(text) is not None and not self.questions and self.act is None
+        another_list = rules["another_list"].search(text) is not None and not self.questions and self.act is None
         found = self.has_items or not change.empty or bool(constraints.length or constraints.no_length)
         found = found or bool(constraints.remarks or self.target or another_list) or count is not None
         talk = small_talk(rest, self.grammar) if not (self.has_items or (found and not self.remarks)) else None
         wish: str | None = None
-        if talk_rules.save.search(text) and not self.has_items:
+        if rules["save"].search(text) and not self.has_items:
             self.act = "save"
         elif talk == "dropped_question" and self.state.question is None:
             self.act = self.act if found else "say"

@@ -83,8 +83,9 @@ def _cue_for(text: str, at: int, cues: list[Cue], grammar: Grammar) -> Cue | Non
         before = [match.start() for match in MASK.finditer(text[:at])]
         if before and later and cue.start > before[-1]:
             between = text[before[-1] : cue.start]
-            is_list = _COMMA.search(between) or grammar.cue_scope.joined.search(between)
-            return later[0] if not is_list and grammar.cue_scope.behind.search(text[: cue.start]) else cue
+            rules = grammar.patterns["cue_scope"]
+            is_list = _COMMA.search(between) or rules["joined"].search(between)
+            return later[0] if not is_list and rules["behind"].search(text[: cue.start]) else cue
         return cue
     return opinions[0] if opinions and later[0].role == "known" else (later[0] if later else None)
 
@@ -92,7 +93,7 @@ def _cue_for(text: str, at: int, cues: list[Cue], grammar: Grammar) -> Cue | Non
 def _is_predicate(text: str, at: int, cue: Cue, grammar: Grammar) -> bool:
     """Whether a cue says something of the mention right before it, and not of one behind it."""
     between = text[at + 1 : cue.start]
-    if not grammar.cue_scope.predicate.fullmatch(between):
+    if not grammar.patterns["cue_scope"]["predicate"].fullmatch(between):
         return False
     if is_unspaced(text[cue.start : cue.end]):
         return not _ANOTHER_MENTION.match(text[cue.end :])

@@ -45,21 +45,21 @@ def find_target(text: str, domains: Sequence[str], grammar: Grammar) -> tuple[st
     Args:
         text: masked.
     """
-    rules = grammar.switch
+    templates = grammar.templates["switch"]
     requests = [
         (match.start(), position, domain)
         for position, domain in enumerate(domains)
-        if (match := rules.there.rule(domain_nouns(domain, grammar).pattern).search(text))
+        if (match := templates["there"].rule(domain_nouns(domain, grammar).pattern).search(text))
     ]
     if requests:
         return min(requests)[2], None
-    if match := rules.verbs.search(text):
+    if match := grammar.patterns["switch"]["verbs"].search(text):
         verb = match["verb"].casefold()
         kind = next((kind for kind, words in grammar.domains.items() if verb in words.asked), verb)
         found = domain_of(kind, domains)
         return found, None if found else verb
     for kind in grammar.domains.keys() - set(map(kind_of, domains)):
-        if match := rules.missing.rule(domain_nouns(kind, grammar).pattern).search(text):
+        if match := templates["missing"].rule(domain_nouns(kind, grammar).pattern).search(text):
             return None, match[0].strip()
     return None, None
 
@@ -67,7 +67,7 @@ def find_target(text: str, domains: Sequence[str], grammar: Grammar) -> tuple[st
 def find_reply_language(text: str, grammar: Grammar) -> str | None:
     """The language that replies are asked for in."""
     for language in chat_languages():
-        names = "|".join(grammar.languages.names.get(language, ()))
-        if names and grammar.languages.reply.rule(names).search(text):
+        names = "|".join(grammar.language_names.get(language, ()))
+        if names and grammar.templates["languages"]["reply"].rule(names).search(text):
             return language
     return None

@@ -93,7 +93,7 @@ class TitleFinder:
         words = [match.span() for match in _with_letter(_WORD).finditer(text)]
         for first, (start, word_end) in enumerate(words):
             head = normalise(text[start:word_end])
-            is_article = head in self.grammar.titles.articles
+            is_article = head in self.grammar.word_lists["titles"]["articles"]
             if word_end - start > 1 and not (head in self._first_words or is_article or with_digits(head)):
                 continue
             for last in range(min(len(words), first + _LONGEST) - 1, first - 1, -1):
@@ -108,30 +108,31 @@ class TitleFinder:
 
     def _is_written_as_title(self, text: str, start: int, end: int, key: str) -> bool:
         """Whether a run of words that equals a key is meant as a title."""
-        rules = self.grammar.titles
+        rules, lists = self.grammar.patterns["titles"], self.grammar.word_lists["titles"]
         written, words, before, after = text[start:end], key.split(), text[:start], text[end:]
-        content = [word for word in words if word not in rules.common]
+        content = [word for word in words if word not in lists["common"]]
         if is_unspaced(written) or (len(words) > 1 and content):
             return not is_unspaced(written)  # those are looked up by letters
-        alone = bool(rules.word_before.search(before)) and bool(rules.word_after.match(after))
+        alone = bool(rules["word_before"].search(before)) and bool(rules["word_after"].match(after))
         if key.isdigit():
             return alone and (len(key) > 2 or written == text.strip())
         opens = not before.strip() or bool(_SENTENCE_END.search(before))
         raised = written[0].isupper() and (len(words) == 1 or written.rsplit(maxsplit=1)[-1][0].isupper())
         raised = raised and not text.isupper()
-        if len(words) == 1 and words[0] in rules.pointing:
+        if len(words) == 1 and words[0] in lists["pointing"]:
             free = _with_letter(_FREE_BEFORE).search(before) and _with_letter(_FREE_AFTER).match(after)
             # Where a sentence begins every word is capitalised: there only a list of titles tells.
-            is_name = not (rules.never.search(written) or after.startswith(("'", "’")))
-            return bool(raised and free and (rules.another_title.match(after) if opens else is_name))
+            is_name = not (rules["never"].search(written) or after.startswith(("'", "’")))
+            return bool(raised and free and (rules["another_title"].match(after) if opens else is_name))
         if raised and not opens:
-            return not (len(words) == 1 and rules.place_after.search(before))
+            return not (len(words) == 1 and rules["place_after"].search(before))
         if not content or (len(words) == 1 and self._lacks_article(written, key)):
             return alone
-        return not rules.no_title_after.search(before)
+        return not rules["no_title_after"].search(before)
 
     def _lacks_article(self, written: str, key: str) -> bool:
-        has_article = written.casefold().startswith(tuple(f"{article} " for article in self.grammar.titles.articles))
+        articles = self.grammar.word_lists["titles"]["articles"]
+        has_article = written.casefold().startswith(tuple(f"{article} " for article in articles))
         return not has_article and any(key in self.lexicon.of(domain).articled for domain in self.domains)
 
     def _runs_of_letters(self, text: str) -> Iterable[Mention]:
@@ -153,25 +154,25 @@ class TitleFinder:
                     yield Mention(start, end, text[start:end], ids or series, "title" if ids else "series")
 
     def _stands_alone(self, before: str, after: str, key: str) -> bool:
-        rules = self.grammar.titles
-        if len(key) == 1 or rules.never.search(key):
+        rules = self.grammar.patterns["titles"]
+        if len(key) == 1 or rules["never"].search(key):
             return False
-        if len(key) > 2 and key not in rules.common:
+        if len(key) > 2 and key not in self.grammar.word_lists["titles"]["common"]:
             return True
-        return bool(rules.letters_before.search(before)) and bool(rules.letters_after.match(after))
+        return bool(rules["letters_before"].search(before)) and bool(rules["letters_after"].match(after))
 
     def continued(self, text: str, mention: Mention) -> Mention:
         """The mention with the part, season, series or year that words around it name; an unknown part is unknown."""
         if mention.kind not in {"title", "series"}:
             return mention
-        rules, after = self.grammar.sequels, text[mention.end :]
-        if found := rules.season.match(after):  # a season of what the catalogue has as one work
+        rules, after = self.grammar.patterns["sequels"], text[mention.end :]
+        if found := rules["season"].match(after):  # a season of what the catalogue has as one work
             return _widened(text, mention, found.end())
-        if (found := rules.part.match(after)) and not mention.quoted:
+        if (found := rules["part"].match(after)) and not mention.quoted:
             ids = self._volumes(mention, self.grammar.numbers.value(found["number"]) or 0)
             part = _widened(text, mention, found.end())
             return replace(part, ids=ids, kind="title") if ids else replace(part, ids=mention.ids[:3], kind="unknown")
-        if found := _YEAR_IN_BRACKETS.match(after) or rules.year_after.match(after):
+        if found := _YEAR_IN_BRACKETS.match(after) or rules["year_after"].match(after):
             year = int(found["year"])
             items = self.lexicon.items_of(mention.ids)
             ids = tuple(key for key, item in items.items() if year_of(item) == year)
@@ -180,14 +181,14 @@ class TitleFinder:
 
     def _in_series(self, mention: Mention, before: str, after: str) -> Mention:
         """The mention, or the part of a series or the whole of it that the words around speak of."""
-        rules = self.grammar.sequels
-        if nth := rules.nth_before.search(before):
+        rules = self.grammar.patterns["sequels"]
+        if nth := rules["nth_before"].search(before):
             ids = self._volumes(mention, self.grammar.numbers.value(nth["number"]) or 0)
             if not ids and mention.kind == "title":  # "the second" is something else
                 return mention
             return replace(mention, start=nth.start(), ids=ids or mention.ids, kind="title" if ids else "unknown")
-        is_series = rules.series_after.match(after) or (
-            rules.whole_after.match(after) and rules.whole_before.search(before)
+        is_series = rules["series_after"].match(after) or (
+            rules["whole_after"].match(after) and rules["whole_before"].search(before)
         )
         if mention.kind == "title" and is_series:
             whole = tuple((d, id_) for d, members in self._members(mention) for _, id_ in members)

@@ -57,17 +57,17 @@ class UnknownTitles:
 
     def _chunks(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
         """The whole stretch (True) if it is a list, then its parts; without what only introduces or follows a title."""
-        rules = self.grammar.unknown_titles
-        borders = [(m.start() + start, m.end() + start) for m in rules.separator.finditer(text[start:end])]
+        rules = self.grammar.patterns["unknown_titles"]
+        borders = [(m.start() + start, m.end() + start) for m in rules["separator"].finditer(text[start:end])]
         edges = [start, *(edge for border in borders for edge in border), end]
         whole = [] if not borders or MASK.search(text[start:end]) else [(start, end)]
         for first, last in [*whole, *zip(edges[::2], edges[1::2], strict=True)]:
             if first > start and MASK.fullmatch(text[first - 1]):
                 continue  # right behind a title, with no comma between, stands no other
             bare = text[first:last].lstrip()
-            lead = rules.lead.match(bare)
+            lead = rules["lead"].match(bare)
             begin = last - len(bare) + (lead.end() if lead else 0)
-            trail = rules.trail.search(text[begin:last])
+            trail = rules["trail"].search(text[begin:last])
             finish = begin + trail.start() if trail else last
             if finish - begin >= 2:
                 yield begin, finish, bool(whole) and (first, last) == (start, end)
@@ -75,20 +75,21 @@ class UnknownTitles:
     def _mention(self, chunk: str, cue: Cue | None, clause: Clause) -> Mention | None:
         """The title that a chunk is, misspelled or unknown; None: it is meant as none."""
         words, key = chunk.split(), normalise(chunk)
-        is_limit = self.grammar.unknown_titles.limit.match(chunk)  # "nothing after 1990", found elsewhere
+        rules = self.grammar.patterns["unknown_titles"]
+        is_limit = rules["limit"].match(chunk)  # "nothing after 1990", found elsewhere
         if MASK.search(chunk) or len(words) > _MOST_WORDS or not key or is_limit:
             return None
         catalogues = [self.titles.lexicon.of(domain) for domain in self.titles.domains]
         first, _, without_article = key.partition(" ")
-        name = without_article if first in self.grammar.titles.articles else key
-        if name in self.grammar.categories.by_name or any(name in words.categories for words in catalogues):
+        name = without_article if first in self.grammar.word_lists["titles"]["articles"] else key
+        if name in self.grammar.categories or any(name in words.categories for words in catalogues):
             return None
         if self._is_long_enough(chunk, words) and (ids := self.titles.look_up(chunk)):
             return Mention(0, 0, chunk, ids)
         stands_alone = cue is None and len(clause.text.strip()) <= len(chunk) + 25
         if not self._is_like_a_title(chunk, words, cue, stands_alone=stands_alone):
             return None
-        if any(key in words.creators for words in catalogues) or self.grammar.unknown_titles.never.search(chunk):
+        if any(key in words.creators for words in catalogues) or rules["never"].search(chunk):
             return None
         return Mention(0, 0, chunk, self.titles.nearest(chunk), "unknown")
 
@@ -98,17 +99,18 @@ class UnknownTitles:
         return letters >= 3 if is_unspaced(chunk) else letters >= 5 and not self._is_common(words)
 
     def _is_common(self, words: Sequence[str]) -> bool:
-        return all(word.casefold() in self.grammar.titles.common for word in words)
+        return all(word.casefold() in self.grammar.word_lists["titles"]["common"] for word in words)
 
     def _is_like_a_title(self, chunk: str, words: Sequence[str], cue: Cue | None, *, stands_alone: bool) -> bool:
         """Whether a chunk that is no catalogue's title is meant as one."""
-        rules, pointing = self.grammar.unknown_titles, self.grammar.titles.pointing
-        head = words[0].casefold()
-        if head in rules.pronouns or (head in pointing and len(head) > 1) or rules.no_title.search(chunk):
+        lists, head = self.grammar.word_lists["unknown_titles"], words[0].casefold()
+        is_pointing = len(head) > 1 and head in self.grammar.word_lists["titles"]["pointing"]
+        no_title = self.grammar.patterns["unknown_titles"]["no_title"]
+        if head in lists["pronouns"] or is_pointing or no_title.search(chunk):
             return False
         if is_unspaced(chunk):
             return cue is not None and 2 <= len(chunk) <= _MOST_LETTERS
-        if chunk[0].isupper() and rules.sentence_case and cue is not None:
+        if chunk[0].isupper() and self.grammar.sentence_case and cue is not None:
             return len(chunk) > 3
         if chunk[0].isupper() and self._is_capitalised(words):
             capitals = sum(word[0].isupper() for word in words)
@@ -116,11 +118,11 @@ class UnknownTitles:
             return capitals >= 2 or is_name or (len(words) > 1 and words[-1].isdigit())
         if cue is None or stands_alone or cue.role == "dislike" or cue.role not in _OPINIONS:
             return False
-        described = not rules.described.isdisjoint(map(str.casefold, words))
+        described = not lists["described"].isdisjoint(map(str.casefold, words))
         return 1 < len(words) <= 5 and not described and not self._is_common(words)
 
     def _is_capitalised(self, words: Sequence[str]) -> bool:
-        small = self.grammar.unknown_titles.small_words
+        small = self.grammar.word_lists["unknown_titles"]["small_words"]
         return all(word in small or word == "&" or _CAPITALISED.fullmatch(word) for word in words)
 
 
