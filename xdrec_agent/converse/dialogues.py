@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from retrieval.errors import StoreError, UsageError
 from retrieval.store import Store, Tables, chunks
@@ -40,10 +40,7 @@ _dialogues = sa.Table(
     sa.Column("user", _Text, index=True),
     sa.Column("created_at", sa.BigInteger(), nullable=False),
     sa.Column("updated_at", sa.BigInteger(), nullable=False, index=True),
-    sa.Column("state", _Text, nullable=False),
-    sa.Column("turns", _Text, nullable=False),
-    sa.Column("query", _Text),
-    sa.Column("answer", _Text),
+    sa.Column("document", _Text, nullable=False),
 )
 
 
@@ -78,9 +75,6 @@ class DialogueSummary(Frozen):
     first: str
 
 
-_TURNS: Final = TypeAdapter(tuple[Turn, ...])
-
-
 class Dialogues(Tables):
     """The dialogues of a store."""
 
@@ -98,14 +92,14 @@ class Dialogues(Tables):
             DialogueBusy: it has others by now; writing would undo what another process has understood.
         """
         kept = dialogue.model_copy(update={"turns": _bounded(dialogue.turns), "updated_at": int(time.time())})
-        this_dialogue = (_dialogues.c.id == dialogue.id, _same_user(dialogue.user))
+        this_dialogue = _this(dialogue.id, dialogue.user)
         with self.database.writing() as connection:
-            row = connection.execute(sa.select(_dialogues.c.turns).where(*this_dialogue)).first()
+            row = connection.execute(sa.select(_dialogues).where(this_dialogue)).first()
             if row is None:
                 return kept
-            if _TURNS.validate_json(row.turns) != tuple(after):
+            if _dialogue(row).turns != tuple(after):
                 raise DialogueBusy("another turn has changed the dialogue meanwhile", hint="say it once more")
-            connection.execute(sa.update(_dialogues).where(*this_dialogue).values(_row(kept)))
+            connection.execute(sa.update(_dialogues).where(this_dialogue).values(_row(kept)))
         return kept
 
     def start(self, state: DialogueState, user: str | None = None) -> Dialogue:
@@ -121,40 +115,38 @@ class Dialogues(Tables):
         Raises:
             UsageError: there is none, or none for this user.
         """
-        row = None
-        if self.exists():
-            query = sa.select(_dialogues).where(_dialogues.c.id == id_, _same_user(user))
-            with self.database.reading() as connection:
-                row = connection.execute(query).first()
-        if row is None:
-            raise UsageError("there is no such dialogue", hint="xdrec chat --list; for a user's: --user ID")
-        return _dialogue(row)
+        for row in self._rows(sa.select(_dialogues).where(_this(id_, user))):
+            return _dialogue(row)
+        raise _missing()
 
     def list(self, user: str | None = None, limit: int = 100) -> tuple[DialogueSummary, ...]:
         """A user's dialogues (None: those without a user), the latest first."""
-        if not self.exists():
-            return ()
-        query = sa.select(_dialogues).where(_same_user(user)).order_by(_dialogues.c.updated_at.desc()).limit(limit)
-        with self.database.reading() as connection:
-            rows = connection.execute(query).all()
-        return tuple(map(_summary, rows))
+        latest = sa.select(_dialogues).where(_same_user(user)).order_by(_dialogues.c.updated_at.desc()).limit(limit)
+        return tuple(map(_summary, self._rows(latest)))
 
     def of_user(self, user: str) -> tuple[Dialogue, ...]:
         """All that is kept of a user's dialogues, oldest first."""
         query = sa.select(_dialogues).where(_dialogues.c.user == user).order_by(_dialogues.c.created_at)
+        return tuple(map(_dialogue, self._rows(query)))
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        """What a query finds; nothing where no dialogue was ever kept."""
+        if not self.exists():
+            return ()
         with self.database.reading() as connection:
-            rows = connection.execute(query).all()
-        return tuple(map(_dialogue, rows))
+            return connection.execute(query).all()
 
     def delete(self, id_: str, user: str | None = None) -> None:
-        """Delete a dialogue.
+        """Delete a dialogue, also one that this version cannot read.
 
         Raises:
             UsageError: there is none, or none for this user.
         """
-        self.get(id_, user)
+        if not self.exists():
+            raise _missing()
         with self.database.writing() as connection:
-            connection.execute(sa.delete(_dialogues).where(_dialogues.c.id == id_))
+            if not connection.execute(sa.delete(_dialogues).where(_this(id_, user))).rowcount:
+                raise _missing()
 
     def forget_old(self, days: int, most: int) -> int:
         """Delete dialogues without a turn for `days`, and all but the `most` with the latest turns.
@@ -209,6 +201,14 @@ def _same_user(user: str | None) -> sa.ColumnElement[bool]:
     return _dialogues.c.user.is_(None) if user is None else _dialogues.c.user == user
 
 
+def _this(id_: str, user: str | None) -> sa.ColumnElement[bool]:
+    return sa.and_(_dialogues.c.id == id_, _same_user(user))
+
+
+def _missing() -> UsageError:
+    return UsageError("there is no such dialogue", hint="xdrec chat --list; for a user's: --user ID")
+
+
 def _bounded(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     kept = list(turns[-MOST_TURNS:])
     size = sum(map(_bytes, kept))
@@ -222,36 +222,19 @@ def _bytes(turn: Turn) -> int:
 
 
 def _row(dialogue: Dialogue) -> dict[str, Any]:
-    return {
-        "id": dialogue.id,
-        "user": dialogue.user,
-        "created_at": dialogue.created_at,
-        "updated_at": dialogue.updated_at,
-        "state": dialogue.state.model_dump_json(exclude_defaults=True),
-        "turns": _TURNS.dump_json(dialogue.turns).decode(),
-        "query": dialogue.query.model_dump_json(exclude_defaults=True) if dialogue.query else None,
-        "answer": dialogue.answer.model_dump_json(exclude_defaults=True) if dialogue.answer else None,
-    }
+    columns = dialogue.model_dump(include={"id", "user", "created_at", "updated_at"})
+    return columns | {"document": dialogue.model_dump_json(exclude_defaults=True)}
 
 
 def _dialogue(row: sa.Row[Any]) -> Dialogue:
     try:
-        return Dialogue(
-            id=row.id,
-            user=row.user,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-            state=DialogueState.model_validate_json(row.state),
-            turns=_TURNS.validate_json(row.turns),
-            query=Query.model_validate_json(row.query) if row.query else None,
-            answer=Recommendations.model_validate_json(row.answer) if row.answer else None,
-        )
+        return Dialogue.model_validate_json(row.document)
     except ValidationError as exc:
         msg = f"dialogue {row.id!r} was kept by another version of xdrec: {exc.errors()[0]['msg']}"
         raise StoreError(msg, hint=f"xdrec chat --delete {row.id}") from exc
 
 
 def _summary(row: sa.Row[Any]) -> DialogueSummary:
-    turns = json.loads(row.turns)
+    turns = json.loads(row.document).get("turns", ())
     first = turns[0]["said"] if turns else ""
     return DialogueSummary(id=row.id, user=row.user, updated_at=row.updated_at, turns=len(turns), first=first)

@@ -145,8 +145,11 @@ def test_a_row_of_another_version_is_an_error_with_a_way_out(dialogues, url):
 
     dialogue = dialogues.start(STATE)
     with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
-        raw.execute('UPDATE dialogues SET state = \'{"of": "yore"}\'')
+        raw.execute('UPDATE dialogues SET document = \'{"of": "yore"}\'')
     raw.close()
     with pytest.raises(StoreError, match="another version") as caught:
         dialogues.get(dialogue.id)
     assert f"--delete {dialogue.id}" in caught.value.hint
+    assert [one.id for one in dialogues.list()] == [dialogue.id]
+    dialogues.delete(dialogue.id)
+    assert dialogues.list() == ()
