@@ -76,7 +76,6 @@ def contrastive(
     contrast = Contrastive(
         answer=kept.id,
         language=locale.language,
-        text="",
         first=first.item,
         second=second.item,
         ranks=(first.rank, second.rank),
@@ -108,16 +107,14 @@ def _text(contrast: Contrastive, source: str, locale: PosthocLocale, evidence: t
     """Places and scores, then what speaks for the first; that nothing does, where nothing is found."""
     say = locale.posthoc.contrastive
     items = (contrast.first, contrast.second, *(lean.item for lean in contrast.leans[:1]))
-    names = locale.names(items)
-    first, second, *liked = (names[f"{item.domain}/{item.id}"] for item in items)
+    first, second, *liked = map(locale.namer(*items), items)
     rank_a, rank_b = map(locale.place, contrast.ranks)
     score_a, score_b = (f"{score:.3f}" for score in contrast.scores)
     turned = contrast.retrieval_ranks[0] > contrast.retrieval_ranks[1]
+    scores = say["turned" if turned else "scores"]
     parts = [
         say["places"].format(first=first, second=second, rank_a=rank_a, rank_b=rank_b),
-        say["turned"].format(first=first, second=second, source=source)
-        if turned
-        else say["scores"].format(first=first, second=second, score_a=score_a, score_b=score_b),
+        scores.format(first=first, second=second, score_a=score_a, score_b=score_b, source=source),
     ]
     plain = len(parts)
     if contrast.leans and contrast.leans[0].difference >= _LEAST_LEAN:

@@ -83,7 +83,6 @@ def counterfactual(
     result = Counterfactual(
         answer=kept.id,
         language=locale.language,
-        text="",
         without=entry.item,
         k=query.k,
         share=_share(before[: query.k], entry.item),
@@ -124,19 +123,15 @@ def _share(candidates: Sequence[Candidate], item: Item) -> float:
 
 def _text(result: Counterfactual, locale: PosthocLocale) -> str:
     say, k = locale.posthoc.counterfactual, result.k
-    names = locale.names((result.without, *(change.item for change in result.changed)))
-
-    def named(*items: Item) -> str:
-        return locale.joined([names[f"{item.domain}/{item.id}"] for item in items])
-
-    liked = named(result.without)
+    name = locale.namer(result.without, *(change.item for change in result.changed))
+    liked = name(result.without)
     if not result.changed:
         return locale.paragraph([say["same"].format(liked=liked, k=k)])
-    leaves, enters = (named(*(change.item for change in changes)) for changes in (result.leaves, result.enters))
+    leaves, enters = (locale.joined([name(one.item) for one in ones]) for ones in (result.leaves, result.enters))
     parts = [say["leaves" if leaves else "moves_only"].format(liked=liked, items=leaves, k=k)]
     if enters:
         parts.append(say["enters"].format(items=enters))
     for change in result.moves[:_TOLD]:
         before, after = (locale.place(rank) for rank in (change.before, change.after) if rank)
-        parts.append(say["moved"].format(item=named(change.item), before=before, after=after))
+        parts.append(say["moved"].format(item=name(change.item), before=before, after=after))
     return locale.paragraph(parts)

@@ -7,8 +7,7 @@ and is readable on light and dark ground.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -234,25 +233,8 @@ def _described(picture: Picture) -> str:
 
 def _wrapped(text: str) -> list[str]:
     """At most `_LINES` lines of at most `_WIDE` columns; what is longer ends in an ellipsis."""
-    lines: list[str] = [""]
-    for word in _words(visible(text)):
-        if _columns(lines[-1] + word.rstrip()) > _WIDE and lines[-1]:
-            lines.append("")
-        lines[-1] += word
-    lines = [line.strip() for line in lines]
+    from rich.console import Console
+    from rich.text import Text
+
+    lines = [line.plain.strip() for line in Text(visible(text)).wrap(Console(width=_WIDE), _WIDE)] or [""]
     return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], f"{lines[_LINES - 1]}…"]
-
-
-def _words(text: str) -> Iterable[str]:
-    """Pieces between which a line may break: words with their blank, single wide characters, parts of endless words."""
-    piece = ""
-    for char in text:
-        piece += char
-        if char == " " or _columns(char) == 2 or _columns(piece) >= _WIDE:
-            yield piece
-            piece = ""
-    yield piece
-
-
-def _columns(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal
@@ -44,10 +44,10 @@ class PosthocLocale(Locale):
 
     posthoc: PosthocSentences
 
-    def names(self, items: Iterable[Item | None]) -> dict[str, str]:
-        """Titles by "domain/id"; where a film and a book have one title, with what each is."""
+    def namer(self, *items: Item | None) -> Callable[[Item | None], str]:
+        """The title of each of the items ("" of None); where a film and a book have one title, with what each is."""
         names = self.distinct({(item.domain, item.id): self.quoted(item) for item in items if item})
-        return {f"{domain}/{id_}": name for (domain, id_), name in names.items()}
+        return lambda item: names[item.domain, item.id] if item else ""
 
     def place(self, rank: int) -> str:
         """A rank, counted from 1."""
@@ -63,7 +63,7 @@ class PosthocExplanation(Frozen):
 
     answer: str
     language: str
-    text: str
+    text: str = ""
 
     def title(self, locale: PosthocLocale) -> str | None:
         """Heading of the whole; None: it has none."""

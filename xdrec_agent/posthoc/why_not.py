@@ -99,9 +99,7 @@ def why_not(
     if finding.total is not None and finding.rank is not None:
         tried = sorted(_lifts(retriever, query, item), key=lambda lift: lift.rank)
         lifts = [lift for lift in tried if lift.rank < finding.rank][:_LIFTS]
-    result = WhyNot(
-        answer=kept.id, language=locale.language, text="", item=item, lifts=tuple(lifts), **finding._asdict()
-    )
+    result = WhyNot(answer=kept.id, language=locale.language, item=item, lifts=tuple(lifts), **finding._asdict())
     return result.model_copy(update={"text": _text(kept, result, locale)})
 
 
@@ -155,15 +153,13 @@ def _unfulfilled(snapshot: Snapshot, row: int, filters: Filter) -> tuple[Conditi
 
 
 def _conditions(filters: Filter) -> Iterator[tuple[Condition, Filter]]:
-    for field in Filter.model_fields:
-        value = getattr(filters, field)
+    for field, value in filters.model_dump(exclude_defaults=True).items():
         if isinstance(value, dict):
             for name, values in value.items():
                 yield Condition(field=field, name=name, values=values), Filter(**{field: {name: values}})
-        elif isinstance(value, tuple) and value:
-            yield Condition(field=field, values=value), Filter(**{field: value})
-        elif isinstance(value, int):
-            yield Condition(field=field, values=(str(value),)), Filter(**{field: value})
+        else:
+            values = value if isinstance(value, tuple) else (str(value),)
+            yield Condition(field=field, values=values), Filter(**{field: value})
 
 
 def _first_unread(retriever: Retriever, snapshot: Snapshot, row: int, query: Query) -> Item | None:
@@ -219,11 +215,7 @@ def _with(query: Query, entries: Sequence[HistoryEntry]) -> Query:
 
 def _text(kept: LoggedAnswer, result: WhyNot, locale: PosthocLocale) -> str:
     say = locale.posthoc.why_not
-    names = locale.names((result.item, result.other, *(lift.item for lift in result.lifts)))
-
-    def name(item: Item | None) -> str:
-        return names[f"{item.domain}/{item.id}"] if item else ""
-
+    name = locale.namer(result.item, result.other, *(lift.item for lift in result.lifts))
     verdict = say[result.verdict].format(
         item=name(result.item),
         other=name(result.other),
