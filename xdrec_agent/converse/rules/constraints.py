@@ -7,17 +7,18 @@ asked about.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from retrieval.titles import normalise
 from xdrec_agent.converse.grammar import CreatorRule, Grammar, Slot
 from xdrec_agent.converse.language import is_unspaced
-from xdrec_agent.converse.lexicon import DomainLexicon
-from xdrec_agent.converse.rules.mention_masking import blanked
+from xdrec_agent.converse.lexicon import DomainLexicon, Lexicon
+from xdrec_agent.converse.rules.mention_masking import Span, blanked, without_overlaps
 from xdrec_agent.converse.rules.periods import find_period
-from xdrec_agent.converse.state import AnswerOption, ClarifyingQuestion, Length
+from xdrec_agent.converse.state import AnswerOption, ClarifyingQuestion, DialogueState, Length
 from xdrec_agent.converse.understanding import FilterChange, Remark
 
 _FIELDS: Final[Mapping[Slot, tuple[str, ...]]] = {
@@ -55,20 +56,23 @@ class Constraints:
 
 
 @dataclass(frozen=True)
-class ConstraintFinder:
-    """Finds limits on a catalogue of these `words`.
+class _CategoryName(Span):
+    category: str
 
-    Attributes:
-        this_year: what "recent" counts from.
-        shown_lengths: how long the shown items are, for "something shorter".
-        known_elsewhere: whether a creator of this name has works in another domain.
-    """
+
+@dataclass(frozen=True)
+class ConstraintFinder:
+    """Finds limits on the catalogue of the state's target; `this_year` is what "recent" counts from."""
 
     grammar: Grammar
-    words: DomainLexicon
+    lexicon: Lexicon
+    state: DialogueState
     this_year: int
-    shown_lengths: tuple[float, ...] = ()
-    known_elsewhere: Callable[[str], bool] = lambda name: False
+
+    @cached_property
+    def words(self) -> DomainLexicon:
+        """The words of the target's catalogue."""
+        return self.lexicon.of(self.state.target)
 
     def find(self, text: str) -> Constraints:
         """All limits in a masked text. What one kind of limit has taken no other one reads."""
@@ -104,12 +108,12 @@ class ConstraintFinder:
             least = _amount(found)
         elif found := rules["shorter"].search(text) or rules["longer"].search(text):
             is_shorter = rules["shorter"].search(text) is not None
-            values = self.words.numbers[attribute] if attribute else []
+            values, shown = self.words.numbers[attribute] if attribute else [], self._shown_lengths(attribute)
             middle = values[len(values) // 2] if values else None
             if is_shorter:
-                most = min(self.shown_lengths) - 1 if self.shown_lengths else middle
+                most = min(shown) - 1 if shown else middle
             else:
-                least = max(self.shown_lengths) + 1 if self.shown_lengths else middle
+                least = max(shown) + 1 if shown else middle
         if found is None:
             return
         out.spans.append(found.span())
@@ -117,6 +121,13 @@ class ConstraintFinder:
             out.remarks.append(Remark(note="no_length", text=found[0].strip()))
         else:
             out.length = Length(attribute=attribute, least=least, most=most)
+
+    def _shown_lengths(self, attribute: str | None) -> list[float]:
+        """How long the shown items are."""
+        target = self.state.target or ""
+        shown = self.lexicon.items(target, [ref.id for ref in self.state.shown if ref.domain == target])
+        values = (item.attributes.get(attribute or "") for item in shown.values())
+        return [float(value) for value in values if isinstance(value, int | float)]
 
     def _languages(self, text: str, out: Constraints) -> None:
         """The languages of works that the text names."""
@@ -149,7 +160,9 @@ class ConstraintFinder:
         refused: list[str] = []
         allowed: list[str] = []
         last_end, last_refused = 0, False
-        for start, end, category in self._category_places(text):
+        longest_first = sorted(self._category_names(text), key=lambda name: name.start - name.end)
+        for name in without_overlaps(name for name in longest_first if self._is_category(text, name)):
+            start, end, category = name.start, name.end, name.category
             is_refused = self._is_refused(text, start) or rules["refused_after"].match(text[end:]) is not None
             is_refused = is_refused or (last_refused and rules["joined"].match(text[last_end:start]) is not None)
             if not is_refused and (rules["liked_before"].search(text[:start]) or category in tastes):
@@ -172,16 +185,7 @@ class ConstraintFinder:
         known = self.words.categories
         return tuple(dict.fromkeys(known[name] for name in names if name in known))
 
-    def _category_places(self, text: str) -> list[tuple[int, int, str]]:
-        """(start, end, category) of each category named, the longer names first where they overlap."""
-        found: list[tuple[int, int, str]] = []
-        for start, end, category in sorted(self._category_names(text), key=lambda place: place[0] - place[1]):
-            is_free = not any(start < other_end and other < end for other, other_end, _ in found)
-            if is_free and self._is_category(text, start, end, category):
-                found.append((start, end, category))
-        return sorted(found)
-
-    def _category_names(self, text: str) -> Iterator[tuple[int, int, str]]:
+    def _category_names(self, text: str) -> Iterator[_CategoryName]:
         """Every run of words, singular or plural, that is a category's name."""
         names_of, known = self.grammar.categories, self.words.categories
         words = [match.span() for match in _WORD.finditer(text)]
@@ -191,21 +195,21 @@ class ConstraintFinder:
                 names = (written, *self.grammar.singulars(written))
                 categories = (names_of.get(n) or known.get(n) for n in names if not is_unspaced(n))
                 if category := next(filter(None, categories), None):
-                    yield start, end, category.casefold()
+                    yield _CategoryName(start, end, category.casefold())
         if is_unspaced(text):
             for name, category in (*names_of.items(), *known.items()):
                 for match in re.finditer(re.escape(name), text) if is_unspaced(name) else ():
-                    yield *match.span(), category.casefold()
+                    yield _CategoryName(*match.span(), category.casefold())
 
-    def _is_category(self, text: str, start: int, end: int, category: str) -> bool:
+    def _is_category(self, text: str, name: _CategoryName) -> bool:
         """Whether the word is asked for as a category: "a war story" is, "about the war" is what a story is about."""
-        rules, before, after = self.grammar.patterns["categories"], text[:start], text[end:]
-        is_kind, is_refused = rules["kind_after"].match(after) is not None, self._is_refused(text, start)
+        rules, before, after = self.grammar.patterns["categories"], text[: name.start], text[name.end :]
+        is_kind, is_refused = rules["kind_after"].match(after) is not None, self._is_refused(text, name.start)
         if rules["topic_before"].search(before) and not is_kind and not is_refused:
             return False
-        lists = self.grammar.word_lists["categories"]
+        category, lists = name.category, self.grammar.word_lists["categories"]
         is_certain = (category in lists["certain"] or " " in category) and category not in lists["ambiguous"]
-        if is_certain and not is_unspaced(text[start:end]):
+        if is_certain and not is_unspaced(text[name.start : name.end]):
             return True
         is_asked = is_kind or is_refused or rules["asked_before"].search(before) is not None
         return is_asked and not rules["no_category_before"].match(after)
@@ -230,7 +234,8 @@ class ConstraintFinder:
         """Add the creator of a match; whether it names one."""
         name = match["name"].strip()
         full_names = self._full_names(name)
-        if not full_names and self.known_elsewhere(name):
+        elsewhere = (self.lexicon.of(domain).creators for domain in self.lexicon.names() if domain != self.state.target)
+        if not full_names and any(normalise(name) in creators for creators in elsewhere):
             out.remarks.append(Remark(note="no_creator", text=name))
             return True
         if not full_names and (rule.no_name.search(name) or not (rule.asks or rule.asks_if.search(text))):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from xdrec_agent.converse.grammar import FIRST_MENTION, MENTION, MOST_MENTIONS, Grammar, Rule
 from xdrec_agent.converse.state import ItemRef
@@ -24,24 +24,38 @@ _PRIVATE: Final = re.compile(r"[\ue000-\uf8ff]")
 
 
 @dataclass(frozen=True)
-class Mention:
-    """Characters `start` to `end` of the text, and what they may name.
+class Span:
+    """Characters `start` to `end` of a text."""
+
+    start: int
+    end: int
+
+
+S = TypeVar("S", bound=Span)
+
+
+def without_overlaps(spans: Iterable[S]) -> list[S]:
+    """The spans in the order of the text; of those that overlap the one that was given first."""
+    chosen: list[S] = []
+    for span in spans:
+        if not any(span.start < other.end and other.start < span.end for other in chosen):
+            chosen.append(span)
+    return sorted(chosen, key=lambda span: span.start)
+
+
+@dataclass(frozen=True)
+class Mention(Span):
+    """A part of the text, and what it may name.
 
     Attributes:
         kind: "title": one of `ids`; "series": all of them; "shown": all of them, spoken of by their place;
             "unknown": none, and `ids` are the nearest.
     """
 
-    start: int
-    end: int
     text: str
     ids: Ids
     kind: Literal["title", "series", "shown", "unknown"] = "title"
     quoted: bool = False
-
-    def overlaps(self, other: Mention) -> bool:
-        """Whether the two share a character."""
-        return self.start < other.end and other.start < self.end
 
 
 @dataclass(frozen=True)
@@ -113,13 +127,10 @@ def find_references(text: str, grammar: Grammar, shown: Sequence[ItemRef], focus
 
     "this one" and "it" name what was spoken of last (`focus`), and nothing if that is not one thing.
     """
-    found: list[Mention] = []
-    for match, group, refs in _references(text, grammar, shown, focus):
-        start, end = match.span(group)
-        mention = Mention(start, end, text[start:end], tuple(ref.key for ref in refs), "shown")
-        if not any(mention.overlaps(other) for other in found):
-            found.append(mention)
-    return sorted(found, key=lambda mention: mention.start)
+    return without_overlaps(
+        Mention(*match.span(group), match[group], tuple(ref.key for ref in refs), "shown")
+        for match, group, refs in _references(text, grammar, shown, focus)
+    )
 
 
 def _references(

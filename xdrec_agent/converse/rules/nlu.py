@@ -14,10 +14,9 @@ from functools import cached_property
 from typing import Final
 
 from retrieval.templates import visible
-from retrieval.titles import normalise
 from xdrec_agent.converse.grammar import FIRST_MENTION, Grammar
 from xdrec_agent.converse.language import grammar_of, languages_of, written_in
-from xdrec_agent.converse.lexicon import DomainLexicon, Lexicon
+from xdrec_agent.converse.lexicon import Lexicon
 from xdrec_agent.converse.rules.constraints import ConstraintFinder, Constraints
 from xdrec_agent.converse.rules.disambiguation import Disambiguator, answered_option
 from xdrec_agent.converse.rules.mention_masking import (
@@ -27,6 +26,7 @@ from xdrec_agent.converse.rules.mention_masking import (
     find_references,
     mask,
     without_masks,
+    without_overlaps,
 )
 from xdrec_agent.converse.rules.sentiment_cues import MentionInContext, mentions_in_context
 from xdrec_agent.converse.rules.switches import find_reply_language, find_target
@@ -104,19 +104,17 @@ class RuleNLU:
 
     def _masked(self, line: str, state: DialogueState, domains: Sequence[str], grammar: Grammar) -> MaskedText:
         finder = TitleFinder(self.lexicon, domains, grammar)
-        titles = [finder.continued(line, mention) for mention in finder.find(line)]
-        taken: list[Mention] = []
-        for number, mention in enumerate(titles):
-            following = titles[number + 1 : number + 2]
-            if following and _COLON.fullmatch(line[mention.end : following[0].start]):
+        titles: list[Mention] = []
+        for mention in finder.find(line):
+            title = finder.continued(line, mention)
+            if titles and _COLON.fullmatch(line[titles[-1].end : title.start]):
                 # A title that only introduces the next one, as in "Star Wars: The Empire Strikes Back".
-                titles[number + 1] = replace(following[0], start=mention.start)
-            elif not any(mention.overlaps(other) for other in taken):
-                taken.append(mention)
-        rest = blanked(line, [(mention.start, mention.end) for mention in taken], by=_ONE_MENTION)
+                title = replace(title, start=titles.pop().start)
+            titles.append(title)
+        titles = without_overlaps(titles)
+        rest = blanked(line, [(title.start, title.end) for title in titles], by=_ONE_MENTION)
         references = find_references(rest, grammar, state.shown, state.focus)
-        taken += [r for r in references if not any(r.overlaps(mention) for mention in taken)]
-        masked = mask(line, sorted(taken, key=lambda mention: mention.start))
+        masked = mask(line, without_overlaps([*titles, *references]))
         return UnknownTitles(finder, grammar).masked(masked)
 
 
@@ -146,11 +144,6 @@ class _Reading:
     forget_last: bool = False
 
     @cached_property
-    def words(self) -> DomainLexicon:
-        """The words of the target's catalogue."""
-        return self.lexicon.of(self.state.target)
-
-    @cached_property
     def disambiguator(self) -> Disambiguator:
         """What chooses among the items that a mention may name."""
         return Disambiguator(self.lexicon, self.domains, self.state, self.grammar)
@@ -162,28 +155,12 @@ class _Reading:
 
     def understanding(self) -> Understanding:
         """All that the turn changes."""
-        finder = self._constraint_finder()
+        finder = ConstraintFinder(self.grammar, self.lexicon, self.state, self.this_year)
         constraints = finder.find(self.masked.text)
         for mention in mentions_in_context(self.masked, self.grammar):
             self._add_mention(mention)
         self._add_consequences(constraints)
         return self._with_the_rest(constraints, finder.count(self.masked.text))
-
-    def _constraint_finder(self) -> ConstraintFinder:
-        target, attribute = self.state.target, self.words.length
-        lengths: list[float] = []
-        if attribute and target:
-            shown = self.lexicon.items(target, [ref.id for ref in self.state.shown if ref.domain == target])
-            values = (item.attributes.get(attribute) for item in shown.values())
-            lengths = [float(value) for value in values if isinstance(value, int | float)]
-        elsewhere = [self.lexicon.of(domain).creators for domain in self.domains if domain != target]
-        return ConstraintFinder(
-            self.grammar,
-            self.words,
-            self.this_year,
-            tuple(lengths),
-            lambda name: any(normalise(name) in creators for creators in elsewhere),
-        )
 
     def _add_mention(self, said: MentionInContext) -> None:
         """Put what is said of one mention where it belongs."""
@@ -221,7 +198,8 @@ class _Reading:
         self.remarks += constraints.remarks
         self.questions += constraints.questions
         if state.target:
-            works = [(state.target, id_) for name in constraints.refused_creators for id_ in self.words.works[name]]
+            words = self.lexicon.of(state.target)
+            works = [(state.target, id_) for name in constraints.refused_creators for id_ in words.works[name]]
             self.known += self.disambiguator.refs(tuple(dict.fromkeys(works)))
         if self.grammar.patterns["talk"]["why_alone"].match(text) and not self.about:
             self.act = "why"

@@ -9,7 +9,7 @@ from typing import Final
 
 from xdrec_agent.converse.grammar import MENTION, Grammar, Role
 from xdrec_agent.converse.language import is_unspaced
-from xdrec_agent.converse.rules.mention_masking import MASK, Clause, MaskedText, Mention
+from xdrec_agent.converse.rules.mention_masking import MASK, Clause, MaskedText, Mention, Span, without_overlaps
 
 _ANOTHER_MENTION: Final = re.compile(rf"[^，,。]*{MENTION}")
 _COMMA: Final = re.compile(r"[,、，]")
@@ -18,13 +18,11 @@ _QUESTIONS: Final = frozenset({"why", "why_not", "tell"})
 
 
 @dataclass(frozen=True)
-class Cue:
-    """Words of a clause (characters `start` to `end` of it) that give mentions a role."""
+class Cue(Span):
+    """Words of a clause that give mentions a role."""
 
     role: Role
     preference: float
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,8 @@ class MentionInContext:
 
 def cues_of(text: str, grammar: Grammar) -> list[Cue]:
     """The cues of a clause in order, none overlapping; those of earlier rules win."""
-    found: list[Cue] = []
-    for rule in grammar.cues:
-        for match in rule.pattern.finditer(text):
-            if match[0] and not any(match.start() < cue.end and cue.start < match.end() for cue in found):
-                found.append(Cue(rule.role, rule.preference, match.start(), match.end()))
-    return sorted(found, key=lambda cue: cue.start)
+    matches = ((rule, match) for rule in grammar.cues for match in rule.pattern.finditer(text) if match[0])
+    return without_overlaps(Cue(*match.span(), rule.role, rule.preference) for rule, match in matches)
 
 
 def mentions_in_context(masked: MaskedText, grammar: Grammar) -> list[MentionInContext]:

@@ -19,7 +19,7 @@ from retrieval.titles import TitleSource, matching, nearest, normalise, year_of
 from xdrec_agent.converse.grammar import Grammar
 from xdrec_agent.converse.language import is_unspaced, unspaced_letters
 from xdrec_agent.converse.lexicon import Lexicon, with_digits
-from xdrec_agent.converse.rules.mention_masking import Ids, Mention
+from xdrec_agent.converse.rules.mention_masking import Ids, Mention, without_overlaps
 
 _QUOTED: Final = re.compile(
     r"《([^《》]{1,120})》|«([^«»]{1,120})»|“([^“”]{1,120})”|「([^「」]{1,120})」|\"([^\"]{1,120})\"|(?<![^\s(,])['‘]([^'‘’]{2,80}?)['’](?![^\s,.;!?)])"
@@ -47,14 +47,11 @@ class TitleFinder:
         """The titles and series in a text, in order, none overlapping. Raises StoreError."""
         text = text[:_MOST_TEXT]
         quoted = list(self._quoted(text))
-        chosen = [mention for mention in quoted if mention.kind != "unknown"]
+        known, unknown = ([m for m in quoted if (m.kind == "unknown") is is_unknown] for is_unknown in (False, True))
         runs = [*self._runs_of_words(text), *self._runs_of_letters(text)]
-        for mention in sorted(runs, key=lambda m: (m.start - m.end, m.start)):
-            if not any(mention.overlaps(other) for other in chosen):
-                chosen.append(mention)
+        runs.sort(key=lambda m: (m.start - m.end, m.start))
         # A quotation that is no title may still hold titles, or be no title at all.
-        chosen += [m for m in quoted if m.kind == "unknown" and not any(m.overlaps(other) for other in chosen)]
-        return sorted(chosen, key=lambda m: m.start)
+        return without_overlaps([*known, *runs, *unknown])
 
     def look_up(self, title: str) -> Ids:
         """The items that a title may name, also when misspelled; empty if it is unknown. Raises StoreError."""
