@@ -9,9 +9,10 @@ from retrieval.formats.base import (
     Table,
     TitledInteraction,
     Triple,
+    scratch_database,
+    scratch_errors,
     tables_of,
 )
-from retrieval.formats.details import scratch_database
 from retrieval.formats.files import Files
 from retrieval.formats.registry import READERS, find_reader, guess_reader
 
@@ -29,5 +30,6 @@ __all__ = [
     "find_reader",
     "guess_reader",
     "scratch_database",
+    "scratch_errors",
     "tables_of",
 ]

@@ -5,23 +5,25 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 from retrieval.errors import DataError
-from retrieval.formats.base import ReadRequest, Table
+from retrieval.formats.base import Parse, ReadRequest, Table, TableKind
 from retrieval.formats.files import Files, first_line
-from retrieval.formats.title_parts import clean, parse_title
-from retrieval.formats.values import Cells, required, required_stars, text, texts, unix_seconds
+from retrieval.formats.values import Cells, clean, parse_title, rated, required, text, texts
 from retrieval.tabular import NOT_JSON, RefusedRow, Source, parse_json, read_lines
-from retrieval.types import Interaction, Item
+from retrieval.types import Item
 
 LITERAL_LIMIT: Final = 256 * 1024
 """Longest single-quoted line (2014) that is read, in bytes: its parser needs a hundred times as much memory."""
 NESTING_LIMIT: Final = 100
 """Most brackets that may be open at once in such a line: its parser is recursive."""
 TOO_DEEP = "too long or too deeply nested"
+_REVIEW: Final = ("reviewerID", "asin", "overall", "unixReviewTime")
+# The dump of 2023 counts milliseconds, its first samples counted seconds.
+_REVIEW_2023: Final = ("user_id", "parent_asin", "rating", "timestamp")
 _SUFFIXES = (".json", ".jsonl")
 _ROOTS = frozenset({"Books", "Movies & TV", "Kindle Store", "Music", "CDs & Vinyl", "Video Games"})
 # What stands where a title belongs in some pages of 2018, and in front of an author's name.
@@ -40,37 +42,34 @@ class Amazon:
 
     def recognises(self, files: Files) -> bool:
         """By the fields of a first line that no other data set has together."""
-        return any(_layout(source) is not None for source in files.ending(*_SUFFIXES))
+        return any(_layout(source, "") is not None for source in files.ending(*_SUFFIXES))
 
     def tables(self, files: Files, request: ReadRequest) -> Iterator[Table]:
         """Metadata and reviews; files of another layout are passed over unless there is nothing else."""
-        layouts = {source: _layout(source) for source in files.ending(*_SUFFIXES)}
+        layouts = {source: _layout(source, request.domain) for source in files.ending(*_SUFFIXES)}
         if layouts and not any(layouts.values()):
             msg = f"{next(iter(layouts))}: the first line has not the fields of a review or a product"
             hint = "reviews have reviewerID, asin and overall (2014, 2018) or user_id and parent_asin (2023)"
             raise DataError(msg, hint=f"{hint}; another layout: --format jsonl --column FIELD=COLUMN")
-        for source, parse in layouts.items():
-            if parse is not None:
-                kind: Literal["items", "interactions"] = "items" if parse in _PRODUCTS else "interactions"
-                user = "user_id" if parse is _review_2023 else "reviewerID"
-                rows = partial(read_lines, source, _decoded)
-                yield Table(source.name, kind, rows, partial(parse, request.domain), user)
+        for source, layout in layouts.items():
+            if layout is not None:
+                kind, parse, user = layout
+                yield Table(source.name, kind, partial(read_lines, source, _decoded), parse, user)
 
 
-def _layout(source: Source) -> Callable[[str, Cells], Item | Interaction] | None:
-    """What parses a file's rows, by the fields of its first line."""
+def _layout(source: Source, domain: str) -> tuple[TableKind, Parse, str] | None:
+    """Kind of a file's rows, what parses them and their user's column, by the fields of its first line."""
     try:
         fields = (_decoded(first_line(source)) or {}).keys()
     except (UnicodeDecodeError, RefusedRow):
         return None
-    if {"reviewerID", "asin", "overall"} <= fields:
-        return _review
-    if {"user_id", "parent_asin", "rating"} <= fields:
-        return _review_2023
+    for columns in (_REVIEW, _REVIEW_2023):
+        if set(columns[:3]) <= fields:
+            return "interactions", partial(rated, domain, columns), columns[0]
     if {"parent_asin", "title"} <= fields:
-        return _product_2023
+        return "items", partial(_product_2023, domain), ""
     if "asin" in fields and fields & {"categories", "category", "salesRank", "related", "imUrl", "main_cat"}:
-        return _product
+        return "items", partial(_product, domain), ""
     return None
 
 
@@ -101,28 +100,6 @@ def _nesting(written: str) -> int:
     return deepest
 
 
-def _review(domain: str, row: Cells) -> Interaction:
-    return Interaction(
-        user=required(row, "reviewerID"),
-        domain=domain,
-        item=required(row, "asin"),
-        value=required_stars(row, "overall"),
-        timestamp=unix_seconds(row, "unixReviewTime"),
-    )
-
-
-def _review_2023(domain: str, row: Cells) -> Interaction:
-    # The dump of 2023 counts milliseconds, its first samples counted seconds.
-    milliseconds = len(text(row, "timestamp")) > 10
-    return Interaction(
-        user=required(row, "user_id"),
-        domain=domain,
-        item=required(row, "parent_asin"),
-        value=required_stars(row, "rating"),
-        timestamp=unix_seconds(row, "timestamp", milliseconds=milliseconds),
-    )
-
-
 def _product(domain: str, row: Cells) -> Item:
     """2014 and 2018: brand is the maker (of books, often the author), categories one path or several."""
     brand = text(row, "brand")
@@ -140,9 +117,6 @@ def _product_2023(domain: str, row: Cells) -> Item:
     large = [image.get("large") for image in images if isinstance(image, dict)] if isinstance(images, list) else []
     creators = names or texts(store.split(","))
     return _item(domain, "parent_asin", row, creators, row.get("categories"), texts(large)[:1])
-
-
-_PRODUCTS: Final = frozenset({_product, _product_2023})
 
 
 def _item(

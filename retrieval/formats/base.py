@@ -6,13 +6,17 @@ its rows are read, and the import reads them when their turn comes, as often as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import ExitStack
+import json
+import sqlite3
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
-from retrieval.errors import DataError
+from retrieval.errors import DataError, StoreError
 from retrieval.formats.files import Files, columns
 from retrieval.tabular import Rows, Source, read_csv, read_jsonl
 from retrieval.types import Interaction, Item
@@ -21,6 +25,7 @@ TableKind = Literal["details", "items", "interactions", "relations"]
 """What the rows of a table are; details (authors' names, genres) complete items and are not stored for themselves."""
 
 _ORDER: Final[tuple[TableKind, ...]] = get_args(TableKind)
+_CACHE_KIB: Final = 32 * 1024
 
 
 class LeftOut(Exception):
@@ -42,14 +47,8 @@ class TitledInteraction:
 
     def with_item(self, item: Item) -> Interaction:
         """The interaction with that item of the catalogue."""
-        return Interaction(
-            user=self.user,
-            domain=item.domain,
-            item=item.id,
-            kind=self.kind,
-            value=self.value,
-            timestamp=self.timestamp,
-        )
+        known = {name: value for name, value in vars(self).items() if name != "work"}
+        return Interaction(domain=item.domain, item=item.id, **known)
 
 
 class Triple(NamedTuple):
@@ -143,7 +142,7 @@ def tables_of(reader: Reader, files: Files, request: ReadRequest) -> list[Table]
     raise DataError(msg, hint=f"{reader.name} reads {reader.about}")
 
 
-def require_columns(source: Source, present: Collection[str], required: Collection[str]) -> None:
+def require_columns(source: Source, present: Collection[str], required: Iterable[str]) -> None:
     """Check that a file has the columns that the format needs.
 
     Raises:
@@ -155,15 +154,84 @@ def require_columns(source: Source, present: Collection[str], required: Collecti
         raise DataError(msg, hint=f"the columns are: {shown}; name them yourself: --format csv --column FIELD=COLUMN")
 
 
+def csv_table(source: Source, kind: TableKind, required: Iterable[str], parse: Parse, user_column: str = "") -> Table:
+    """A table of a CSV file in UTF-8.
+
+    Raises:
+        DataError: it lacks a required column.
+    """
+    require_columns(source, columns(source), required)
+    return Table(source.name, kind, partial(read_csv, source), parse, user_column)
+
+
 def detail_tables(files: Files, *needed: tuple[str, tuple[str, ...], Parse]) -> list[Table]:
     """Tables of details: file name, columns that a CSV file must have, what keeps a row. None unless all are there."""
-    tables = []
-    for name, required, keep in needed:
-        source = files.beside(name)
-        if source is None:
-            return []
-        if required:
-            require_columns(source, columns(source), required)
-        rows = partial(read_csv if name.endswith(".csv") else read_jsonl, source)
-        tables.append(Table(source.name, "details", rows, keep))
-    return tables
+    sources = [source for name, _, _ in needed if (source := files.beside(name))]
+    if len(sources) < len(needed):
+        return []
+    return [
+        csv_table(source, "details", required, keep)
+        if name.endswith(".csv")
+        else Table(source.name, "details", partial(read_jsonl, source), keep)
+        for source, (name, required, keep) in zip(sources, needed, strict=True)
+    ]
+
+
+class Details:
+    """Texts by id, from one file for the items of another. Of several puts under one id all are kept, in order.
+
+    In a temporary SQLite file: two million books' genres would not fit the memory that an import may take.
+
+    Raises:
+        StoreError: the temporary folder is full or cannot be written.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._db = stack.enter_context(scratch_database("CREATE TABLE details (id TEXT NOT NULL, texts TEXT NOT NULL)"))
+        self._indexed = False
+
+    def put(self, id_: str, *texts: str) -> None:
+        """Keep texts under an id."""
+        self._execute("INSERT INTO details VALUES (?, ?)", id_, json.dumps(texts))
+
+    def get(self, id_: str) -> tuple[str, ...]:
+        """All texts under an id, without repetitions; none if it is unknown."""
+        if not self._indexed:
+            # Only now: one sort at the end is much cheaper than an index that grows in random order.
+            self._execute("CREATE INDEX by_id ON details (id)")
+            self._indexed = True
+        rows = self._execute("SELECT texts FROM details WHERE id = ? ORDER BY rowid", id_)
+        return tuple(dict.fromkeys(text for (texts,) in rows for text in json.loads(texts)))
+
+    def _execute(self, statement: str, *values: str) -> list[tuple[str]]:
+        with scratch_errors():
+            return self._db.execute(statement, values).fetchall()
+
+
+@contextmanager
+def scratch_database(table: str) -> Iterator[sqlite3.Connection]:
+    """A temporary SQLite database with one table; `table` is the statement that makes it.
+
+    Raises:
+        StoreError: the temporary folder is full or cannot be written.
+    """
+    with ExitStack() as stack:
+        with scratch_errors():
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xdrec-ingest-")))
+            database = stack.enter_context(closing(sqlite3.connect(folder / "scratch.sqlite", isolation_level=None)))
+            # Nothing has to survive a crash; the cache bounds the memory.
+            for statement in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}"):
+                database.execute(f"PRAGMA {statement}")
+            database.execute(table)
+            database.execute("BEGIN")
+        yield database
+
+
+@contextmanager
+def scratch_errors() -> Iterator[None]:
+    """Raise `StoreError` where a temporary database fails."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as exc:
+        hint = "make room in the folder for temporary files (TMPDIR)"
+        raise StoreError(f"a temporary database failed: {exc}", hint=hint) from exc

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from retrieval.formats.base import LeftOut, ReadRequest, Table, detail_tables, require_columns
-from retrieval.formats.details import Details
+from retrieval.formats.base import (
+    Details,
+    LeftOut,
+    Parse,
+    ReadRequest,
+    Table,
+    TableKind,
+    csv_table,
+    detail_tables,
+    require_columns,
+)
 from retrieval.formats.files import Files, columns, json_fields
-from retrieval.formats.title_parts import parse_title
-from retrieval.formats.values import Cells, number, required, split, stars, text, texts, timestamp, year
-from retrieval.tabular import Source, read_csv, read_jsonl
+from retrieval.formats.values import (
+    Cells,
+    number,
+    parse_title,
+    rated,
+    required,
+    split,
+    stars,
+    text,
+    texts,
+    timestamp,
+    year,
+)
+from retrieval.tabular import Source, read_jsonl
 from retrieval.types import EVENT_WEIGHTS, Interaction, Item
 
 ON_A_SHELF = "only on a shelf, neither read nor rated"
 MOST_GENRES: Final = 5
 """Genres of goodbooks-10k kept for a book, those with the most readers' tags."""
 _ROLES = frozenset({"", "author", "goodreads author"})
-_GRAPH_FILES = {
+_GRAPH_FILES: Final[Mapping[TableKind, tuple[str, frozenset[str]]]] = {
     "items": ("goodreads_books", frozenset({"book_id", "title", "work_id", "popular_shelves"})),
     "interactions": ("goodreads_interactions", frozenset({"user_id", "book_id", "is_read", "rating"})),
 }
@@ -50,20 +70,20 @@ class GoodreadsGraph:
     def tables(self, files: Files, request: ReadRequest) -> Iterator[Table]:
         """Books with their authors, genres and series, if these are there, and interactions."""
         authors, genres, series = (Details(request.stack) for _ in range(3))
-        has_details = False
+        details = _graph_details(files, authors, genres, series)
+        parsers: dict[str, Parse] = {
+            "items": partial(_book, request.domain, authors, genres, series),
+            "interactions": partial(_reading, request.domain),
+        }
         for kind, source, needed in _graph_files(files):
             require_columns(source, sorted(json_fields(source)), sorted(needed))
-            rows = partial(read_jsonl, source)
-            if kind == "interactions":
-                yield Table(source.name, "interactions", rows, partial(_reading, request.domain), "user_id")
-                continue
-            if not has_details:  # all files of books share them
-                yield from _graph_details(files, authors, genres, series)
-                has_details = True
-            yield Table(source.name, "items", rows, partial(_book, request.domain, authors, genres, series))
+            if kind == "items":  # all files of books share the details
+                yield from details
+                details = []
+            yield Table(source.name, kind, partial(read_jsonl, source), parsers[kind], "user_id")
 
 
-def _graph_files(files: Files) -> Iterator[tuple[str, Source, frozenset[str]]]:
+def _graph_files(files: Files) -> Iterator[tuple[TableKind, Source, frozenset[str]]]:
     for source in files.ending(".json"):
         for kind, (beginning, needed) in _GRAPH_FILES.items():
             if source.name.startswith(beginning) or (files.alone and json_fields(source) >= needed):
@@ -145,21 +165,17 @@ class Goodbooks:
         if books := _named(files, "books.csv", _GOODBOOKS):
             genres = Details(request.stack)
             yield from _tags(files, genres, request)
-            yield Table(books.name, "items", partial(read_csv, books), partial(_goodbook, request.domain, genres))
+            yield csv_table(books, "items", _GOODBOOKS, partial(_goodbook, request.domain, genres))
         if ratings := _named(files, "ratings.csv", _GOODBOOKS_RATINGS):
-            rows, rate = partial(read_csv, ratings), partial(_goodbooks_rating, request.domain)
-            yield Table(ratings.name, "interactions", rows, rate, "user_id")
+            parse = partial(_goodbooks_rating, request.domain)
+            yield csv_table(ratings, "interactions", _GOODBOOKS_RATINGS, parse, "user_id")
 
 
 def _named(files: Files, name: str, needed: tuple[str, ...]) -> Source | None:
     """The file of this name; of a file given alone any that has the columns."""
-    source = files.get(name)
-    if source is None and files.alone:
-        only = next(iter(files.sources.values()))
-        source = only if set(needed) <= set(columns(only)) else None
-    if source is not None:
-        require_columns(source, columns(source), needed)
-    return source
+    if files.alone and name not in files.sources:
+        return next((source for source in files.sources.values() if set(needed) <= set(columns(source))), None)
+    return files.get(name)
 
 
 def _tags(files: Files, genres: Details, request: ReadRequest) -> list[Table]:
@@ -198,7 +214,6 @@ def _goodbook(domain: str, genres: Details, row: Cells) -> Item:
 
 
 def _goodbooks_rating(domain: str, row: Cells) -> Interaction:
-    value = stars(row, "rating")
-    if value is None:
+    if stars(row, "rating") is None:
         raise LeftOut(ON_A_SHELF)
-    return Interaction(user=required(row, "user_id"), domain=domain, item=required(row, "book_id"), value=value)
+    return rated(domain, (*_GOODBOOKS_RATINGS, ""), row)

@@ -7,10 +7,9 @@ from functools import partial
 from typing import Final
 
 from retrieval.formats.base import ReadRequest, Table, TitledInteraction, require_columns
-from retrieval.formats.export import export_table, kind_of_unrated, read_header, titled_interaction
+from retrieval.formats.exports import export_table, kind_of_unrated, read_header, titled_interaction
 from retrieval.formats.files import Files, columns
-from retrieval.formats.title_parts import TitleParts
-from retrieval.formats.values import Cells, required, stars, text, texts, timestamp, year
+from retrieval.formats.values import Cells, TitleParts, required, stars, text, texts, timestamp, year
 from retrieval.tabular import RowProblem, Rows, Source
 
 _REQUIRED: Final = ("Date", "Name", "Year", "Letterboxd URI")

@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from retrieval.formats.base import ReadRequest, Table, detail_tables, require_columns
-from retrieval.formats.details import Details
+from retrieval.formats.base import Details, Parse, ReadRequest, Table, TableKind, csv_table, detail_tables
 from retrieval.formats.files import Files, columns, first_line
-from retrieval.formats.title_parts import parse_title
-from retrieval.formats.values import Cells, number, required, required_stars, split, text, unix_seconds
-from retrieval.tabular import WRONG_COLUMN_COUNT, RefusedRow, Rows, Source, read_csv, read_lines
-from retrieval.types import Interaction, Item
+from retrieval.formats.values import Cells, number, parse_title, rated, required, split, text
+from retrieval.tabular import WRONG_COLUMN_COUNT, RefusedRow, Source, read_lines
+from retrieval.types import Item
 
 THEME_RELEVANCE: Final = 0.8
 """A tag of the tag genome is a theme of a film from this relevance on, in [0, 1]."""
-_COLUMNS: Final = {"movies": ("movieId", "title", "genres"), "ratings": ("userId", "movieId", "rating", "timestamp")}
+_RATING_COLUMNS: Final = ("userId", "movieId", "rating", "timestamp")
+_COLUMNS: Final = {"movies": ("movieId", "title", "genres"), "ratings": _RATING_COLUMNS}
 _NO_GENRES: Final = "(no genres listed)"
 
 
@@ -37,16 +36,12 @@ class MovieLens:
     def tables(self, files: Files, request: ReadRequest) -> Iterator[Table]:
         """Films with their tags and links, if these are there, and ratings."""
         for stem, suffix, source in _known(files):
-            names = _COLUMNS[stem]
-            if suffix == "csv":
-                require_columns(source, columns(source), names)
-            rows = partial(read_csv, source) if suffix == "csv" else partial(_read_dat, source, names)
             if stem == "movies":
                 themes, links = Details(request.stack), Details(request.stack)
                 yield from (*_genome(files, themes, request), *_links(files, links))
-                yield Table(source.name, "items", rows, partial(_film, request.domain, themes, links))
+                yield _table(source, suffix, stem, partial(_film, request.domain, themes, links))
             else:
-                yield Table(source.name, "interactions", rows, partial(_rating, request.domain), "userId")
+                yield _table(source, suffix, stem, partial(rated, request.domain, _RATING_COLUMNS))
 
 
 def _known(files: Files) -> Iterator[tuple[str, str, Source]]:
@@ -58,6 +53,15 @@ def _known(files: Files) -> Iterator[tuple[str, str, Source]]:
         elif files.alone and suffix == "csv":
             present = columns(source)
             yield from ((known, suffix, source) for known, names in _COLUMNS.items() if present == names)
+
+
+def _table(source: Source, suffix: str, stem: str, parse: Parse) -> Table:
+    """A table of CSV, or of a file whose columns are separated by `::` and have no names."""
+    kind: TableKind = "items" if stem == "movies" else "interactions"
+    if suffix == "csv":
+        return csv_table(source, kind, _COLUMNS[stem], parse, "userId")
+    rows = partial(read_lines, source, partial(_parse_dat, _COLUMNS[stem]))
+    return Table(source.name, kind, rows, parse, "userId")
 
 
 def _genome(files: Files, themes: Details, request: ReadRequest) -> list[Table]:
@@ -95,21 +99,6 @@ def _film(domain: str, themes: Details, links: Details, row: Cells) -> Item:
         links=links.get(id_),
         attributes={"themes": film_themes} if film_themes else {},
     )
-
-
-def _rating(domain: str, row: Cells) -> Interaction:
-    return Interaction(
-        user=required(row, "userId"),
-        domain=domain,
-        item=required(row, "movieId"),
-        value=required_stars(row, "rating"),
-        timestamp=unix_seconds(row, "timestamp"),
-    )
-
-
-def _read_dat(source: Source, names: tuple[str, ...]) -> Rows:
-    """Rows of a file whose columns are separated by `::` and have no names."""
-    return read_lines(source, partial(_parse_dat, names))
 
 
 def _parse_dat(names: tuple[str, ...], raw: bytes) -> dict[str, object] | None:

@@ -8,7 +8,7 @@ from typing import Final
 from retrieval.errors import UnreadableFile, UsageError
 from retrieval.formats.amazon import Amazon
 from retrieval.formats.base import Reader
-from retrieval.formats.csv_exports import Douban, GoodreadsLibrary, Kindle, StoryGraph
+from retrieval.formats.exports import Douban, GoodreadsLibrary, Kindle, StoryGraph
 from retrieval.formats.files import Files
 from retrieval.formats.goodreads import Goodbooks, GoodreadsGraph
 from retrieval.formats.letterboxd import Letterboxd

@@ -1,28 +1,55 @@
-"""Values of cells in known formats. Reads cells as data sets and exports write them, produces clean values."""
+"""Values of known formats. Reads cells and titles as data sets and exports write them, produces clean values.
+
+Titles are taken apart with care ("Matrix, The (1999)", "Dune (Dune, #1)"): what is not recognised stays in the title.
+"""
 
 from __future__ import annotations
 
-import math
+import html
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from retrieval.formats.title_parts import clean
-from retrieval.tabular import YEARS, RefusedRow, checked_seconds, parse_number, storable, utc_seconds
-
-_DATES = ("%a %b %d %H:%M:%S %z %Y", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y-%m-%d", "%B %d, %Y")
+from retrieval.tabular import YEARS, RefusedRow, cell_text, parse_number, storable, unix_seconds
+from retrieval.types import Interaction, Item
 
 Cells = Mapping[str, object]
+
+_DATES: Final = ("%a %b %d %H:%M:%S %z %Y", "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%B %d, %Y")  # beside ISO 8601
+_FIRST_MILLISECONDS: Final = 1e11  # a larger number is no second before the year 5138
+_ARTICLES = (
+    "The An A Le La Les L' Un Une Des Il Lo I Gli Uno Una El Los Las Der Die Das Den Ein Eine De Het Een Det En Et O Os"
+    " As Um Uma"
+)
+_TRAILING_ARTICLE = re.compile(rf"^(?P<rest>.+), (?P<article>{'|'.join(_ARTICLES.split())})$")
+_YEAR = re.compile(r"\s*[(（\[](?P<year>[12][0-9]{3})(?:\s*[-–—]\s*(?:[0-9]{4})?)?[)）\]]$")
+_NUMBER = r"(?P<volume>[0-9]{1,6}(?:\.[0-9]{1,3})?)"
+_SERIES = (
+    re.compile(rf"\s*[(（](?P<series>[^()（）#;]+?)[,，]?\s*#{_NUMBER}(?P<more>[^()（）]*)[)）]$"),
+    re.compile(
+        rf"\s*[(（](?P<series>[^()（）#;]+?)[,，]?\s+(?:Book|Vol\.?|Volume|Band|Tome)\s+{_NUMBER}(?P<more>)[)）]$"
+    ),
+)
+_SEVERAL = re.compile(r"^\s*[-–—&]\s*[0-9]")
+_MEDIUM = re.compile(
+    r"\s*[\[(](?:DVD|VHS|Blu-?ray|4K|UHD|HD DVD|Laserdisc|Audio ?CD|MP3 CD|Kindle Edition|Paperback|Hardcover|Import)"
+    r"[^\])]*[\])]$",
+    re.IGNORECASE,
+)
+_OTHER_TITLE = re.compile(r"\s*\((?P<other>[^()]*)\)$")
+_KNOWN_AS = re.compile(r"^a\.?k\.?a\.?:?\s+", re.IGNORECASE)
+
+
+def clean(text: str) -> str:
+    """The text without HTML entities (also doubly written ones) and superfluous spaces."""
+    return " ".join((html.unescape(html.unescape(text)) if "&" in text else text).split())
 
 
 def text(row: Cells, column: str) -> str:
     """The cell's text, cleaned of entities and spaces; empty for none."""
-    value = row.get(column)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, list | dict):
-        raise RefusedRow("a list or object where a text belongs", f"{column}: {str(value)[:80]}")
-    return storable(clean(str(value)))
+    return clean(cell_text(row.get(column)))
 
 
 def required(row: Cells, column: str) -> str:
@@ -83,27 +110,98 @@ def year(row: Cells, column: str) -> int | None:
 def timestamp(row: Cells, column: str) -> int | None:
     """Unix seconds of a date or a number; without a time zone it is UTC. None for an empty cell."""
     written = text(row, column)
-    if not written:
-        return None
-    if written.isdigit() and len(written) > 8:
-        return unix_seconds(row, column, milliseconds=len(written) > 11)
-    return checked_seconds(utc_seconds(_date(written)), written[:80])
+    if not written or (written.isdigit() and len(written) > 8):
+        return seconds(row, column)
+    return unix_seconds(_date(written), written[:80])
 
 
-def unix_seconds(row: Cells, column: str, *, milliseconds: bool = False) -> int | None:
-    """Unix seconds that are written as a number; None for an empty cell."""
+def seconds(row: Cells, column: str) -> int | None:
+    """Unix seconds of a number of seconds or milliseconds; None for an empty cell."""
     value = number(row, column)
-    return None if value is None else checked_seconds(value / 1000 if milliseconds else value, f"{value:.0f}"[:80])
+    if value is None:
+        return None
+    return unix_seconds(value / 1000 if value > _FIRST_MILLISECONDS else value, f"{value:.0f}"[:80])
+
+
+def rated(domain: str, columns: tuple[str, str, str, str], row: Cells) -> Interaction:
+    """The rating of a row, which must have one; `columns` name user, item, rating and time."""
+    user, item, rating, time = columns
+    return Interaction(
+        user=required(row, user),
+        domain=domain,
+        item=required(row, item),
+        value=required_stars(row, rating),
+        timestamp=seconds(row, time),
+    )
 
 
 def _date(written: str) -> datetime:
-    try:
-        return datetime.fromisoformat(written.replace("/", "-"))
-    except ValueError:
-        pass
-    for format_ in _DATES:
+    dashed = written.replace("/", "-")
+    for format_ in ("", *_DATES):
         try:
-            return datetime.strptime(written, format_)
+            return datetime.strptime(dashed, format_) if format_ else datetime.fromisoformat(dashed)
         except ValueError:
             continue
     raise RefusedRow("date does not parse", repr(written[:80]))
+
+
+@dataclass(frozen=True)
+class TitleParts:
+    """A title and what else was written into it."""
+
+    title: str
+    year: int | None = None
+    series: str | None = None
+    volume: float | None = None
+    aliases: tuple[str, ...] = ()
+
+    def item(self, domain: str, id_: str, **fields: object) -> Item:
+        """The item of this title; `fields` add to the parts or replace them."""
+        return Item.model_validate({"domain": domain, "id": id_, **vars(self), **fields})
+
+
+def parse_title(text: str, *, bracketed_alias: bool = False, slashed_alias: bool = False) -> TitleParts:
+    """Take a title apart.
+
+    `bracketed_alias`: brackets that are left hold another title, as in MovieLens' "Seven (a.k.a. Se7en) (1995)".
+    `slashed_alias`: so do the parts behind " / ", as in Douban's "霸王别姬 / Farewell My Concubine".
+    """
+    title, year, series, volume = clean(text), None, None, None
+    aliases: list[str] = []
+    if slashed_alias:
+        title, *aliases = [part for part in (part.strip() for part in re.split(r"\s+/\s+", title)) if part] or [""]
+    while True:
+        if year is None and (cut := _cut(_YEAR, title)) and int(cut[1]["year"]) in YEARS:
+            title, year = cut[0], int(cut[1]["year"])
+        elif series is None and (cut := _cut(_SERIES[0], title) or _cut(_SERIES[1], title)):
+            title, series = cut[0], cut[1]["series"].strip()
+            volume = None if _SEVERAL.match(cut[1]["more"]) else float(cut[1]["volume"])
+        elif cut := _cut(_MEDIUM, title):
+            title = cut[0]
+        elif bracketed_alias and (cut := _cut(_OTHER_TITLE, title)):
+            title = cut[0]
+            aliases.insert(0, _KNOWN_AS.sub("", cut[1]["other"].strip()))
+        else:
+            break
+    return TitleParts(
+        title=_article_first(title),
+        year=year,
+        series=series,
+        volume=volume,
+        aliases=tuple(dict.fromkeys(_article_first(alias) for alias in aliases if alias)),
+    )
+
+
+def _cut(pattern: re.Pattern[str], title: str) -> tuple[str, dict[str, str]] | None:
+    """The title without what the pattern finds at its end, and the groups; None if nothing else were left."""
+    match = pattern.search(title)
+    rest = title[: match.start()].strip() if match else ""
+    return (rest, match.groupdict()) if match and rest else None
+
+
+def _article_first(title: str) -> str:
+    match = _TRAILING_ARTICLE.match(title)
+    if match is None:
+        return title
+    space = "" if match["article"].endswith("'") else " "
+    return f"{match['article']}{space}{match['rest']}"

@@ -6,18 +6,16 @@ whole batches of itself, and running it again completes it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 from retrieval.errors import DataError
-from retrieval.formats import Table
 from retrieval.ingest.matching import TitleMatcher
 from retrieval.ingest.relation_writer import RelationWriter
 from retrieval.ingest.tables import IngestRequest, open_import
-from retrieval.ingest.writer import CatalogueDestination, Destination, IngestWriter, TableCounts
+from retrieval.ingest.writer import CatalogueDestination, Destination, IngestWriter
 from retrieval.store import RelationStore, Store
 from retrieval.tabular import Problem, Rejects
 from retrieval.types import Frozen
@@ -95,61 +93,47 @@ def ingest(
         StoreError: the database failed.
     """
     request.check()
-    done: list[tuple[Table, TableCounts, Counter[str], tuple[Problem, ...]]] = []
+    rejects = Rejects(request.path, strict=request.strict)
+    relations: RelationWriter | None = None
     with ExitStack() as stack:
         format_, tables, reader = open_import(store, request, stack)
-        rejects = stack.enter_context(Rejects(request.rejects, request.path, strict=request.strict))
-        relations = RelationWriter(RelationStore.open(store.database)) if request.kind == "relations" else None
+        stack.enter_context(rejects.written_to(request.rejects))
         destination: Destination
-        if relations is not None:
-            destination = relations
+        if request.kind == "relations":
+            destination = relations = RelationWriter(RelationStore.open(store.database))
         else:
             matcher = TitleMatcher(store, request.domain) if reader is not None and reader.personal else None
             keep = request.keep.fitted(tables)
             destination = CatalogueDestination(store, keep, matcher, add_items=request.add_items)
         writer = IngestWriter(destination, rejects, progress, name_tables=reader is not None)
-        for table in tables:
-            reasons, shown = rejects.reasons.copy(), len(rejects.first)
-            counts = writer.write(table)
-            done.append((table, counts, rejects.reasons - reasons, tuple(rejects.first[shown:])))
-        rejects_file = rejects.finish()
-    if reader is not None and not any(counts.rows for _, counts, _, _ in done):
+        done = [(table, writer.write(table)) for table in tables]
+    if reader is not None and not any(counts.rows for _, counts in done):
         raise DataError(f"{request.path} has no rows", hint="give files with at least one row below the column names")
-    reports = tuple(_report(request.domain, format_, *of_table, rejects_file) for of_table in done)
+    reports = tuple(
+        IngestReport(
+            domain=request.domain,
+            kind=table.kind,
+            format=format_,
+            file=table.file,
+            rows=counts.rows,
+            **{name: counts.outcomes[name] for name in ("added", "updated", "unchanged", "repeated", "new_items")},
+            rejected=counts.reasons.total(),
+            reasons=dict(counts.reasons.most_common()),
+            problems=counts.problems,
+            attributes=tuple(table.attributes),
+            rejects_file=request.rejects if rejects.reasons else None,
+            left_out=dict(counts.left_out.most_common()),
+        )
+        for table, counts in done
+    )
     return (_with_predicates(reports[0], relations),) if relations is not None else reports
 
 
-def _report(
-    domain: str,
-    format_: str,
-    table: Table,
-    counts: TableCounts,
-    reasons: Counter[str],
-    problems: tuple[Problem, ...],
-    rejects_file: Path | None,
-) -> IngestReport:
-    return IngestReport(
-        domain=domain,
-        kind=table.kind,
-        format=format_,
-        file=table.file,
-        rows=counts.rows,
-        **{name: counts.outcomes[name] for name in ("added", "updated", "unchanged", "repeated", "new_items")},
-        rejected=reasons.total(),
-        reasons=dict(reasons.most_common()),
-        problems=problems,
-        attributes=tuple(table.attributes),
-        rejects_file=rejects_file,
-        left_out=dict(counts.left_out.most_common()),
-    )
-
-
 def _with_predicates(report: IngestReport, writer: RelationWriter) -> RelationReport:
-    totals = {predicate: counts.total() for predicate, counts in writer.predicates.items()}
-    by_frequency = sorted(totals, key=lambda predicate: (-totals[predicate], predicate))
+    by_frequency = sorted(writer.predicates.items(), key=lambda counted: (-counted[1].total(), counted[0]))
     return RelationReport(
         **dict(report),
         labels=writer.labels,
-        predicates={name: PredicateCounts(**writer.predicates[name]) for name in by_frequency},
+        predicates={name: PredicateCounts(**counts) for name, counts in by_frequency},
         unlinked=writer.store.unlinked(),
     )

@@ -7,17 +7,15 @@ temporary SQLite database counts: memory holds 8 bytes for each user who is kept
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import StoreError, UsageError
-from retrieval.formats import LeftOut, Table, TitledInteraction, scratch_database
+from retrieval.errors import UsageError
+from retrieval.formats import LeftOut, Table, TitledInteraction, scratch_database, scratch_errors
 from retrieval.tabular import RefusedRow, RowProblem
 from retrieval.types import Interaction
 
@@ -129,12 +127,7 @@ def sample_users(users: Iterable[str], *, sample: int | None, min_count: int) ->
         StoreError: the folder for temporary files is full.
     """
     query = "SELECT hash FROM users GROUP BY hash HAVING count(*) >= ? ORDER BY hash LIMIT ?"
-    try:
-        with ExitStack() as stack:
-            database = scratch_database(stack, "CREATE TABLE users (hash INTEGER NOT NULL)")
-            database.executemany("INSERT INTO users VALUES (?)", ((user_hash(user),) for user in users))
-            kept = database.execute(query, (min_count, -1 if sample is None else sample))
-            return UserSample(np.fromiter((hash_ for (hash_,) in kept), dtype=np.int64))
-    except (sqlite3.Error, OSError) as exc:
-        msg = f"users cannot be counted: {exc}"
-        raise StoreError(msg, hint="make room in the folder for temporary files (TMPDIR)") from exc
+    with scratch_database("CREATE TABLE users (hash INTEGER NOT NULL)") as database, scratch_errors():
+        database.executemany("INSERT INTO users VALUES (?)", ((user_hash(user),) for user in users))
+        kept = database.execute(query, (min_count, -1 if sample is None else sample))
+        return UserSample(np.fromiter((hash_ for (hash_,) in kept), dtype=np.int64))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol
 
 from retrieval.errors import TitleError, UnknownTitle
@@ -16,7 +16,7 @@ from retrieval.formats import LeftOut, Record, Table, TitledInteraction
 from retrieval.ingest.interaction_filter import FittedFilter
 from retrieval.ingest.matching import TitleMatcher
 from retrieval.store import Store
-from retrieval.tabular import RefusedRow, Rejected, Rejects, Row, RowProblem
+from retrieval.tabular import Problem, RefusedRow, Rejects, Row, RowProblem
 from retrieval.types import Interaction, Item
 
 BATCH: Final = 1000
@@ -53,11 +53,17 @@ class Destination(Protocol):
 
 @dataclass
 class TableCounts:
-    """What became of a table's rows, rejected ones aside: what was written by outcome, what was left out by reason."""
+    """What became of a table's rows.
+
+    `outcomes` counts what was written, `left_out` and `reasons` the good and the bad rows that were not, by reason;
+    `problems` has the first bad ones.
+    """
 
     rows: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    problems: tuple[Problem, ...] = ()
 
 
 class IngestWriter:
@@ -77,7 +83,7 @@ class IngestWriter:
         self._name_tables = name_tables
         self._rows_before = 0
         self._batch: list[tuple[Row, Record]] = []
-        self._rejected: list[Rejected] = []
+        self._problems: list[RowProblem] = []
 
     def write(self, table: Table) -> TableCounts:
         """Write all rows of a table.
@@ -86,18 +92,22 @@ class IngestWriter:
             BadRow: a row was bad and the rejects are strict.
         """
         counts = TableCounts()
+        reasons, shown = self._rejects.reasons.copy(), len(self._rejects.first)
         for row in table.rows():
             counts.rows += 1
             self._add(row, table, counts)
-            if counts.rows % self._destination.batch_size == 0 or (self._rejected and self._rejects.strict):
+            if counts.rows % self._destination.batch_size == 0 or (self._problems and self._rejects.strict):
                 self._flush(table, counts)
         self._flush(table, counts)
         self._rows_before += counts.rows
+        counts.reasons, counts.problems = self._rejects.reasons - reasons, tuple(self._rejects.first[shown:])
         return counts
 
     def _add(self, row: Row | RowProblem, table: Table, counts: TableCounts) -> None:
         if isinstance(row, RowProblem):
-            self._rejected.append(Rejected(row.line, row.reason, row.detail, _raw_with_owner(row, table)))
+            # An unreadable row of a user's own export is theirs.
+            raw = row.raw if table.owner is None else {"user": table.owner, "raw": row.raw}
+            self._problems.append(replace(row, raw=raw))
             return
         try:
             record = table.parse(row[1])
@@ -106,7 +116,7 @@ class IngestWriter:
             else:
                 self._batch.append((row, self._destination.accept(record)))
         except RefusedRow as exc:
-            self._rejected.append(Rejected(row[0], exc.reason, exc.detail, _row_with_user(row[1], table)))
+            self._problems.append(_problem(row, table, exc.reason, exc.detail))
         except LeftOut as exc:
             counts.left_out[str(exc)] += 1
 
@@ -115,13 +125,20 @@ class IngestWriter:
             outcomes, refusals = self._destination.write([record for _, record in self._batch])
             counts.outcomes.update(outcomes)
             for position, reason, detail in refusals:
-                line, row = self._batch[position][0]
-                self._rejected.append(Rejected(line, reason, detail, _row_with_user(row, table)))
-        for rejected in sorted(self._rejected, key=lambda r: r.line):
-            self._rejects.add(rejected, table.file if self._name_tables else "")
-        self._batch, self._rejected = [], []
+                self._problems.append(_problem(self._batch[position][0], table, reason, detail))
+        for problem in sorted(self._problems, key=lambda problem: problem.line):
+            self._rejects.add(problem, table.file if self._name_tables else "")
+        self._batch, self._problems = [], []
         if self._progress is not None:
             self._progress(self._rows_before + counts.rows)
+
+
+def _problem(row: Row, table: Table, reason: str, detail: str) -> RowProblem:
+    """A refused row, with its user under a usual name, so that deleting a user finds it among the rejects."""
+    line, values = row
+    if table.kind == "interactions" and table.user_column in values:
+        values = {"user": values[table.user_column], **values}
+    return RowProblem(line, reason, values, detail)
 
 
 class CatalogueDestination:
@@ -169,25 +186,12 @@ class CatalogueDestination:
         if self._new_items:
             outcomes["new_items"] = self._store.upsert_items(self._new_items, self._run).added
             self._new_items = []
-        items = [record for record in records if isinstance(record, Item)]
-        interactions = [record for record in records if isinstance(record, Interaction)]
-        if items:
+        if items := [record for record in records if isinstance(record, Item)]:
             report = self._store.upsert_items(items, self._run)
         else:
+            interactions = [record for record in records if isinstance(record, Interaction)]
             report = self._store.upsert_interactions(interactions, self._run)
-        outcomes.update({name: getattr(report, name) for name in ("added", "updated", "unchanged", "repeated")})
+        outcomes.update(report.model_dump(exclude={"conflicts", "unknown"}))
         refusals = [Refusal(position, REPEATED, detail) for position, detail in report.conflicts]
         refusals += [Refusal(position, UNKNOWN_ITEM, detail) for position, detail in report.unknown]
         return outcomes, refusals
-
-
-def _row_with_user(row: Mapping[str, object], table: Table) -> Mapping[str, object]:
-    """The row with its user under a usual name, so that deleting a user finds it among the rejects."""
-    if table.kind == "interactions" and table.user_column != "user" and table.user_column in row:
-        return {"user": row[table.user_column], **row}
-    return row
-
-
-def _raw_with_owner(problem: RowProblem, table: Table) -> object:
-    """As `_row_with_user`; an unreadable row of a user's own export is theirs."""
-    return problem.raw if table.owner is None else {"user": table.owner, "raw": problem.raw}

@@ -1,15 +1,20 @@
 """Any table, row by row. Reads files of any dialect, produces typed values by field, and rejects."""
 
-from retrieval.tabular.columns import INTERACTION_COLUMNS, ITEM_COLUMNS, Columns
-from retrieval.tabular.lines import MAX_ROW, Line, RowProblem, Source, excerpt, missing_file, open_lines
 from retrieval.tabular.readers import (
+    MAX_ROW,
     NOT_JSON,
     ROW_READERS,
     WRONG_COLUMN_COUNT,
+    Line,
     Row,
+    RowProblem,
     RowReader,
     Rows,
+    Source,
+    excerpt,
     guess_format,
+    missing_file,
+    open_lines,
     parse_json,
     peek_columns,
     read_csv,
@@ -17,9 +22,20 @@ from retrieval.tabular.readers import (
     read_lines,
     read_rows,
 )
-from retrieval.tabular.rejects import Problem, Rejected, Rejects
-from retrieval.tabular.rows import InteractionRows, ItemRows, cell_text
-from retrieval.tabular.values import YEARS, RefusedRow, checked_seconds, parse_number, storable, utc_seconds
+from retrieval.tabular.rejects import Problem, Rejects
+from retrieval.tabular.rows import (
+    INTERACTION_COLUMNS,
+    ITEM_COLUMNS,
+    YEARS,
+    Columns,
+    InteractionRows,
+    ItemRows,
+    RefusedRow,
+    cell_text,
+    parse_number,
+    storable,
+    unix_seconds,
+)
 
 __all__ = [
     "INTERACTION_COLUMNS",
@@ -35,7 +51,6 @@ __all__ = [
     "Line",
     "Problem",
     "RefusedRow",
-    "Rejected",
     "Rejects",
     "Row",
     "RowProblem",
@@ -43,7 +58,6 @@ __all__ = [
     "Rows",
     "Source",
     "cell_text",
-    "checked_seconds",
     "excerpt",
     "guess_format",
     "missing_file",
@@ -56,5 +70,5 @@ __all__ = [
     "read_lines",
     "read_rows",
     "storable",
-    "utc_seconds",
+    "unix_seconds",
 ]

@@ -1,31 +1,71 @@
 """Rows of a file, one at a time. Reads CSV, JSONL (each also gzipped) and Parquet, produces rows and row problems.
 
-A row that cannot be decoded is a `RowProblem` and reading goes on behind it; memory holds one row (Parquet:
-one batch), whatever the size of the file.
+A row that cannot be decoded is a `RowProblem` and reading goes on behind it; memory holds one row (Parquet: one
+batch), whatever the size of the file. Files may be members of a ZIP.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import zipfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, islice
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, cast
 
 from retrieval.errors import DataError, UnreadableFile
-from retrieval.tabular.lines import CUT_OFF, MAX_ROW, Line, RowProblem, Source, excerpt, missing_file, open_lines
-from retrieval.tabular.values import RefusedRow
+from retrieval.tabular.rows import RefusedRow
 
+MAX_ROW: Final = 1 << 20
+"""Longest row in bytes (1 MiB); a CSV row may span several lines."""
+CUT_OFF: Final = "the file is cut off or damaged here"
+TOO_LONG: Final = "row longer than 1 MiB"
 NOT_UTF8: Final = "not UTF-8"
 WRONG_COLUMN_COUNT: Final = "wrong number of columns"
 NOT_CSV: Final = "not CSV"
 NOT_JSON: Final = "not a JSON object"
 
+_DAMAGED: Final = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
+_EXCERPT: Final = 1000  # characters of a bad row
 _PARQUET_BATCH: Final = 1000
 _PEEKED: Final = 100  # rows that tell which columns there are
 
+
+@dataclass(frozen=True)
+class RowProblem:
+    """A row that is not used: `reason` is one of a few constants, `raw` the row or the beginning of its text."""
+
+    line: int
+    reason: str
+    raw: object = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from: a file, or the member of a ZIP that has this name."""
+
+    path: Path
+    member: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name without folders."""
+        return (self.member or self.path.name).rpartition("/")[2]
+
+    def __str__(self) -> str:
+        return f"{self.path}/{self.member}" if self.member else str(self.path)
+
+
+Line = tuple[int, bytes]
+"""Number (from 1) and bytes."""
 Row = tuple[int, dict[str, object]]
 """Line number (from 1; Parquet: row number) and values by column."""
 Rows = Iterator[Row | RowProblem]
@@ -38,7 +78,7 @@ def read_rows(path: Path, format: str | None = None, readers: Mapping[str, RowRe
     Raises:
         UnreadableFile: the file is missing, of no known format, or not of that format from the start.
     """
-    known = ROW_READERS if readers is None else readers
+    known = readers or ROW_READERS
     name = format or guess_format(path, known)
     if name not in known:
         raise UnreadableFile(f"{path}: {name!r} is not a format", hint=f"formats: {', '.join(known)}")
@@ -51,12 +91,11 @@ def guess_format(path: Path, known: Mapping[str, RowReader]) -> str:
     Raises:
         UnreadableFile: the suffix is not that of a format.
     """
-    suffix = path.name.casefold().removesuffix(".gz").rpartition(".")[2]
-    if suffix in known and suffix != path.name.casefold():
+    suffix = Path(path.name.casefold().removesuffix(".gz")).suffix.removeprefix(".")
+    if suffix in known:
         return suffix
-    raise UnreadableFile(
-        f"{path}: the name does not tell the format", hint=f"name the format: --format {'|'.join(known)}"
-    )
+    hint = f"name the format: --format {'|'.join(known)}"
+    raise UnreadableFile(f"{path}: the name does not tell the format", hint=hint)
 
 
 def peek_columns(path: Path, rows: Rows) -> tuple[Rows, list[str]]:
@@ -87,14 +126,12 @@ def read_lines(source: Source, parse: Callable[[bytes], dict[str, object] | None
                 continue
             number, raw = line
             try:
-                values = parse(raw)
+                if (values := parse(raw)) is not None:
+                    yield number, values
             except UnicodeDecodeError as exc:
                 yield RowProblem(number, NOT_UTF8, excerpt(raw), f"byte {exc.start + 1}")
             except RefusedRow as exc:
                 yield RowProblem(number, exc.reason, excerpt(raw), exc.detail)
-            else:
-                if values is not None:
-                    yield number, values
 
 
 def read_jsonl(source: Source) -> Rows:
@@ -120,27 +157,20 @@ def read_parquet(source: Source) -> Rows:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = source.path
-    if not path.is_file():
+    if not source.path.is_file():
         raise missing_file(source)
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(source.path)
     except (pa.ArrowException, OSError) as exc:
-        raise UnreadableFile(f"{path} is not Parquet: {exc}", hint="is it a complete download?") from exc
+        raise UnreadableFile(f"{source} is not Parquet: {exc}", hint="is it a complete download?") from exc
     number = 0
     with file:
-        batches = file.iter_batches(batch_size=_PARQUET_BATCH)
-        while True:
-            try:
-                rows = next(batches).to_pylist()
-            except StopIteration:
-                return
-            except (pa.ArrowException, OSError, ValueError) as exc:
-                yield RowProblem(number + 1, CUT_OFF, detail=str(exc))
-                return
-            for row in rows:
-                number += 1
+        rows = (row for batch in file.iter_batches(batch_size=_PARQUET_BATCH) for row in batch.to_pylist())
+        try:
+            for number, row in enumerate(rows, start=1):
                 yield number, row
+        except (pa.ArrowException, OSError, ValueError) as exc:
+            yield RowProblem(number + 1, CUT_OFF, detail=str(exc))
 
 
 def read_csv(source: Source, encoding: str = "utf-8") -> Rows:
@@ -164,7 +194,68 @@ ROW_READERS: Final[Mapping[str, RowReader]] = {"csv": read_csv, "jsonl": read_js
 """The readers of plain tables by format name, which is also the file suffix."""
 
 
-class _ProblemFound(Exception):
+@contextmanager
+def open_lines(source: Source) -> Iterator[Iterator[Line | RowProblem]]:
+    """The lines of a source, plain or gzipped whatever its name, without a byte order mark.
+
+    Memory holds one line. A line that is too long, or where the file is cut off, is a problem.
+
+    Raises:
+        UnreadableFile: it is not there, may not be read, or is no ZIP.
+    """
+    try:
+        with ExitStack() as stack:
+            yield _lines_of(source, stack)
+    except FileNotFoundError as exc:
+        raise missing_file(source) from exc
+    except OSError as exc:
+        raise UnreadableFile(f"{source}: {exc.strerror or exc}", hint="give a file that you may read") from exc
+
+
+def missing_file(source: Source) -> UnreadableFile:
+    """The error of a file that is not there."""
+    return UnreadableFile(f"there is no file {source}", hint="check the name; paths start at the working folder")
+
+
+def excerpt(raw: bytes) -> str:
+    """The beginning of a bad row."""
+    return raw[: 4 * _EXCERPT].decode(errors="replace").rstrip("\r\n")[:_EXCERPT]
+
+
+def _lines_of(source: Source, stack: ExitStack) -> Iterator[Line | RowProblem]:
+    try:
+        file = stack.enter_context(_open_member(source, stack) if source.member else source.path.open("rb"))
+        zipped = cast(BufferedReader, file).peek(2)[:2] == b"\x1f\x8b"
+    except _DAMAGED as exc:  # a damaged ZIP's member, at its first bytes
+        return iter([RowProblem(1, CUT_OFF, detail=str(exc))])
+    return _lines(gzip.GzipFile(fileobj=file) if zipped else file)
+
+
+def _open_member(source: Source, stack: ExitStack) -> IO[bytes]:
+    try:
+        return stack.enter_context(zipfile.ZipFile(source.path)).open(source.member or "")
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as exc:  # the last: encrypted
+        msg = f"{source} cannot be unpacked: {exc}"
+        raise UnreadableFile(msg, hint="is it a complete download? unpack it and give the folder") from exc
+
+
+def _lines(file: IO[bytes] | gzip.GzipFile) -> Iterator[Line | RowProblem]:
+    for number in count(1):
+        try:
+            line = rest = file.readline(MAX_ROW + 1)
+            while len(rest) > MAX_ROW and not rest.endswith(b"\n"):
+                rest = file.readline(MAX_ROW + 1)
+        except _DAMAGED as exc:
+            yield RowProblem(number, CUT_OFF, detail=str(exc))
+            return
+        if not line:
+            return
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        yield (number, line) if len(line) <= MAX_ROW else RowProblem(number, TOO_LONG, excerpt(line))
+
+
+class _BadRecord(csv.Error):
     """Carries a problem out through csv's reader."""
 
     def __init__(self, problem: RowProblem) -> None:
@@ -195,8 +286,8 @@ class _CsvLines:
                 fields = next(csv.reader(self._record_lines(), strict=True))
             except StopIteration:
                 return
-            except (csv.Error, _ProblemFound) as exc:
-                problem = exc.problem if isinstance(exc, _ProblemFound) else self.problem(NOT_CSV, str(exc))
+            except csv.Error as exc:
+                problem = exc.problem if isinstance(exc, _BadRecord) else self.problem(NOT_CSV, str(exc))
                 # Only the first line is given up.
                 self._reread.extendleft(reversed(self._record[1:]))
                 yield problem
@@ -210,10 +301,10 @@ class _CsvLines:
         size = 0
         while (line := self._reread.popleft() if self._reread else next(self._lines, None)) is not None:
             if isinstance(line, RowProblem) and not self._record:
-                raise _ProblemFound(line)
+                raise _BadRecord(line)
             if isinstance(line, RowProblem) or size + len(line[1]) > MAX_ROW:
                 self._reread.appendleft(line)
-                raise _ProblemFound(self.problem(NOT_CSV, "a quote is not closed"))
+                raise _BadRecord(self.problem(NOT_CSV, "a quote is not closed"))
             size += len(line[1])
             self._record.append(line)
             # Broken bytes become lone surrogates: csv keeps its place and the record is refused afterwards.

@@ -6,12 +6,122 @@ import html
 import json
 import math
 import re
-from collections.abc import Mapping
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from types import MappingProxyType
+from typing import Final
 
-from retrieval.tabular.columns import Columns
-from retrieval.tabular.values import YEARS, RefusedRow, checked_seconds, parse_number, storable, utc_seconds
+from retrieval.errors import DataError, UsageError
 from retrieval.types import EVENT_WEIGHTS, Attribute, Interaction, Item
+
+ITEM_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "id": ("id", "item_id", "itemid", "movieid"),
+        "title": ("title",),
+        "aliases": ("aliases",),
+        "creators": ("creators", "creator", "author", "authors", "director"),
+        "year": ("year",),
+        "language": ("language",),
+        "categories": ("categories", "genres"),
+        "series": ("series",),
+        "volume": ("volume",),
+        "edition_of": ("edition_of",),
+        "description": ("description",),
+        "links": ("links",),
+        "media": ("media",),
+        "available": ("available",),
+    }
+)
+"""Accepted column names of each field of an item, in lower case, preferred ones first."""
+
+INTERACTION_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "user": ("user", "user_id", "userid"),
+        "item": ("item", "item_id", "itemid", "movieid"),
+        "value": ("rating", "value", "weight"),
+        "kind": ("kind", "event"),
+        "timestamp": ("timestamp", "date"),
+    }
+)
+"""As `ITEM_COLUMNS`, for interactions."""
+YEARS: Final = range(-3000, 2101)
+"""Years that an item may be of."""
+_NOT_TEXT: Final = re.compile("[\0\ud800-\udfff]")
+_LAST_SECOND: Final = 253_402_300_799  # of the year 9999; milliseconds since 1970 lie beyond it
+
+
+class RefusedRow(Exception):
+    """A row without a usable meaning. `reason` is one of a few constants, `detail` names the value."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class Columns:
+    """Maps the columns of one file to fields; `split` gives the values of other columns apart.
+
+    `known` is one of the tables above, `present` the file's columns so far. `named` maps fields (or one of
+    their known column names) to columns. Columns that only turn up later in the file (JSONL) take the
+    fields that are still free.
+
+    Raises:
+        UsageError: `named` names something that is not a field.
+        DataError: `named` names a column that is not there, or a field of `required` has no column.
+    """
+
+    def __init__(
+        self,
+        known: Mapping[str, tuple[str, ...]],
+        present: Iterable[str],
+        named: Mapping[str, str],
+        required: Iterable[str],
+    ) -> None:
+        self._known = known
+        self._field_of: dict[str, str | None] = {}
+        columns = list(present)
+        there = f"the columns are: {', '.join(columns)}"
+        fields = {name: field for field, names in known.items() for name in (*names, field)}
+        for name, column in named.items():
+            if name.casefold() not in fields:
+                raise UsageError(f"{name!r} is not a field", hint=f"the fields are: {', '.join(known)}")
+            if column not in columns:
+                raise DataError(f"there is no column {column!r} for {name}", hint=there)
+            self._field_of[column] = fields[name.casefold()]
+        # Preferred names first: they take the field before another usual name does.
+        for name in (name for names in known.values() for name in names):
+            for column in columns:
+                if column.casefold() == name and column not in self._field_of:
+                    self._field_of[column] = self._free_field(column)
+        for field in required:
+            if not self.has(field):
+                msg = f"no column for {field} (looked for {', '.join(known[field])})"
+                raise DataError(msg, hint=f"name it: --column {field}=COLUMN; {there}")
+
+    def has(self, field: str) -> bool:
+        """Whether a column holds the field."""
+        return field in self._field_of.values()
+
+    def split(self, row: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+        """The row's values by field, and those of all other columns by column."""
+        fields: dict[str, object] = {}
+        others: dict[str, object] = {}
+        for column, value in row.items():
+            if column not in self._field_of:
+                self._field_of[column] = self._free_field(column)
+            field = self._field_of[column]
+            if field is None:
+                others[column] = value
+            else:
+                fields[field] = value
+        return fields, others
+
+    def _free_field(self, column: str) -> str | None:
+        for field, names in self._known.items():
+            if column.casefold() in names and not self.has(field):
+                return field
+        return None
 
 
 class ItemRows:
@@ -45,7 +155,7 @@ class ItemRows:
             description=html.unescape(cell_text(get("description"))).strip(),
             links=self._texts(get("links"), unescape=False),
             media=self._texts(get("media"), unescape=False),
-            available=_flag("available", get("available")),
+            available=_available(get("available")),
             attributes=attributes,
         )
         self.attributes.update(dict.fromkeys(attributes))
@@ -116,6 +226,33 @@ def cell_text(value: object) -> str:
     return storable(str(value).strip())
 
 
+def storable(text: str) -> str:
+    """The text, if both databases can store it: they accept neither NUL nor half a surrogate pair."""
+    if (not text.isascii() or "\0" in text) and _NOT_TEXT.search(text):
+        raise RefusedRow("a character that is not text", ascii(text)[:80])
+    return text
+
+
+def parse_number(name: str, text: str) -> float | None:
+    """A finite number; None for an empty text. `name` is what the reason calls it."""
+    try:
+        number = float(text or 0)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise RefusedRow(f"{name} does not parse", repr(text[:80]))
+    return number if text else None
+
+
+def unix_seconds(moment: float | datetime, written: str) -> int:
+    """Whole Unix seconds, from 1970 to 9999; a time without a zone is UTC. `written` is shown if it is refused."""
+    if isinstance(moment, datetime):
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= moment <= _LAST_SECOND:
+        raise RefusedRow("timestamp is out of range", written)
+    return int(moment)
+
+
 def _required(reason: str, text: str) -> str:
     if not text:
         raise RefusedRow(reason)
@@ -143,27 +280,28 @@ def _year(value: object) -> int | None:
     return int(number)
 
 
-def _flag(name: str, value: object) -> bool:
+def _available(value: object) -> bool:
     text = cell_text(value).casefold()
     if text in {"", "true", "yes", "1"}:
         return True
     if text in {"false", "no", "0"}:
         return False
-    raise RefusedRow(f"{name} does not parse", f"{text[:80]!r} is neither true nor false")
+    raise RefusedRow("available does not parse", f"{text[:80]!r} is neither true nor false")
 
 
 def _timestamp(text: str) -> int | None:
     """Unix seconds of a number or an ISO 8601 date."""
     if not text:
         return None
+    moment: float | datetime
     try:
-        seconds = float(text)
+        moment = float(text)
     except ValueError:
         try:
-            seconds = utc_seconds(datetime.fromisoformat(text))
+            moment = datetime.fromisoformat(text)
         except ValueError as exc:
             raise RefusedRow("timestamp does not parse", repr(text[:80])) from exc
-    return checked_seconds(seconds, f"{text[:80]} (Unix seconds or ISO 8601, from 1970 on; milliseconds?)")
+    return unix_seconds(moment, f"{text[:80]} (Unix seconds or ISO 8601, from 1970 on; milliseconds?)")
 
 
 def _typed(text: str) -> str | int | float | bool:

@@ -8,7 +8,7 @@ import pytest
 
 from retrieval.errors import DataError, UnreadableFile, UsageError
 from retrieval.formats import READERS, Files, guess_reader
-from retrieval.formats.export import MAX_BYTES
+from retrieval.formats.exports import MAX_BYTES
 from retrieval.ingest.matching import PROPOSALS
 from retrieval.types import Item
 

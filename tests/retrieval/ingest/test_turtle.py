@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import process_time
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from retrieval.ingest.turtle import last_part, read_ntriples, read_turtle
@@ -105,6 +105,7 @@ def test_an_endless_string_is_given_up_in_bounded_time(read):
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_to_the_end(read, raw):
     """Whatever stands in a file, each line is read or is a problem, and a good statement behind it is found."""
+    assume(not raw.startswith(b"\x1f\x8b"))  # that is gzip, whatever the file's name
     text = raw.replace(b'"""', b"").replace(b"'''", b"") + b"\n<http://e/a> <http://e/p> <http://e/b> .\n"
     for parse in (read_turtle, read_ntriples):
         good, _ = read(parse, text)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from retrieval.errors import UnreadableFile
 from retrieval.tabular import MAX_ROW, ROW_READERS, RowProblem, read_rows, readers
-from retrieval.tabular.lines import TOO_LONG
+from retrieval.tabular.readers import TOO_LONG
 
 
 def read(path, content, **options):

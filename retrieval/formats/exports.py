@@ -1,26 +1,132 @@
-"""Exports of one CSV layout each: Goodreads, StoryGraph, Kindle, Douban. Reads their files, produces interactions.
+"""Users' own exports in CSV. Reads a file of any usual encoding, produces titled interactions.
 
-What differs between the sites is declared: which columns hold which field, and what a row means.
+What differs between the sites is declared: which columns hold which field, and what a row means. An export only holds
+titles; `retrieval.ingest.matching` finds the items of a catalogue that they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import codecs
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Final
 
-from retrieval.errors import DataError
-from retrieval.formats.base import LeftOut, ReadRequest, Table, TitledInteraction
-from retrieval.formats.export import export_table, kind_of_unrated, read_header, titled_interaction
-from retrieval.formats.files import Files, columns
-from retrieval.formats.title_parts import TitleParts, parse_title
-from retrieval.formats.values import Cells, number, required, split, stars, text, texts, timestamp, year
-from retrieval.tabular import Source
+from retrieval.errors import DataError, UnreadableFile
+from retrieval.formats.base import LeftOut, Parse, ReadRequest, Table, TitledInteraction
+from retrieval.formats.files import Files, columns, columns_of, decodes
+from retrieval.formats.values import (
+    Cells,
+    TitleParts,
+    number,
+    parse_title,
+    required,
+    split,
+    stars,
+    text,
+    texts,
+    timestamp,
+    year,
+)
+from retrieval.tabular import RowProblem, Rows, Source, open_lines, read_csv
+from retrieval.titles import normalise
+from retrieval.types import EVENT_WEIGHTS
 
+MAX_BYTES: Final = 64 << 20
+"""Largest file of an export (64 MiB), unpacked: nobody's diary is longer, so what is has been made to be."""
 READ_PERCENT: Final = 90
 """From here on a Kindle book counts as read: the last pages are notes and advertisements."""
 NOT_YET: Final = "wished for or begun, not finished"
 NOT_OWNED: Final = "a sample or lent, not bought"
+
+
+@dataclass(frozen=True)
+class Header:
+    """The column names of a CSV file, and its encoding."""
+
+    source: Source
+    columns: tuple[str, ...]
+    encoding: str
+
+    def rows(self) -> Rows:
+        """The rows, from the first one."""
+        return read_csv(self.source, self.encoding)
+
+
+def read_header(files: Files, source: Source, encodings: tuple[str, ...] = ("utf-8",)) -> Header:
+    """The column names of a CSV file, and which of two encodings it is in.
+
+    It is in UTF-8 if more lines with other than ASCII characters fit that than do not: single broken rows are for
+    the report. Else it is in the second one.
+
+    Raises:
+        UnreadableFile: it is larger than an export can be, in UTF-16, or its first line is in neither encoding.
+    """
+    if (size := files.size(source)) > MAX_BYTES:
+        msg = f"{source} has {size >> 20} MiB; an export of one user has less than {MAX_BYTES >> 20}"
+        raise UnreadableFile(msg, hint="give the export as the site made it")
+    first, fitting, broken = b"", 0, 0
+    with open_lines(source) as lines:
+        for line in lines:
+            if isinstance(line, RowProblem):
+                continue
+            first = first or line[1]
+            if not line[1].isascii():
+                fits = decodes(line[1], encodings[0])
+                fitting, broken = fitting + fits, broken + (not fits)
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UnreadableFile(f"{source} is in UTF-16", hint="save it as CSV in UTF-8")
+    encoding = encodings[0] if broken <= fitting else encodings[-1]
+    if not decodes(first, encoding):
+        raise UnreadableFile(f"{source} is not in {' or '.join(encodings)}", hint="save it as CSV in UTF-8")
+    return Header(source, columns_of(first.decode(encoding)), encoding)
+
+
+def export_table(
+    header: Header, request: ReadRequest, parse: Parse, change: Callable[[Callable[[], Rows]], Rows] | None = None
+) -> Table:
+    """The table of an export, all rows of which are the user's; `change` may look at all rows before it passes them."""
+
+    def rows() -> Rows:
+        for row in header.rows() if change is None else change(header.rows):
+            yield row if isinstance(row, RowProblem) else (row[0], {"user": request.user, **row[1]})
+
+    return Table(header.source.name, "interactions", rows, parse, owner=request.user)
+
+
+def titled_interaction(
+    site: str,
+    request: ReadRequest,
+    parts: TitleParts,
+    *,
+    year: int | None,
+    creators: tuple[str, ...],
+    rating: float | None,
+    unrated: str,
+    timestamp: int | None,
+    links: tuple[str, ...] = (),
+) -> TitledInteraction:
+    """What the user said about a work: the rating, else an event of the kind `unrated`.
+
+    The work holds public facts only (no reviews, no shelves), since `--add-items` puts it where all can see it.
+    """
+    year = year or parts.year
+    # The same work gets the same id in every export of a site.
+    key = "|".join((normalise(parts.title), str(year or ""), *map(normalise, creators[:1])))
+    id_ = f"{site}:{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}"
+    work = parts.item(request.domain, id_, year=year, creators=creators, links=links)
+    kind, value = (unrated, EVENT_WEIGHTS[unrated]) if rating is None else ("rating", rating)
+    return TitledInteraction(work, request.user, kind, value, timestamp)
+
+
+def kind_of_unrated(header: Header | None, rated: Callable[[Cells], bool]) -> str:
+    """The event of a work without a rating: "view" (it is known) if the user rates others, else "finish".
+
+    Users who rate had a reason not to rate it; of users who never rate, finishing is all that is known.
+    """
+    rows = header.rows() if header is not None else iter(())
+    return "view" if any(rated(row[1]) for row in rows if not isinstance(row, RowProblem)) else "finish"
 
 
 class CsvExport:
@@ -53,26 +159,22 @@ class CsvExport:
     def _table(self, files: Files, source: Source, request: ReadRequest) -> Table:
         header = read_header(files, source, self.encodings)
         known = self._columns_of(header.columns)
-        for field in self.needed:
-            if field not in known:
-                msg = f"{source} has no column {' or '.join(self.fields[field][:4])} for the {field}"
-                shown = ", ".join(header.columns)
-                raise DataError(msg, hint=f"the columns are: {shown}; or name them: --format csv --column FIELD=COLUMN")
-        rating = known.get("rating", ())
-        unrated = kind_of_unrated(header, lambda row: bool(rating) and text(row, rating[0]) not in {"", "0"})
+        if missing := next((field for field in self.needed if field not in known), None):
+            msg = f"{source} has no column {' or '.join(self.fields[missing][:4])} for the {missing}"
+            shown = ", ".join(header.columns)
+            raise DataError(msg, hint=f"the columns are: {shown}; or name them: --format csv --column FIELD=COLUMN")
+        rating = known.get("rating", ("",))[0]
+        unrated = kind_of_unrated(header, lambda row: text(row, rating) not in {"", "0"})
         return export_table(header, request, partial(self._parse, request, unrated, known))
 
-    def _columns_of(self, present: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    def _columns_of(self, present: tuple[str, ...]) -> dict[str, list[str]]:
         """The columns of a file by field; fields without one are left out."""
         written = {column.casefold(): column for column in reversed(present)}
-        known = {
-            field: tuple(written[name.casefold()] for name in names if name.casefold() in written)
-            for field, names in self.fields.items()
-        }
-        return {field: names for field, names in known.items() if names}
+        known = {field: [written.get(name.casefold(), "") for name in names] for field, names in self.fields.items()}
+        return {field: list(filter(None, names)) for field, names in known.items() if any(names)}
 
     def _parse(
-        self, request: ReadRequest, unrated: str, known: Mapping[str, tuple[str, ...]], row: Cells
+        self, request: ReadRequest, unrated: str, known: Mapping[str, list[str]], row: Cells
     ) -> TitledInteraction:
         cells = {
             field: next((row[name] for name in names if row.get(name) not in {None, ""}), None)
@@ -80,7 +182,6 @@ class CsvExport:
         }
         if "rating" in cells:
             cells["rating"] = self.star_words.get(text(cells, "rating"), cells["rating"])
-        kind = self.unrated_kind(cells, unrated)
         return titled_interaction(
             self.name,
             request,
@@ -88,7 +189,7 @@ class CsvExport:
             year=year(cells, "year"),
             creators=self.creators(cells),
             rating=stars(cells, "rating"),
-            unrated=kind,
+            unrated=self.unrated_kind(cells, unrated),
             timestamp=timestamp(cells, "date"),
             links=split(text(cells, "link"), " "),
         )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.formats.title_parts import TitleParts, clean, parse_title
+from retrieval.formats.values import TitleParts, clean, parse_title
 
 TITLES = [
     ("Heat (1995)", TitleParts("Heat", 1995)),
