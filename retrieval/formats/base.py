@@ -18,6 +18,7 @@ from typing import Final, Literal, NamedTuple, Protocol, get_args, runtime_check
 
 from retrieval.errors import DataError, StoreError
 from retrieval.formats.files import Files, columns
+from retrieval.formats.values import required
 from retrieval.tabular import Rows, Source, read_csv, read_jsonl
 from retrieval.types import Interaction, Item
 
@@ -202,6 +203,10 @@ class Details:
             self._indexed = True
         rows = self._execute("SELECT texts FROM details WHERE id = ? ORDER BY rowid", id_)
         return tuple(dict.fromkeys(text for (texts,) in rows for text in json.loads(texts)))
+
+    def keep(self, id_column: str, text_column: str) -> Parse:
+        """What keeps the texts of one column of rows under the ids of another."""
+        return lambda row: self.put(required(row, id_column), required(row, text_column))
 
     def _execute(self, statement: str, *values: str) -> list[tuple[str]]:
         with scratch_errors():

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Final
 
 from retrieval.errors import DataError, UnreadableFile
-from retrieval.formats.base import LeftOut, Parse, ReadRequest, Table, TitledInteraction
+from retrieval.formats.base import LeftOut, ReadRequest, Table, TitledInteraction
 from retrieval.formats.files import Files, columns, columns_of, decodes
 from retrieval.formats.values import (
     Cells,
@@ -42,8 +42,8 @@ NOT_OWNED: Final = "a sample or lent, not bought"
 
 
 @dataclass(frozen=True)
-class Header:
-    """The column names of a CSV file, and its encoding."""
+class Export:
+    """A CSV file of an export: its column names, and its encoding."""
 
     source: Source
     columns: tuple[str, ...]
@@ -53,8 +53,12 @@ class Header:
         """The rows, from the first one."""
         return read_csv(self.source, self.encoding)
 
+    def readable_rows(self) -> Iterable[tuple[int, Cells]]:
+        """The rows that can be decoded, with their lines."""
+        return (row for row in self.rows() if not isinstance(row, RowProblem))
 
-def read_header(files: Files, source: Source, encodings: tuple[str, ...] = ("utf-8",)) -> Header:
+
+def open_export(files: Files, source: Source, encodings: tuple[str, ...] = ("utf-8",)) -> Export:
     """The column names of a CSV file, and which of two encodings it is in.
 
     It is in UTF-8 if more lines with other than ASCII characters fit that than do not: single broken rows are for
@@ -80,53 +84,7 @@ def read_header(files: Files, source: Source, encodings: tuple[str, ...] = ("utf
     encoding = encodings[0] if broken <= fitting else encodings[-1]
     if not decodes(first, encoding):
         raise UnreadableFile(f"{source} is not in {' or '.join(encodings)}", hint="save it as CSV in UTF-8")
-    return Header(source, columns_of(first.decode(encoding)), encoding)
-
-
-def export_table(
-    header: Header, request: ReadRequest, parse: Parse, change: Callable[[Callable[[], Rows]], Rows] | None = None
-) -> Table:
-    """The table of an export, all rows of which are the user's; `change` may look at all rows before it passes them."""
-
-    def rows() -> Rows:
-        for row in header.rows() if change is None else change(header.rows):
-            yield row if isinstance(row, RowProblem) else (row[0], {"user": request.user, **row[1]})
-
-    return Table(header.source.name, "interactions", rows, parse, owner=request.user)
-
-
-def titled_interaction(
-    site: str,
-    request: ReadRequest,
-    parts: TitleParts,
-    *,
-    year: int | None,
-    creators: tuple[str, ...],
-    rating: float | None,
-    unrated: str,
-    timestamp: int | None,
-    links: tuple[str, ...] = (),
-) -> TitledInteraction:
-    """What the user said about a work: the rating, else an event of the kind `unrated`.
-
-    The work holds public facts only (no reviews, no shelves), since `--add-items` puts it where all can see it.
-    """
-    year = year or parts.year
-    # The same work gets the same id in every export of a site.
-    key = "|".join((normalise(parts.title), str(year or ""), *map(normalise, creators[:1])))
-    id_ = f"{site}:{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}"
-    work = parts.item(request.domain, id_, year=year, creators=creators, links=links)
-    kind, value = (unrated, EVENT_WEIGHTS[unrated]) if rating is None else ("rating", rating)
-    return TitledInteraction(work, request.user, kind, value, timestamp)
-
-
-def kind_of_unrated(header: Header | None, rated: Callable[[Cells], bool]) -> str:
-    """The event of a work without a rating: "view" (it is known) if the user rates others, else "finish".
-
-    Users who rate had a reason not to rate it; of users who never rate, finishing is all that is known.
-    """
-    rows = header.rows() if header is not None else iter(())
-    return "view" if any(rated(row[1]) for row in rows if not isinstance(row, RowProblem)) else "finish"
+    return Export(source, columns_of(first.decode(encoding)), encoding)
 
 
 class CsvExport:
@@ -135,9 +93,9 @@ class CsvExport:
     name: str
     about: str
     personal = True
-    fields: ClassVar[Mapping[str, tuple[str, ...]]]
+    fields: Mapping[str, tuple[str, ...]]
     """Columns, whatever their case, that hold each field: of those that are there, the first with a value counts."""
-    needed: ClassVar[tuple[str, ...]] = ("title",)
+    needed: tuple[str, ...] = ("title",)
     """Fields without a column for which a file is not of this layout."""
     signature: ClassVar[frozenset[str]] = frozenset()
     """Fields that no other layout has together; empty: the format is never guessed."""
@@ -151,48 +109,70 @@ class CsvExport:
         sources = files.ending(".csv") if self.signature else []
         return any(self.signature <= self._columns_of(columns(s, self.encodings)).keys() for s in sources)
 
-    def tables(self, files: Files, request: ReadRequest) -> list[Table]:
+    def tables(self, files: Files, request: ReadRequest) -> Iterable[Table]:
         """One table a file."""
-        sources = list(files.sources.values()) if files.alone else files.ending(".csv")
-        return [self._table(files, source, request) for source in sources]
+        for source in files.sources.values() if files.alone else files.ending(".csv"):
+            export = open_export(files, source, self.encodings)
+            yield self.table(export, request, self.kind_of_unrated(export), export.rows)
 
-    def _table(self, files: Files, source: Source, request: ReadRequest) -> Table:
-        header = read_header(files, source, self.encodings)
-        known = self._columns_of(header.columns)
+    def kind_of_unrated(self, export: Export | None) -> str:
+        """The event of a work without a rating: "view" (it is known) if the user rates others, else "finish".
+
+        Users who rate had a reason not to rate it; of users who never rate, finishing is all that is known.
+        """
+        if export is None:
+            return "finish"
+        rating = self._columns_of(export.columns).get("rating", [""])[0]
+        return "view" if any(text(row, rating) not in {"", "0"} for _, row in export.readable_rows()) else "finish"
+
+    def table(self, export: Export, request: ReadRequest, unrated: str, rows: Callable[[], Rows]) -> Table:
+        """The table of a file, read by `rows`, all of which are the user's.
+
+        Raises:
+            DataError: it lacks a needed column.
+        """
+        known = self._columns_of(export.columns)
         if missing := next((field for field in self.needed if field not in known), None):
-            msg = f"{source} has no column {' or '.join(self.fields[missing][:4])} for the {missing}"
-            shown = ", ".join(header.columns)
+            msg = f"{export.source} has no column {' or '.join(self.fields[missing][:4])} for the {missing}"
+            shown = ", ".join(export.columns)
             raise DataError(msg, hint=f"the columns are: {shown}; or name them: --format csv --column FIELD=COLUMN")
-        rating = known.get("rating", ("",))[0]
-        unrated = kind_of_unrated(header, lambda row: text(row, rating) not in {"", "0"})
-        return export_table(header, request, partial(self._parse, request, unrated, known))
 
-    def _columns_of(self, present: tuple[str, ...]) -> dict[str, list[str]]:
+        def owned_rows() -> Rows:
+            for row in rows():
+                yield row if isinstance(row, RowProblem) else (row[0], {"user": request.user, **row[1]})
+
+        parse = partial(self._parse, request, unrated, known)
+        return Table(export.source.name, "interactions", owned_rows, parse, owner=request.user)
+
+    def _columns_of(self, present: Iterable[str]) -> dict[str, list[str]]:
         """The columns of a file by field; fields without one are left out."""
-        written = {column.casefold(): column for column in reversed(present)}
+        written = {column.casefold(): column for column in reversed(list(present))}
         known = {field: [written.get(name.casefold(), "") for name in names] for field, names in self.fields.items()}
         return {field: list(filter(None, names)) for field, names in known.items() if any(names)}
 
     def _parse(
         self, request: ReadRequest, unrated: str, known: Mapping[str, list[str]], row: Cells
     ) -> TitledInteraction:
+        """What the user said about a work: the rating, else an event.
+
+        The work holds public facts only (no reviews, no shelves), since `--add-items` puts it where all can see it.
+        """
         cells = {
             field: next((row[name] for name in names if row.get(name) not in {None, ""}), None)
             for field, names in known.items()
         }
         if "rating" in cells:
             cells["rating"] = self.star_words.get(text(cells, "rating"), cells["rating"])
-        return titled_interaction(
-            self.name,
-            request,
-            self.title(cells),
-            year=year(cells, "year"),
-            creators=self.creators(cells),
-            rating=stars(cells, "rating"),
-            unrated=self.unrated_kind(cells, unrated),
-            timestamp=timestamp(cells, "date"),
-            links=split(text(cells, "link"), " "),
-        )
+        unrated = self.unrated_kind(cells, unrated)
+        parts, creators, rating = self.title(cells), self.creators(cells), stars(cells, "rating")
+        published = year(cells, "year") or parts.year
+        # The same work gets the same id in every export of a site.
+        key = "|".join((normalise(parts.title), str(published or ""), *map(normalise, creators[:1])))
+        id_ = f"{self.name}:{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}"
+        links = split(text(cells, "link"), " ")
+        work = parts.item(request.domain, id_, year=published, creators=creators, links=links)
+        kind, value = (unrated, EVENT_WEIGHTS[unrated]) if rating is None else ("rating", rating)
+        return TitledInteraction(work, request.user, kind, value, timestamp(cells, "date"))
 
     def title(self, cells: Cells) -> TitleParts:
         """The title's parts."""
@@ -208,7 +188,7 @@ class CsvExport:
         Raises:
             LeftOut: the row says nothing about what the user likes.
         """
-        raise NotImplementedError
+        return unrated
 
 
 class GoodreadsLibrary(CsvExport):
@@ -216,7 +196,7 @@ class GoodreadsLibrary(CsvExport):
 
     name = "goodreads"
     about = "Goodreads: goodreads_library_export.csv of your own books"
-    fields: ClassVar = {
+    fields: Mapping[str, tuple[str, ...]] = {
         "id": ("Book Id",),
         "title": ("Title",),
         "creators": ("Author",),
@@ -244,7 +224,7 @@ class StoryGraph(CsvExport):
 
     name = "storygraph"
     about = "StoryGraph: the CSV of Manage Account, Export StoryGraph Library"
-    fields: ClassVar = {
+    fields: Mapping[str, tuple[str, ...]] = {
         "title": ("Title",),
         "creators": ("Authors",),
         "rating": ("Star Rating",),
@@ -271,7 +251,7 @@ class Kindle(CsvExport):
 
     name = "kindle"
     about = "Kindle: a CSV of your library with title and authors, and where known date, status and percentage read"
-    fields: ClassVar = {
+    fields: Mapping[str, tuple[str, ...]] = {
         "title": ("title", "book title", "product name"),
         "creators": ("authors", "author", "author(s)"),
         "date": ("acquireddate", "acquired date", "acquired", "purchase date", "order date", "date"),
@@ -303,7 +283,7 @@ class Douban(CsvExport):
 
     name = "douban"
     about = "Douban: a CSV of 看过 or 读过 with Chinese column names (标题, 个人评分, 打分日期 …), in UTF-8 or GB18030"
-    fields: ClassVar = {
+    fields: Mapping[str, tuple[str, ...]] = {
         "title": ("标题", "片名", "书名", "名称", "标题/书名", "电影名", "电影名称"),
         "original": ("原名", "原作名", "又名", "外文名"),
         "rating": ("个人评分", "我的评分", "评分", "打分"),

@@ -92,18 +92,16 @@ def _graph_files(files: Files) -> Iterator[tuple[TableKind, Source, frozenset[st
 
 
 def _graph_details(files: Files, authors: Details, genres: Details, series: Details) -> list[Table]:
-    def author(row: Cells) -> None:
-        authors.put(required(row, "author_id"), required(row, "name"))
-
     def genre(row: Cells) -> None:
         shelves = row.get("genres")
         names = [part for name in shelves for part in name.split(",")] if isinstance(shelves, dict) else []
         genres.put(required(row, "book_id"), *texts(names))
 
-    def one_series(row: Cells) -> None:
-        series.put(required(row, "series_id"), required(row, "title"))
-
-    kinds = {"book_authors": author, "book_genres_initial": genre, "book_series": one_series}
+    kinds = {
+        "book_authors": authors.keep("author_id", "name"),
+        "book_genres_initial": genre,
+        "book_series": series.keep("series_id", "title"),
+    }
     return [
         table for name, keep in kinds.items() for table in detail_tables(files, (f"goodreads_{name}.json", (), keep))
     ]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from retrieval.formats.base import ReadRequest, Table, TitledInteraction, require_columns
-from retrieval.formats.exports import export_table, kind_of_unrated, read_header, titled_interaction
+from retrieval.formats.base import ReadRequest, Table
+from retrieval.formats.exports import CsvExport, Export, open_export
 from retrieval.formats.files import Files, columns
-from retrieval.formats.values import Cells, TitleParts, required, stars, text, texts, timestamp, year
+from retrieval.formats.values import Cells, TitleParts, required, text
 from retrieval.tabular import RowProblem, Rows, Source
 
-_REQUIRED: Final = ("Date", "Name", "Year", "Letterboxd URI")
-_MEMBERS: Final = ("ratings.csv", "diary.csv", "watched.csv", "likes/films.csv")
 LIKE: Final = "finish"
 """The event that a heart stands for: the strongest one."""
+_MEMBERS: Final = ("ratings.csv", "diary.csv", "watched.csv", "likes/films.csv")
 
 
 class Letterboxd:
@@ -34,16 +33,32 @@ class Letterboxd:
 
     def tables(self, files: Files, request: ReadRequest) -> Iterator[Table]:
         """Ratings, diary, watched films and likes, as far as they are there."""
-        headers = {name: read_header(files, source) for name, source in _members(files).items()}
-        rated = headers.get("ratings.csv", headers.get("diary.csv"))
-        unrated = kind_of_unrated(rated, lambda row: bool(text(row, "Rating")))
-        for name, header in headers.items():
-            # Ratings of the diary are repeated in ratings.csv, where the latest stands.
-            rates = name == "ratings.csv" or (name == "diary.csv" and "ratings.csv" not in headers)
-            require_columns(header.source, header.columns, (*_REQUIRED, "Rating") if rates else _REQUIRED)
-            parse = partial(_film, request, LIKE if name == "likes/films.csv" else unrated, rates)
-            change = _latest_rating if name == "diary.csv" and rates else None
-            yield export_table(header, request, parse, change)
+        exports = {member: open_export(files, source) for member, source in _members(files).items()}
+        # Ratings of the diary are repeated in ratings.csv, where the latest stands.
+        rates = "ratings.csv" if "ratings.csv" in exports else "diary.csv"
+        unrated = _Films(rates, rates=True).kind_of_unrated(exports.get(rates))
+        for member, export in exports.items():
+            event = LIKE if member == "likes/films.csv" else unrated
+            rows = partial(_latest_ratings, export) if member == rates == "diary.csv" else export.rows
+            yield _Films(member, rates=member == rates).table(export, request, event, rows)
+
+
+class _Films(CsvExport):
+    """One file of the export."""
+
+    name = Letterboxd.name
+
+    def __init__(self, member: str, *, rates: bool) -> None:
+        fields = {"date": ("Watched Date", "Date"), "title": ("Name",), "year": ("Year",)}
+        if member != "diary.csv":  # there it leads to the entry
+            fields["link"] = ("Letterboxd URI",)
+        if rates:
+            fields["rating"] = ("Rating",)
+        self.fields, self.needed = fields, tuple(fields)
+
+    def title(self, cells: Cells) -> TitleParts:
+        """As it is written; the year has a column of its own: "(500) Days of Summer" stays whole."""
+        return TitleParts(required(cells, "title"))
 
 
 def _members(files: Files) -> dict[str, Source]:
@@ -63,29 +78,15 @@ def _member_name(source: Source) -> str:
     return "likes/films.csv" if source.name == "films.csv" else "watched.csv"
 
 
-def _film(request: ReadRequest, unrated: str, rates: bool, row: Cells) -> TitledInteraction:
-    return titled_interaction(
-        "letterboxd",
-        request,
-        TitleParts(required(row, "Name")),  # the year has a column of its own: "(500) Days of Summer" stays whole
-        year=year(row, "Year"),
-        creators=(),
-        rating=stars(row, "Rating") if rates else None,
-        unrated=unrated,
-        timestamp=timestamp(row, "Watched Date" if text(row, "Watched Date") else "Date"),
-        links=() if "Watched Date" in row else texts(row.get("Letterboxd URI")),  # the diary's is of the entry
-    )
-
-
-def _latest_rating(read: Callable[[], Rows]) -> Rows:
+def _latest_ratings(diary: Export) -> Rows:
     """Rows of a diary in which a film has one rating, that of the last row that gives one."""
-    last = {_film_key(row[1]): row[0] for row in read() if not isinstance(row, RowProblem) and text(row[1], "Rating")}
-    for row in read():
-        if isinstance(row, RowProblem) or last.get(_film_key(row[1]), row[0]) == row[0]:
+    last = {_film(row): line for line, row in diary.readable_rows() if text(row, "Rating")}
+    for row in diary.rows():
+        if isinstance(row, RowProblem) or last.get(_film(row[1]), row[0]) == row[0]:
             yield row
         else:
             yield row[0], {**row[1], "Rating": ""}
 
 
-def _film_key(row: Cells) -> tuple[str, str]:
+def _film(row: Cells) -> tuple[str, str]:
     return str(row.get("Name")), str(row.get("Year"))

@@ -67,16 +67,13 @@ def _table(source: Source, suffix: str, stem: str, parse: Parse) -> Table:
 def _genome(files: Files, themes: Details, request: ReadRequest) -> list[Table]:
     names = Details(request.stack)
 
-    def tag(row: Cells) -> None:
-        names.put(required(row, "tagId"), required(row, "tag"))
-
     def score(row: Cells) -> None:
         if (number(row, "relevance") or 0.0) >= THEME_RELEVANCE:
             themes.put(required(row, "movieId"), *names.get(required(row, "tagId")))
 
     return detail_tables(
         files,
-        ("genome-tags.csv", ("tagId", "tag"), tag),
+        ("genome-tags.csv", ("tagId", "tag"), names.keep("tagId", "tag")),
         ("genome-scores.csv", ("movieId", "tagId", "relevance"), score),
     )
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from retrieval.errors import DataError
 from retrieval.ingest.matching import TitleMatcher
-from retrieval.ingest.relation_writer import RelationWriter
+from retrieval.ingest.relations import RelationWriter
 from retrieval.ingest.tables import IngestRequest, open_import
 from retrieval.ingest.writer import CatalogueDestination, Destination, IngestWriter
 from retrieval.store import RelationStore, Store
@@ -103,8 +103,8 @@ def ingest(
             destination = relations = RelationWriter(RelationStore.open(store.database))
         else:
             matcher = TitleMatcher(store, request.domain) if reader is not None and reader.personal else None
-            keep = request.keep.fitted(tables)
-            destination = CatalogueDestination(store, keep, matcher, add_items=request.add_items)
+            skip_reason = request.keep.fitted(tables)
+            destination = CatalogueDestination(store, skip_reason, matcher, add_items=request.add_items)
         writer = IngestWriter(destination, rejects, progress, name_tables=reader is not None)
         done = [(table, writer.write(table)) for table in tables]
     if reader is not None and not any(counts.rows for _, counts in done):

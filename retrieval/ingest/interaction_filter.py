@@ -7,7 +7,7 @@ temporary SQLite database counts: memory holds 8 bytes for each user who is kept
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,9 @@ from retrieval.errors import UsageError
 from retrieval.formats import LeftOut, Table, TitledInteraction, scratch_database, scratch_errors
 from retrieval.tabular import RefusedRow, RowProblem
 from retrieval.types import Interaction
+
+SkipReason = Callable[[Interaction | TitledInteraction], str | None]
+"""Why an interaction is left out; None if it is kept."""
 
 # Evaluation splits users by hash too: another hash, so that a sample is not one of its folds.
 _SALT: Final = b"xdrec-sample"
@@ -49,12 +52,13 @@ class InteractionFilter:
         """Whether users have to be counted in a pass of its own, before anything is written."""
         return self.sample is not None or self.min_interactions > 1
 
-    def fitted(self, tables: Sequence[Table]) -> FittedFilter:
+    def fitted(self, tables: Sequence[Table]) -> SkipReason:
         """The filter for the interactions of these tables; reads them once if it has to sample users."""
         if not self.samples_users:
-            return FittedFilter(self, None)
-        users = (user for table in tables if table.kind == "interactions" for user in self._users(table))
-        return FittedFilter(self, sample_users(users, sample=self.sample, min_count=self.min_interactions))
+            return lambda record: self._time_reason(record.timestamp)
+        names = (user for table in tables if table.kind == "interactions" for user in self._users(table))
+        users = sample_users(names, sample=self.sample, min_count=self.min_interactions)
+        return lambda record: self._time_reason(record.timestamp) or (None if record.user in users else NOT_SAMPLED)
 
     def _users(self, table: Table) -> Iterator[str]:
         for row in table.rows():
@@ -64,35 +68,16 @@ class InteractionFilter:
                 record = table.parse(row[1])
             except (RefusedRow, LeftOut):
                 continue
-            if isinstance(record, Interaction) and self.time_reason(record.timestamp) is None:
+            if isinstance(record, Interaction) and self._time_reason(record.timestamp) is None:
                 yield record.user
 
-    def time_reason(self, timestamp: int | None) -> str | None:
+    def _time_reason(self, timestamp: int | None) -> str | None:
         """Why an interaction of that time is left out; None if it is kept."""
         if self.since is None:
             return None
         if timestamp is None:
             return NO_TIME
         return TOO_OLD if timestamp < self.since else None
-
-
-class FittedFilter:
-    """A filter that knows its sample of users; None: all users are kept."""
-
-    def __init__(self, keep: InteractionFilter, users: UserSample | None) -> None:
-        self._keep = keep
-        self._users = users
-        self._last: tuple[str, bool] = ("", False)  # data sets are usually sorted by user
-
-    def skip_reason(self, record: Interaction | TitledInteraction) -> str | None:
-        """Why an interaction is left out; None if it is kept."""
-        if (reason := self._keep.time_reason(record.timestamp)) is not None:
-            return reason
-        if self._users is None:
-            return None
-        if self._last[0] != record.user:
-            self._last = (record.user, record.user in self._users)
-        return None if self._last[1] else NOT_SAMPLED
 
 
 class UserSample:

@@ -12,12 +12,13 @@ from typing import Final, Literal, NamedTuple
 from retrieval.errors import DataError, UsageError
 from retrieval.formats import Files, Parse, Reader, ReadRequest, Table, find_reader, guess_reader, tables_of
 from retrieval.ingest.interaction_filter import InteractionFilter
-from retrieval.ingest.triples import RELATION_COLUMNS, TRIPLE_READERS, parse_rdf_row, parse_table_row
+from retrieval.ingest.relations import RELATION_COLUMNS, parse_rdf_row, parse_table_row
 from retrieval.store import Store
 from retrieval.tabular import (
     INTERACTION_COLUMNS,
     ITEM_COLUMNS,
     ROW_READERS,
+    TRIPLE_READERS,
     Columns,
     InteractionRows,
     ItemRows,
@@ -37,7 +38,7 @@ class IngestRequest:
 
     Attributes:
         path: a plain table (`tabular.ROW_READERS`), a file, folder or ZIP of a known format (`formats.READERS`), or a
-            file of triples (`triples.TRIPLE_READERS`).
+            file of triples (`tabular.TRIPLE_READERS`).
         domain: whose catalogue or interactions they are; empty for relations, which name their items' domains.
         kind: what the rows are; "relations" has to be said. None: interactions if there is a user column, else items.
         format: of the file. None: the known format that recognises it without doubt, else guessed from the suffix.
@@ -111,12 +112,14 @@ def open_import(store: Store, request: IngestRequest, stack: ExitStack) -> Impor
     if request.kind == "relations":
         return _relations(request)
     reader = _known_format(request)
+    if reader is not None and reader.personal:
+        _check_export(store, reader, request)
+    elif request.user or request.add_items:
+        name = reader.name if reader else "a plain table"
+        msg = f"{name} holds the data of many users: a user and new items belong to a user's own export"
+        raise UsageError(msg, hint="name the --format of the export, or leave out --user and --add-items")
     if reader is None:
-        if request.user or request.add_items:
-            msg = "a user and new items belong to a user's own export"
-            raise UsageError(msg, hint="name its --format, or leave out --user and --add-items")
         return _plain_table(request)
-    _check_personal(store, reader, request)
     files = ReadRequest(domain=request.domain, user=request.user, stack=stack)
     return Import(reader.name, tables_of(reader, Files(request.path), files), reader)
 
@@ -137,12 +140,7 @@ def _known_format(request: IngestRequest) -> Reader | None:
     return guess_reader(Files(request.path))
 
 
-def _check_personal(store: Store, reader: Reader, request: IngestRequest) -> None:
-    if not reader.personal:
-        if request.user or request.add_items:
-            msg = f"{reader.name} is a data set of many users: a user and new items belong to a user's own export"
-            raise UsageError(msg, hint="leave out --user and --add-items")
-        return
+def _check_export(store: Store, reader: Reader, request: IngestRequest) -> None:
     if not request.user.strip():
         msg = f"{reader.name} is a user's own export and does not say whose"
         raise UsageError(msg, hint="name the user, as in: --user me")

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 from retrieval.errors import TitleError, UnknownTitle
 from retrieval.formats import LeftOut, Record, Table, TitledInteraction
-from retrieval.ingest.interaction_filter import FittedFilter
+from retrieval.ingest.interaction_filter import SkipReason
 from retrieval.ingest.matching import TitleMatcher
 from retrieval.store import Store
 from retrieval.tabular import Problem, RefusedRow, Rejects, Row, RowProblem
@@ -151,10 +151,10 @@ class CatalogueDestination:
     batch_size = BATCH
 
     def __init__(
-        self, store: Store, keep: FittedFilter, matcher: TitleMatcher | None = None, *, add_items: bool = False
+        self, store: Store, skip_reason: SkipReason, matcher: TitleMatcher | None = None, *, add_items: bool = False
     ) -> None:
         self._store = store
-        self._keep = keep
+        self._skip_reason = skip_reason
         self._matcher = matcher
         self._add_items = add_items
         self._run = uuid.uuid4().hex
@@ -162,7 +162,7 @@ class CatalogueDestination:
 
     def accept(self, record: Record) -> Record:
         """The item, or the interaction if it is to be kept, with the item that its title names."""
-        if isinstance(record, Interaction | TitledInteraction) and (reason := self._keep.skip_reason(record)):
+        if isinstance(record, Interaction | TitledInteraction) and (reason := self._skip_reason(record)):
             raise LeftOut(reason)
         return record.with_item(self._match(record.work)) if isinstance(record, TitledInteraction) else record
 

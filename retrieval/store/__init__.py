@@ -1,7 +1,39 @@
-"""The store, the truth. Reads items, interactions and relations, keeps them in SQL, produces them again."""
+"""The store, the truth. Reads items, interactions and relations, keeps them in SQL, produces them again.
 
-from retrieval.store.database import Tables, chunks
-from retrieval.store.relations import Key, RelationStore, numbers_of, things
-from retrieval.store.store import DomainSummary, Store, UpsertReport
+What keeps something beside the store (answers, dialogues, facets) declares `Tables` of its own in the same database.
+"""
 
-__all__ = ["DomainSummary", "Key", "RelationStore", "Store", "Tables", "UpsertReport", "chunks", "numbers_of", "things"]
+from retrieval.store.database import (
+    INTEGER,
+    RELATIONS,
+    ROW_NUMBER,
+    TEXT,
+    Database,
+    Tables,
+    chunks,
+    chunks_by_group,
+    item_table,
+)
+from retrieval.store.relations import Key, RelationStore, numbers_of, relation_table, thing_table
+from retrieval.store.store import DomainSummary, Store
+from retrieval.store.upsert import UpsertReport
+
+__all__ = [
+    "INTEGER",
+    "RELATIONS",
+    "ROW_NUMBER",
+    "TEXT",
+    "Database",
+    "DomainSummary",
+    "Key",
+    "RelationStore",
+    "Store",
+    "Tables",
+    "UpsertReport",
+    "chunks",
+    "chunks_by_group",
+    "item_table",
+    "numbers_of",
+    "relation_table",
+    "thing_table",
+]

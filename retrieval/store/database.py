@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, TypeVarTuple
 
 import sqlalchemy as sa
 from pydantic import ValidationError
@@ -20,6 +20,8 @@ BUSY_TIMEOUT_MS = 30_000
 _CONNECT_S = 5
 """How long Postgres may take to accept a connection, unless the URL says so (`?connect_timeout=SECONDS`)."""
 _T = TypeVar("_T")
+_Columns = TypeVarTuple("_Columns")
+_G = TypeVar("_G", bound=Hashable)
 _FileIdentity = tuple[int, int]
 """Device and inode."""
 _CHUNK = 200  # keys in one statement: with four columns each, below the 999 variables of older SQLite
@@ -33,71 +35,71 @@ INTERACTIONS = "interactions"
 
 metadata = sa.MetaData()
 # Byte order in both databases: pages are cut at "id > last", which must mean the same everywhere.
-_Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-_Integer = sa.BigInteger()
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Type of a column of text."""
+INTEGER = sa.BigInteger()
+"""Type of a column of 64-bit integers."""
+ROW_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""Type of a key that counts up; SQLite counts up in INTEGER columns only."""
 
-items = sa.Table(
+item_table = sa.Table(
     "items",
     metadata,
-    sa.Column("domain", _Text, primary_key=True),
-    sa.Column("id", _Text, primary_key=True),
-    sa.Column("payload", _Text, nullable=False),
-    sa.Column("content_hash", _Text, nullable=False),
-    sa.Column("run", _Text, nullable=False),
+    sa.Column("domain", TEXT, primary_key=True),
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("payload", TEXT, nullable=False),
+    sa.Column("content_hash", TEXT, nullable=False),
+    sa.Column("run", TEXT, nullable=False),
 )
-item_titles = sa.Table(
+title_table = sa.Table(
     "item_titles",
     metadata,
-    sa.Column("domain", _Text, primary_key=True),
-    sa.Column("item_id", _Text, primary_key=True),
-    sa.Column("key", _Text, primary_key=True),
-    sa.ForeignKeyConstraint(["domain", "item_id"], [items.c.domain, items.c.id], ondelete="CASCADE"),
+    sa.Column("domain", TEXT, primary_key=True),
+    sa.Column("item_id", TEXT, primary_key=True),
+    sa.Column("key", TEXT, primary_key=True),
+    sa.ForeignKeyConstraint(["domain", "item_id"], [item_table.c.domain, item_table.c.id], ondelete="CASCADE"),
     sa.Index("item_titles_by_key", "domain", "key"),
 )
-interactions = sa.Table(
+interaction_table = sa.Table(
     "interactions",
     metadata,
-    sa.Column("user_id", _Text, primary_key=True),
-    sa.Column("domain", _Text, primary_key=True),
-    sa.Column("item_id", _Text, primary_key=True),
-    sa.Column("kind", _Text, primary_key=True),
+    sa.Column("user_id", TEXT, primary_key=True),
+    sa.Column("domain", TEXT, primary_key=True),
+    sa.Column("item_id", TEXT, primary_key=True),
+    sa.Column("kind", TEXT, primary_key=True),
     sa.Column("value", sa.Double, nullable=False),
-    sa.Column("timestamp", _Integer),
-    sa.Column("run", _Text, nullable=False),
-    sa.ForeignKeyConstraint(["domain", "item_id"], [items.c.domain, items.c.id], ondelete="CASCADE"),
+    sa.Column("timestamp", INTEGER),
+    sa.Column("run", TEXT, nullable=False),
+    sa.ForeignKeyConstraint(["domain", "item_id"], [item_table.c.domain, item_table.c.id], ondelete="CASCADE"),
     sa.Index("interactions_by_item", "domain", "item_id"),
 )
-meta = sa.Table(
+meta_table = sa.Table(
     "meta",
     metadata,
-    sa.Column("key", _Text, primary_key=True),
-    sa.Column("value", _Integer, nullable=False),
+    sa.Column("key", TEXT, primary_key=True),
+    sa.Column("value", INTEGER, nullable=False),
 )
 
 
-def _configure_sqlite(engine: sa.Engine, busy_timeout_ms: int) -> None:
+def _sqlite(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url)
+    waits = url.query.get("timeout")
+    busy_timeout_ms = round(1000 * float(waits)) if isinstance(waits, str) else BUSY_TIMEOUT_MS
+
     @sa.event.listens_for(engine, "connect")
     def _connected(connection: sqlite3.Connection, _record: object) -> None:
         # The driver opens transactions only before the first write, so that a read and the write that
         # depends on it could be torn apart; SQLAlchemy's "begin" event below opens them instead.
         connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
+        for setting in (f"busy_timeout = {busy_timeout_ms}", "journal_mode = WAL", "synchronous = NORMAL"):
+            connection.execute(f"PRAGMA {setting}")
+        connection.execute("PRAGMA foreign_keys = ON")
 
     @sa.event.listens_for(engine, "begin")
     def _begun(connection: sa.Connection) -> None:
         writing = connection.get_execution_options().get("writing", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
-
-def _sqlite(url: sa.URL) -> sa.Engine:
-    engine = sa.create_engine(url)
-    waits = url.query.get("timeout")
-    _configure_sqlite(engine, round(1000 * float(waits)) if isinstance(waits, str) else BUSY_TIMEOUT_MS)
     if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
         _reconnect_when_moved(engine, Path(url.database))
     return engine
@@ -203,8 +205,8 @@ class Database:
             if more is not None:
                 more.create_all(connection)
             row = {"key": "schema", "value": _SCHEMA_VERSION}
-            connection.execute(self.insert(meta).values(row).on_conflict_do_nothing())
-            version = connection.scalar(sa.select(meta.c.value).where(meta.c.key == "schema"))
+            connection.execute(self.insert(meta_table).values(row).on_conflict_do_nothing())
+            version = connection.scalar(sa.select(meta_table.c.value).where(meta_table.c.key == "schema"))
         if version != _SCHEMA_VERSION:
             msg = f"{self._shown_url} has schema {version}, this version reads {_SCHEMA_VERSION}"
             raise StoreError(msg, hint="use the version of xdrec that wrote it, or ingest into a new store")
@@ -212,6 +214,30 @@ class Database:
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT of the database's dialect, which knows ON CONFLICT."""
         return sqlite.insert(table) if self._engine.dialect.name == "sqlite" else postgresql.insert(table)
+
+    def upsert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows; those whose primary key is there replace what it has."""
+        if rows:
+            statement = self.insert(table)
+            changed = {name: statement.excluded[name] for name in rows[0] if not table.c[name].primary_key}
+            statement = statement.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
+            connection.execute(statement, rows)
+
+    def increment(self, connection: sa.Connection, key: str) -> None:
+        """Increment a counter of `meta`; readers see with the commit that something changed."""
+        statement = self.insert(meta_table).values(key=key, value=1)
+        one_more = {"value": meta_table.c.value + 1}
+        connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=one_more))
+
+    def fetch(self, query: sa.Select[*_Columns]) -> Sequence[sa.Row[*_Columns]]:
+        """All rows of a query, in a transaction of its own."""
+        with self.reading() as connection:
+            return connection.execute(query).all()
+
+    def execute(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
+        """Write in a transaction of its own; how many rows it changed."""
+        with self.writing() as connection:
+            return connection.execute(statement).rowcount
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -283,36 +309,33 @@ class Tables:
         with self.database.reading() as connection:
             return all(map(sa.inspect(connection).has_table, self.metadata.tables))
 
+    def first(self, query: sa.Select[*_Columns]) -> sa.Row[*_Columns] | None:
+        """The first row of a query; None if there is none, or the tables are missing."""
+        return next(iter(self.database.fetch(query.limit(1))), None) if self.exists() else None
+
     def counter(self, key: str) -> int:
         """A counter of `meta`, 0 if it was never incremented."""
-        with self.database.reading() as connection:
-            return connection.scalar(sa.select(meta.c.value).where(meta.c.key == key)) or 0
+        return next((row.value for row in self.database.fetch(sa.select(meta_table).where(meta_table.c.key == key))), 0)
 
-    def pages(self, query: sa.Select[Any], by: sa.Column[Any], size: int, last: str | int) -> Iterator[tuple[Any, ...]]:
-        """All rows behind `last` in the order of their first column `by`, a transaction a page of `size` rows.
+    def pages(
+        self, query: sa.Select[*_Columns], by: sa.Column[Any], size: int, last: str | int
+    ) -> Iterator[sa.Row[*_Columns]]:
+        """All rows behind `last` in the order of the column `by`, a transaction a page of `size` rows.
 
         No transaction stays open while the caller works.
         """
         query = query.order_by(by).limit(size)
         while True:
-            with self.database.reading() as connection:
-                page = [tuple(row) for row in connection.execute(query.where(by > last))]
+            page = self.database.fetch(query.where(by > last))
             yield from page
             if len(page) < size:
                 return
-            last = page[-1][0]
-
-
-def next_value(database: Database, connection: sa.Connection, key: str) -> None:
-    """Increment a counter in `meta`; readers see with the commit that something changed."""
-    statement = database.insert(meta).values(key=key, value=1)
-    one_more = statement.on_conflict_do_update(index_elements=["key"], set_={"value": meta.c.value + 1})
-    connection.execute(one_more)
+            last = page[-1]._mapping[by]
 
 
 def relations_changed(connection: sa.Connection) -> None:
     """Increment the counter of relations, if the store ever had any."""
-    changed = sa.update(meta).where(meta.c.key == RELATIONS).values(value=meta.c.value + 1)
+    changed = sa.update(meta_table).where(meta_table.c.key == RELATIONS).values(value=meta_table.c.value + 1)
     connection.execute(changed)
 
 
@@ -320,6 +343,16 @@ def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
     """The values in parts small enough for one statement."""
     for start in range(0, len(values), _CHUNK):
         yield values[start : start + _CHUNK]
+
+
+def chunks_by_group(keys: Iterable[tuple[_G, str]]) -> Iterator[tuple[_G, Sequence[str]]]:
+    """Keys by their first part, each with second parts for one statement: SQLite would scan the table for pairs."""
+    groups: dict[_G, dict[str, None]] = {}
+    for group, value in keys:
+        groups.setdefault(group, {})[value] = None
+    for group, values in groups.items():
+        for chunk in chunks(list(values)):
+            yield group, chunk
 
 
 def _hint(reason: str) -> str:

@@ -14,12 +14,19 @@ from itertools import groupby
 import sqlalchemy as sa
 
 from retrieval.errors import UsageError
-from retrieval.store import database as db
-from retrieval.store import upsert
-from retrieval.store.upsert import UpsertReport
+from retrieval.store.database import (
+    INTERACTIONS,
+    Tables,
+    chunks,
+    interaction_table,
+    item_table,
+    meta_table,
+    metadata,
+    relations_changed,
+    title_table,
+)
+from retrieval.store.upsert import UpsertReport, generation_key, upsert_interactions, upsert_items
 from retrieval.types import Frozen, History, HistoryEntry, Interaction, Item, Preference
-
-__all__ = ["DomainSummary", "Store", "UpsertReport"]
 
 _PAGE = 1000
 _IDS = (12, 100)
@@ -28,8 +35,8 @@ _IDS = (12, 100)
 
 def _by_ids(count: int) -> sa.Select[tuple[str, str]]:
     ids: list[sa.BindParameter[str]] = [sa.bindparam(f"id{n}") for n in range(count)]
-    query = sa.select(db.items.c.id, db.items.c.payload)
-    return query.where(db.items.c.domain == sa.bindparam("domain"), db.items.c.id.in_(ids))
+    query = sa.select(item_table.c.id, item_table.c.payload)
+    return query.where(item_table.c.domain == sa.bindparam("domain"), item_table.c.id.in_(ids))
 
 
 _BY_IDS = {count: _by_ids(count) for count in _IDS}
@@ -45,14 +52,14 @@ class DomainSummary(Frozen):
     generation: int
 
 
-class Store(db.Tables):
+class Store(Tables):
     """Items and interactions in SQLite or Postgres."""
 
-    metadata = db.metadata
+    metadata = metadata
 
     def upsert_items(self, items: Sequence[Item], run: str) -> UpsertReport:
         """Write items; `run` names the import, within which the first of two rows with the same id wins."""
-        return upsert.upsert_items(self.database, items, run)
+        return upsert_items(self.database, items, run)
 
     def upsert_interactions(self, interactions: Sequence[Interaction], run: str) -> UpsertReport:
         """Write interactions with items that the store knows; one for each user, item and kind.
@@ -60,7 +67,7 @@ class Store(db.Tables):
         Within one `run` the first of two ratings wins; repeated implicit events (a song played twice) become
         one, the strongest value and the latest time.
         """
-        return upsert.upsert_interactions(self.database, interactions, run)
+        return upsert_interactions(self.database, interactions, run)
 
     def items(self, domain: str, ids: Iterable[str]) -> dict[str, Item]:
         """The items with these ids, in their order; unknown ids are left out."""
@@ -78,53 +85,52 @@ class Store(db.Tables):
 
     def iter_items(self, domain: str, batch: int = _PAGE) -> Iterator[Item]:
         """All items of the domain by id (byte order), `batch` of them in memory at a time."""
-        for _, payload in self._item_pages(domain, db.items.c.payload, batch):
+        for _, payload in self._item_pages(domain, item_table.c.payload, batch):
             with self.database.translated():
                 item = Item.model_validate_json(payload)
             yield item
 
     def item_hashes(self, domain: str) -> Iterator[tuple[str, str]]:
         """Id and content hash of all items of the domain by id (byte order)."""
-        return self._item_pages(domain, db.items.c.content_hash, 10 * _PAGE)
+        return self._item_pages(domain, item_table.c.content_hash, 10 * _PAGE)
 
     def _item_pages(self, domain: str, column: sa.Column[str], size: int) -> Iterator[tuple[str, str]]:
-        query = sa.select(db.items.c.id, column).where(db.items.c.domain == domain)
-        return ((id_, value) for id_, value in self.pages(query, db.items.c.id, size, ""))
+        query = sa.select(item_table.c.id, column).where(item_table.c.domain == domain)
+        return ((id_, value) for id_, value in self.pages(query, item_table.c.id, size, ""))
 
     def generation(self, domain: str) -> int:
         """How often the domain's items have changed; a reader that sees another number reloads."""
-        return self.counter(upsert.generation_key(domain))
+        return self.counter(generation_key(domain))
 
     def interactions_generation(self) -> int:
         """How often interactions have changed, in any domain."""
-        return self.counter(db.INTERACTIONS)
+        return self.counter(INTERACTIONS)
 
     def domains(self) -> tuple[DomainSummary, ...]:
         """The domains that have items, by name."""
-        items, events, count = db.items.c, db.interactions.c, sa.func.count()
+        items, events, count = item_table.c, interaction_table.c, sa.func.count()
         by_domain = sa.select(events.domain, count, sa.func.count(events.user_id.distinct())).group_by(events.domain)
         with self.database.reading() as connection:
             sizes = connection.execute(sa.select(items.domain, count).group_by(items.domain)).all()
             totals = {domain: (total, users) for domain, total, users in connection.execute(by_domain)}
-            counters = dict(connection.execute(sa.select(db.meta.c.key, db.meta.c.value)).all())
+            counters = dict(connection.execute(sa.select(meta_table.c.key, meta_table.c.value)).all())
         summaries = []
         for domain, size in sorted(tuple(row) for row in sizes):
             total, users = totals.get(domain, (0, 0))
-            generation = counters.get(upsert.generation_key(domain), 0)
+            generation = counters.get(generation_key(domain), 0)
             summary = DomainSummary(domain=domain, items=size, interactions=total, users=users, generation=generation)
             summaries.append(summary)
         return tuple(summaries)
 
     def has(self, *domains: str) -> bool:
         """Whether each of the domains has items; unlike `domains` it counts nothing."""
-        query = sa.select(*(sa.exists().where(db.items.c.domain == domain) for domain in domains))
-        with self.database.reading() as connection:
-            return all(connection.execute(query).one())
+        query = sa.select(*(sa.exists().where(item_table.c.domain == domain) for domain in domains))
+        return all(self.database.fetch(query)[0])
 
     def domain_names(self) -> tuple[str, ...]:
         """The domains that have items, by name; one step through the key for each, however many items there are."""
         names: list[str] = []
-        table = db.items.c
+        table = item_table.c
         with self.database.reading() as connection:
             query = sa.select(table.domain).order_by(table.domain).limit(1)
             while (name := connection.scalar(query.where(table.domain > names[-1]) if names else query)) is not None:
@@ -140,10 +146,10 @@ class Store(db.Tables):
         Raises:
             UsageError: the user has no interaction in any domain.
         """
-        events, items = db.interactions.c, db.items.c
+        events, items = interaction_table.c, item_table.c
         query = (
             sa.select(events.domain, events.item_id, events.kind, events.value, events.timestamp, items.payload)
-            .join(db.items, sa.and_(events.domain == items.domain, events.item_id == items.id))
+            .join(item_table, sa.and_(events.domain == items.domain, events.item_id == items.id))
             .where(events.user_id == user)
         )
         with self.database.reading() as connection:
@@ -168,85 +174,78 @@ class Store(db.Tables):
 
     def preferences(self) -> Iterator[Preference]:
         """What everybody did, by user; one for each item, as in `history`."""
-        table, last = db.interactions.c, ""
+        table, last = interaction_table.c, ""
         columns = (table.user_id, table.domain, table.item_id, table.kind, table.value, table.timestamp)
         while users := self._next_users(last):
-            with self.database.reading() as connection:
-                query = sa.select(*columns).where(table.user_id > last, table.user_id <= users[-1])
-                rows = connection.execute(query.order_by(table.user_id, table.domain, table.item_id)).all()
+            query = sa.select(*columns).where(table.user_id > last, table.user_id <= users[-1])
+            rows = self.database.fetch(query.order_by(table.user_id, table.domain, table.item_id))
             for (user, domain, item), uses in groupby(rows, key=lambda row: tuple(row[:3])):
                 events = [_interaction(*row) for row in uses]
                 yield user, domain, item, _preference(events), _last_time(events)
             last = users[-1]
 
     def _next_users(self, last: str) -> list[str]:
-        table = db.interactions.c
+        table = interaction_table.c
         query = sa.select(table.user_id).distinct().where(table.user_id > last).order_by(table.user_id).limit(_PAGE)
-        with self.database.reading() as connection:
-            return list(connection.scalars(query))
+        return [row[0] for row in self.database.fetch(query)]
 
     def users(self, domain: str | None = None, limit: int | None = None) -> tuple[str, ...]:
         """Users with interactions in `domain` (None: any), in byte order, at most `limit` (None: all)."""
-        query = sa.select(db.interactions.c.user_id).distinct().order_by(db.interactions.c.user_id).limit(limit)
+        query = sa.select(interaction_table.c.user_id).distinct().order_by(interaction_table.c.user_id).limit(limit)
         if domain is not None:
-            query = query.where(db.interactions.c.domain == domain)
-        with self.database.reading() as connection:
-            return tuple(connection.scalars(query))
+            query = query.where(interaction_table.c.domain == domain)
+        return tuple(row[0] for row in self.database.fetch(query))
 
     def item_ids_by_title(self, domain: str, key: str) -> tuple[str, ...]:
         """Ids of the items that have this key (`titles.normalise`) as title or alias."""
-        table = db.item_titles.c
+        table = title_table.c
         query = sa.select(table.item_id).where(table.domain == domain, table.key == key).order_by(table.item_id)
-        with self.database.reading() as connection:
-            return tuple(connection.scalars(query))
+        return tuple(row[0] for row in self.database.fetch(query))
 
     def title_keys(self, domain: str) -> list[tuple[str, str]]:
         """All (key, item id) pairs of the domain."""
-        table = db.item_titles.c
+        table = title_table.c
         query = sa.select(table.key, table.item_id).where(table.domain == domain)
-        with self.database.reading() as connection:
-            return [(key, id_) for key, id_ in connection.execute(query)]
+        return [(key, id_) for key, id_ in self.database.fetch(query)]
 
     def delete_items(self, domain: str, ids: Iterable[str]) -> int:
         """Delete items with their titles and interactions; how many there were."""
-        table, deleted = db.items, 0
+        table, deleted = item_table, 0
         with self.database.writing() as connection:
-            for chunk in db.chunks(list(ids)):
+            for chunk in chunks(list(ids)):
                 deleted += connection.execute(
                     sa.delete(table).where(table.c.domain == domain, table.c.id.in_(chunk))
                 ).rowcount
             if deleted:
-                upsert.next_generation(self.database, connection, domain)
-                db.relations_changed(connection)  # those of the items went with them
-                db.next_value(self.database, connection, db.INTERACTIONS)
+                self.database.increment(connection, generation_key(domain))
+                relations_changed(connection)  # those of the items went with them
+                self.database.increment(connection, INTERACTIONS)
         return deleted
 
     def popularity(self, domain: str) -> dict[str, int]:
         """How many users each item has; items without any are left out."""
-        table = db.interactions.c
+        table = interaction_table.c
         users = sa.func.count(table.user_id.distinct())
         query = sa.select(table.item_id, users).where(table.domain == domain).group_by(table.item_id)
-        with self.database.reading() as connection:
-            return dict(connection.execute(query).all())
+        return dict(self.database.fetch(query))
 
     def export_user(self, user: str) -> list[Interaction]:
         """Everything the store holds about a user, by domain, item and kind."""
-        table = db.interactions.c
+        table = interaction_table.c
         query = (
             sa.select(table.domain, table.item_id, table.kind, table.value, table.timestamp)
             .where(table.user_id == user)
             .order_by(table.domain, table.item_id, table.kind)
         )
-        with self.database.reading() as connection:
-            return [_interaction(user, *row) for row in connection.execute(query)]
+        return [_interaction(user, *row) for row in self.database.fetch(query)]
 
     def delete_user(self, user: str) -> int:
         """Delete everything the store holds about a user; how many interactions there were."""
         with self.database.writing() as connection:
-            query = sa.delete(db.interactions).where(db.interactions.c.user_id == user)
+            query = sa.delete(interaction_table).where(interaction_table.c.user_id == user)
             deleted = connection.execute(query).rowcount
             if deleted:
-                db.next_value(self.database, connection, db.INTERACTIONS)
+                self.database.increment(connection, INTERACTIONS)
         return deleted
 
 

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import sqlalchemy as sa
 
 from retrieval.errors import UsageError
-from retrieval.store import Tables
+from retrieval.store import INTEGER, TEXT, Tables
 from retrieval.types import Frozen
 
 Role = Literal["user", "operator"]
@@ -26,13 +26,13 @@ _tables = sa.MetaData()
 _keys = sa.Table(
     "api_keys",
     _tables,
-    sa.Column("id", sa.Text(), primary_key=True),
-    sa.Column("hash", sa.Text(), nullable=False, unique=True),
-    sa.Column("name", sa.Text(), nullable=False),
-    sa.Column("role", sa.Text(), nullable=False),
-    sa.Column("user", sa.Text(), index=True),
-    sa.Column("created_at", sa.BigInteger(), nullable=False),
-    sa.Column("revoked_at", sa.BigInteger()),
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("hash", TEXT, nullable=False, unique=True),
+    sa.Column("name", TEXT, nullable=False),
+    sa.Column("role", TEXT, nullable=False),
+    sa.Column("user", TEXT, index=True),
+    sa.Column("created_at", INTEGER, nullable=False),
+    sa.Column("revoked_at", INTEGER),
 )
 
 
@@ -61,24 +61,20 @@ class Keys(Tables):
         secret = _PREFIX + secrets.token_urlsafe(_BYTES)
         role: Role = "operator" if user is None else "user"
         key = Key(id=secrets.token_hex(4), name=name, role=role, user=user, created_at=int(time.time()))
-        with self.database.writing() as connection:
-            connection.execute(sa.insert(_keys).values(key.model_dump() | {"hash": _hashed(secret)}))
+        self.database.execute(sa.insert(_keys).values(key.model_dump() | {"hash": _hashed(secret)}))
         return key, secret
 
     def find(self, secret: str) -> Key | None:
         """The key with this secret; None if there is none or it was revoked."""
         query = sa.select(_keys).where(_keys.c.hash == _hashed(secret), _keys.c.revoked_at.is_(None))
-        with self.database.reading() as connection:
-            row = connection.execute(query).first()
-        return _key(row) if row is not None else None
+        return next(map(_key, self.database.fetch(query)), None)
 
     def list(self, user: str | None = None) -> tuple[Key, ...]:
         """All keys, or those bound to a user, oldest first."""
         query = sa.select(_keys).order_by(_keys.c.created_at, _keys.c.id)
         if user is not None:
             query = query.where(_keys.c.user == user)
-        with self.database.reading() as connection:
-            return tuple(_key(row) for row in connection.execute(query))
+        return tuple(map(_key, self.database.fetch(query)))
 
     def revoke(self, id_: str) -> None:
         """Refuse the key from now on.
@@ -88,15 +84,12 @@ class Keys(Tables):
         """
         now = int(time.time())
         statement = sa.update(_keys).where(_keys.c.id == id_, _keys.c.revoked_at.is_(None)).values(revoked_at=now)
-        with self.database.writing() as connection:
-            revoked = connection.execute(statement).rowcount
-        if not revoked:
+        if not self.database.execute(statement):
             raise UsageError(f"no key {id_!r} is in use", hint="xdrec keys list")
 
     def delete_user(self, user: str) -> int:
         """Delete the keys bound to a user; how many there were."""
-        with self.database.writing() as connection:
-            return connection.execute(sa.delete(_keys).where(_keys.c.user == user)).rowcount
+        return self.database.execute(sa.delete(_keys).where(_keys.c.user == user))
 
 
 def _hashed(secret: str) -> str:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pydantic import Field, ValidationError
 
 from retrieval.errors import StoreError, UsageError
-from retrieval.store import Store, Tables, chunks
+from retrieval.store import INTEGER, TEXT, Store, Tables, chunks
 from retrieval.types import Frozen, Interaction, Query
 from xdrec_agent.converse.state import DialogueState
 from xdrec_agent.errors import DialogueBusy
@@ -32,15 +32,14 @@ _FORGOTTEN_AT_ONCE: Final = 500
 _DAY_S: Final = 86_400
 
 _tables = sa.MetaData()
-_Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _dialogues = sa.Table(
     "dialogues",
     _tables,
-    sa.Column("id", _Text, primary_key=True),
-    sa.Column("user", _Text, index=True),
-    sa.Column("created_at", sa.BigInteger(), nullable=False),
-    sa.Column("updated_at", sa.BigInteger(), nullable=False, index=True),
-    sa.Column("document", _Text, nullable=False),
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("user", TEXT, index=True),
+    sa.Column("created_at", INTEGER, nullable=False),
+    sa.Column("updated_at", INTEGER, nullable=False, index=True),
+    sa.Column("document", TEXT, nullable=False),
 )
 
 
@@ -105,8 +104,7 @@ class Dialogues(Tables):
     def start(self, state: DialogueState, user: str | None = None) -> Dialogue:
         """A new dialogue, written. Raises StoreError."""
         dialogue = new_dialogue(state, user)
-        with self.database.writing() as connection:
-            connection.execute(sa.insert(_dialogues).values(_row(dialogue)))
+        self.database.execute(sa.insert(_dialogues).values(_row(dialogue)))
         return dialogue
 
     def get(self, id_: str, user: str | None = None) -> Dialogue:
@@ -131,10 +129,7 @@ class Dialogues(Tables):
 
     def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         """What a query finds; nothing where no dialogue was ever kept."""
-        if not self.exists():
-            return ()
-        with self.database.reading() as connection:
-            return connection.execute(query).all()
+        return self.database.fetch(query) if self.exists() else ()
 
     def delete(self, id_: str, user: str | None = None) -> None:
         """Delete a dialogue, also one that this version cannot read.
@@ -166,8 +161,7 @@ class Dialogues(Tables):
 
     def delete_user(self, user: str) -> int:
         """Delete a user's dialogues; how many there were."""
-        with self.database.writing() as connection:
-            return connection.execute(sa.delete(_dialogues).where(_dialogues.c.user == user)).rowcount
+        return self.database.execute(sa.delete(_dialogues).where(_dialogues.c.user == user))
 
 
 def new_dialogue(state: DialogueState, user: str | None = None) -> Dialogue:

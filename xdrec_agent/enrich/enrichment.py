@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from retrieval.errors import UsageError
@@ -17,7 +16,7 @@ from retrieval.store import Store
 from retrieval.templates import PromptTemplate
 from retrieval.types import Frozen, Item
 from xdrec_agent.enrich.facet_questions import FacetAnswer, ask_twice
-from xdrec_agent.enrich.facet_store import FacetStore, MadeBy, facets_record
+from xdrec_agent.enrich.facet_store import FacetStore, MadeBy
 from xdrec_agent.llm import LLMClient, Usage, gathered
 
 AT_ONCE: Final = 32
@@ -93,8 +92,7 @@ class Enrichment:
         began = time.perf_counter()
         probe = self._items(self.pending[:_PROBE])
         answers = await gathered(ask_twice(self._client, self._wordings, item) for item in probe)
-        usage = sum((answer.usage for answer in answers), Usage())
-        seconds = time.perf_counter() - began
+        usage, seconds = _total_usage(answers), time.perf_counter() - began
         share = len(self.pending) / max(1, len(probe))
         return Estimate(
             domain=self.domain,
@@ -121,7 +119,7 @@ class Enrichment:
             async with turn:
                 for item in self._items([item_id]):  # none if it was deleted since
                     answer = await ask_twice(self._client, self._wordings, item)
-                    self._kept.put(self.domain, [facets_record(item, answer.facets, self.made_by, datetime.now(UTC))])
+                    self._kept.put(self.domain, item, answer.facets, self.made_by)
                     answers.append(answer)
                     if progress:
                         progress(len(answers), len(self.pending))
@@ -133,8 +131,12 @@ class Enrichment:
             asked=len(answers),
             known=sum(not answer.facets.empty for answer in answers),
             unreadable=sum(answer.unreadable for answer in answers),
-            usage=sum((answer.usage for answer in answers), Usage()),
+            usage=_total_usage(answers),
         )
 
     def _items(self, ids: Sequence[str]) -> list[Item]:
         return list(self._store.items(self.domain, ids).values())
+
+
+def _total_usage(answers: Sequence[FacetAnswer]) -> Usage:
+    return sum((answer.usage for answer in answers), Usage())

@@ -8,7 +8,7 @@ chance, so they count only where a theme or the setting is shared as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -61,8 +61,7 @@ def load_wordings() -> tuple[PromptTemplate, PromptTemplate]:
 
 def template_variables(item: Item) -> Mapping[str, Any]:
     """What both templates are given."""
-    options = {"moods": get_args(Mood), "periods": get_args(Period), "audiences": get_args(Audience)}
-    return {"item": item, **options}
+    return {"item": item, "moods": get_args(Mood), "periods": get_args(Period), "audiences": get_args(Audience)}
 
 
 async def ask_twice(client: LLMClient, wordings: Sequence[PromptTemplate], item: Item) -> FacetAnswer:
@@ -81,34 +80,35 @@ async def ask_twice(client: LLMClient, wordings: Sequence[PromptTemplate], item:
 
 async def _ask(client: LLMClient, wording: PromptTemplate, item: Item) -> tuple[FacetReply | None, Usage]:
     messages = wording.messages(**template_variables(item))
-    origin = Origin(template=wording.fingerprint)
     try:
-        return await client.structured(messages, FacetReply, max_tokens=MAX_TOKENS, origin=origin)
+        return await client.structured(
+            messages, FacetReply, max_tokens=MAX_TOKENS, origin=Origin(template=wording.fingerprint)
+        )
     except LLMReplyInvalid:
         return None, Usage(requests=1)
 
 
 def agreed(one: FacetReply, other: FacetReply) -> Facets:
     """What both answers say, in the words and order of the first."""
-    if not (one.known and other.known):
-        return Facets()
-    themes = _shared([_tidy(theme) for theme in one.themes], [_tidy(theme) for theme in other.themes])
+    themes = _shared(map(_tidy, one.themes), map(_tidy, other.themes))
     setting = _shared([_tidy(one.setting)], [_tidy(other.setting)])
-    if not (themes or setting):
+    if not (one.known and other.known and (themes or setting)):
         return Facets()
     return Facets(
         themes=themes,
         mood=_shared(one.mood, other.mood),
-        setting=setting[0] if setting else None,
-        period=one.period if one.period and one.period == other.period else None,
-        audience=one.audience if one.audience and one.audience == other.audience else None,
+        setting=next(iter(setting), None),
+        period=next(iter(_shared([one.period], [other.period])), None),
+        audience=next(iter(_shared([one.audience], [other.audience])), None),
     )
 
 
-def _shared(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
+def _shared(one: Iterable[str], other: Iterable[str]) -> tuple[str, ...]:
     theirs = {_key(text) for text in other} - {""}
-    found = {_key(text): text for text in reversed(one) if _key(text) in theirs}
-    return tuple(text for text in dict.fromkeys(one) if found.get(_key(text)) == text)
+    ours: dict[str, str] = {}
+    for text in one:
+        ours.setdefault(_key(text), text)
+    return tuple(text for key, text in ours.items() if key in theirs)
 
 
 def _tidy(text: str) -> str:

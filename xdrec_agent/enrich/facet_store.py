@@ -5,7 +5,8 @@ Facets hold for the item as it was when they were made: those of an item that ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,25 +15,27 @@ from pydantic import ValidationError
 
 from retrieval.errors import StoreError
 from retrieval.index import Facets
-from retrieval.store import database as db
+from retrieval.store import INTEGER, TEXT, Tables, chunks, item_table
 from retrieval.types import Frozen, Item
 
-_tables = sa.MetaData()
-_Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-_facets = sa.Table(
+_metadata = sa.MetaData()
+_facet_table = sa.Table(
     "generated_facets",
-    _tables,
-    sa.Column("domain", _Text, primary_key=True),
-    sa.Column("item_id", _Text, primary_key=True),
-    sa.Column("content_hash", _Text, nullable=False),
-    sa.Column("model", _Text, nullable=False),
-    sa.Column("templates", _Text, nullable=False),
-    sa.Column("made_at", sa.BigInteger(), nullable=False),
-    sa.Column("payload", _Text, nullable=False),
-    sa.Column("mark", _Text),
-    sa.ForeignKeyConstraint(["domain", "item_id"], [db.items.c.domain, db.items.c.id], ondelete="CASCADE"),
+    _metadata,
+    sa.Column("domain", TEXT, primary_key=True),
+    sa.Column("item_id", TEXT, primary_key=True),
+    sa.Column("content_hash", TEXT, nullable=False),
+    sa.Column("model", TEXT, nullable=False),
+    sa.Column("templates", TEXT, nullable=False),
+    sa.Column("made_at", INTEGER, nullable=False),
+    sa.Column("payload", TEXT, nullable=False),
+    sa.Column("mark", TEXT),
+    sa.ForeignKeyConstraint(["domain", "item_id"], [item_table.c.domain, item_table.c.id], ondelete="CASCADE"),
 )
-_EMPTY: Final = Facets()
+_facets = _facet_table.c
+_items = item_table.c
+_SAME_ITEM: Final = sa.and_(_facets.domain == _items.domain, _facets.item_id == _items.id)
+_UNCHANGED: Final = sa.and_(_SAME_ITEM, _facets.content_hash == _items.content_hash)
 
 
 class MadeBy(Frozen):
@@ -52,125 +55,81 @@ class FacetsRecord(Frozen):
     facets: Facets
 
 
-class FacetStore(db.Tables):
+class FacetStore(Tables):
     """The generated facets of a store."""
 
-    metadata = _tables
+    metadata = _metadata
 
-    def put(self, domain: str, rows: Sequence[FacetsRecord]) -> None:
-        """Keep facets, in place of older ones; all of them or none. Items that are gone are left out."""
-        table = _facets
+    def put(self, domain: str, item: Item, facets: Facets, made_by: MadeBy) -> None:
+        """Keep the facets of an item as it is now, in place of older ones; nothing if the item is gone."""
+        row = {
+            "domain": domain,
+            "item_id": item.id,
+            "content_hash": item.content_hash(),
+            "model": made_by.model,
+            "templates": made_by.templates,
+            "made_at": int(time.time()),
+            "payload": facets.model_dump_json(exclude_defaults=True),
+            "mark": None if facets.empty else facets.mark(),
+        }
         with self.database.writing() as connection:
-            there: set[str] = set()
-            for chunk in db.chunks([row.item for row in rows]):
-                query = sa.select(db.items.c.id).where(db.items.c.domain == domain, db.items.c.id.in_(chunk))
-                there.update(connection.scalars(query))
-            values = [_values(domain, row) for row in rows if row.item in there]
-            for value in values:
-                statement = self.database.insert(table).values(value)
-                changes = {name: new for name, new in value.items() if name not in {"domain", "item_id"}}
-                connection.execute(statement.on_conflict_do_update(index_elements=["domain", "item_id"], set_=changes))
-            if values:
-                db.next_value(self.database, connection, _generation_key(domain))
+            query = sa.select(_items.id).where(_items.domain == domain, _items.id == item.id)
+            if connection.execute(query).first() is not None:
+                self.database.upsert(connection, _facet_table, [row])
+                self.database.increment(connection, _generation_key(domain))
 
     def get(self, domain: str, item: str) -> FacetsRecord | None:
-        """What is kept of an item, whether it has changed since or not."""
-        query = sa.select(_facets).where(_facets.c.domain == domain, _facets.c.item_id == item)
-        with self.database.reading() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else _kept(row)
+        """What is kept of an item, whether it has changed since or not.
+
+        Raises:
+            StoreError: another version of xdrec has kept it.
+        """
+        row = self.first(sa.select(_facet_table).where(_facets.domain == domain, _facets.item_id == item))
+        if row is None:
+            return None
+        try:
+            return FacetsRecord(
+                item=row.item_id,
+                content_hash=row.content_hash,
+                made_by=MadeBy(model=row.model, templates=row.templates),
+                made_at=datetime.fromtimestamp(row.made_at, UTC),
+                facets=Facets.model_validate_json(row.payload),
+            )
+        except ValidationError as exc:
+            msg = f"facets of {item!r} were kept by another version of xdrec: {exc.errors()[0]['msg']}"
+            raise StoreError(msg, hint="xdrec enrich asks again") from exc
 
     def pending(self, domain: str, made_by: MadeBy, limit: int | None = None) -> tuple[str, ...]:
         """Ids of the items that this model was not asked about in these words, or that have changed since, by id."""
-        query = (
-            sa.select(db.items.c.id)
-            .outerjoin(
-                _facets,
-                sa.and_(
-                    _same_item(),
-                    _facets.c.content_hash == db.items.c.content_hash,
-                    _facets.c.model == made_by.model,
-                    _facets.c.templates == made_by.templates,
-                ),
-            )
-            .where(db.items.c.domain == domain, _facets.c.item_id.is_(None))
-            .order_by(db.items.c.id)
-            .limit(limit)
-        )
-        with self.database.reading() as connection:
-            return tuple(connection.scalars(query))
+        asked = sa.and_(_UNCHANGED, _facets.model == made_by.model, _facets.templates == made_by.templates)
+        query = sa.select(_items.id).outerjoin(_facet_table, asked).where(_items.domain == domain)
+        query = query.where(_facets.item_id.is_(None)).order_by(_items.id).limit(limit)
+        return tuple(row.id for row in self.database.fetch(query))
 
     def facets(self, domain: str, ids: Iterable[str]) -> dict[str, Facets]:
         """The facets of those of the items that have any and have not changed since."""
-        found = {}
+        query = _current(_facets.item_id, _facets.payload).where(_items.domain == domain)
         with self.database.reading() as connection:
-            for chunk in db.chunks(list(ids)):
-                query = self._current(_facets.c.item_id, _facets.c.payload).where(
-                    db.items.c.domain == domain, db.items.c.id.in_(chunk)
-                )
-                found.update({item: Facets.model_validate_json(text) for item, text in connection.execute(query)})
-        return found
+            return {
+                item: Facets.model_validate_json(payload)
+                for chunk in chunks(list(ids))
+                for item, payload in connection.execute(query.where(_items.id.in_(chunk)))
+            }
 
     def marks(self, domain: str) -> dict[str, str]:
         """For every item that has facets, and has not changed since, a hash of them."""
-        query = self._current(_facets.c.item_id, _facets.c.mark).where(db.items.c.domain == domain)
-        with self.database.reading() as connection:
-            return dict(connection.execute(query).all())
+        query = _current(_facets.item_id, _facets.mark).where(_items.domain == domain)
+        return dict(self.database.fetch(query))
 
     def generation(self, domain: str) -> int:
         """How often facets of the domain were kept."""
-        query = sa.select(db.meta.c.value).where(db.meta.c.key == _generation_key(domain))
-        with self.database.reading() as connection:
-            return connection.scalar(query) or 0
-
-    def delete(self, domain: str) -> int:
-        """Delete a domain's facets; how many items had some."""
-        with self.database.writing() as connection:
-            deleted = connection.execute(sa.delete(_facets).where(_facets.c.domain == domain)).rowcount
-            if deleted:
-                db.next_value(self.database, connection, _generation_key(domain))
-        return deleted
-
-    def _current(self, *columns: sa.Column[Any]) -> sa.Select[Any]:
-        joined = sa.and_(_same_item(), _facets.c.content_hash == db.items.c.content_hash)
-        return sa.select(*columns).join(db.items, joined).where(_facets.c.mark.is_not(None))
+        return self.counter(_generation_key(domain))
 
 
-def _same_item() -> sa.ColumnElement[bool]:
-    return sa.and_(_facets.c.domain == db.items.c.domain, _facets.c.item_id == db.items.c.id)
+def _current(*columns: sa.Column[Any]) -> sa.Select[Any]:
+    """A query of facets that say something about an item that has not changed since."""
+    return sa.select(*columns).join(item_table, _UNCHANGED).where(_facets.mark.is_not(None))
 
 
 def _generation_key(domain: str) -> str:
     return f"facets:{domain}"
-
-
-def facets_record(item: Item, facets: Facets, made_by: MadeBy, made_at: datetime) -> FacetsRecord:
-    """Facets of an item as it is now."""
-    return FacetsRecord(item=item.id, content_hash=item.content_hash(), made_by=made_by, made_at=made_at, facets=facets)
-
-
-def _values(domain: str, row: FacetsRecord) -> dict[str, Any]:
-    return {
-        "domain": domain,
-        "item_id": row.item,
-        "content_hash": row.content_hash,
-        "model": row.made_by.model,
-        "templates": row.made_by.templates,
-        "made_at": int(row.made_at.timestamp()),
-        "payload": row.facets.model_dump_json(exclude_defaults=True),
-        "mark": None if row.facets == _EMPTY else row.facets.mark(),
-    }
-
-
-def _kept(row: sa.Row[Any]) -> FacetsRecord:
-    try:
-        return FacetsRecord(
-            item=row.item_id,
-            content_hash=row.content_hash,
-            made_by=MadeBy(model=row.model, templates=row.templates),
-            made_at=datetime.fromtimestamp(row.made_at, UTC),
-            facets=Facets.model_validate_json(row.payload),
-        )
-    except ValidationError as exc:
-        msg = f"facets of {row.item_id!r} were kept by another version of xdrec: {exc.errors()[0]['msg']}"
-        raise StoreError(msg, hint="xdrec enrich asks again") from exc

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from retrieval.errors import StoreError, UsageError
-from retrieval.store import Tables, chunks
+from retrieval.store import INTEGER, ROW_NUMBER, TEXT, Tables, chunks
 from retrieval.types import Frozen, Query
 from xdrec_agent.types import Recommendations
 
@@ -31,30 +31,28 @@ _FORGOTTEN_AT_ONCE: Final = 500
 _DAY_S: Final = 86_400
 
 _tables = sa.MetaData()
-_Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-_Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up in INTEGER columns only
 
 _answers = sa.Table(
     "answers",
     _tables,
-    sa.Column("number", _Number, primary_key=True, autoincrement=True),
-    sa.Column("id", _Text, nullable=False, unique=True),
-    sa.Column("user", _Text, index=True),
-    sa.Column("created_at", sa.BigInteger(), nullable=False),
-    sa.Column("arm", _Text, nullable=False),
-    sa.Column("query", _Text, nullable=False),
-    sa.Column("payload", _Text, nullable=False),
+    sa.Column("number", ROW_NUMBER, primary_key=True, autoincrement=True),
+    sa.Column("id", TEXT, nullable=False, unique=True),
+    sa.Column("user", TEXT, index=True),
+    sa.Column("created_at", INTEGER, nullable=False),
+    sa.Column("arm", TEXT, nullable=False),
+    sa.Column("query", TEXT, nullable=False),
+    sa.Column("payload", TEXT, nullable=False),
 )
 _events = sa.Table(
     "answer_events",
     _tables,
-    sa.Column("number", _Number, primary_key=True, autoincrement=True),
-    sa.Column("answer_id", _Text, sa.ForeignKey(_answers.c.id, ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("domain", _Text, nullable=False),
-    sa.Column("item", _Text, nullable=False),
-    sa.Column("kind", _Text, nullable=False),
+    sa.Column("number", ROW_NUMBER, primary_key=True, autoincrement=True),
+    sa.Column("answer_id", TEXT, sa.ForeignKey(_answers.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("domain", TEXT, nullable=False),
+    sa.Column("item", TEXT, nullable=False),
+    sa.Column("kind", TEXT, nullable=False),
     sa.Column("value", sa.Double()),
-    sa.Column("at", sa.BigInteger(), nullable=False),
+    sa.Column("at", INTEGER, nullable=False),
 )
 
 
@@ -99,8 +97,7 @@ class RecommendationLog(Tables):
             "query": query.model_dump_json(exclude_defaults=True),
             "payload": answer.model_copy(update={"id": id_}).model_dump_json(exclude_defaults=True),
         }
-        with self.database.writing() as connection:
-            connection.execute(sa.insert(_answers).values(row))
+        self.database.execute(sa.insert(_answers).values(row))
         return id_
 
     def update(self, id_: str, answer: Recommendations) -> None:
@@ -110,9 +107,7 @@ class RecommendationLog(Tables):
             UsageError: there is none with this id.
         """
         payload = answer.model_copy(update={"id": id_}).model_dump_json(exclude_defaults=True)
-        with self.database.writing() as connection:
-            updated = connection.execute(sa.update(_answers).where(_answers.c.id == id_).values(payload=payload))
-        if not updated.rowcount:
+        if not self.database.execute(sa.update(_answers).where(_answers.c.id == id_).values(payload=payload)):
             raise UsageError(f"no answer {id_!r} is kept", hint="log it first")
 
     def get(self, id_: str) -> LoggedAnswer:
@@ -131,7 +126,7 @@ class RecommendationLog(Tables):
             UsageError: there is none.
         """
         missing = UsageError("no answer is kept yet", hint="xdrec recommend --from DOMAIN --to DOMAIN --user ID")
-        return self._first(sa.select(_answers).order_by(_answers.c.number.desc()).limit(1), missing)
+        return self._first(sa.select(_answers).order_by(_answers.c.number.desc()), missing)
 
     def of_user(self, user: str) -> tuple[LoggedAnswer, ...]:
         """All answers given to a user, oldest first."""
@@ -139,8 +134,7 @@ class RecommendationLog(Tables):
 
     def delete_user(self, user: str) -> int:
         """Delete a user's answers with their events; how many answers there were."""
-        with self.database.writing() as connection:
-            return connection.execute(sa.delete(_answers).where(_answers.c.user == user)).rowcount
+        return self.database.execute(sa.delete(_answers).where(_answers.c.user == user))
 
     def forget_old(self, days: int, most: int) -> int:
         """Delete the oldest answers, with their events: those older than `days` and all but the latest `most`.
@@ -179,8 +173,7 @@ class RecommendationLog(Tables):
             raise UsageError(f"answer {answer!r} has no item {item!r} of {domain!r}", hint=f"it has: {shown}")
         event = FeedbackEvent(answer=answer, domain=domain, item=item, kind=kind, value=value, at=_now(at))
         row = event.model_dump(exclude={"answer"}) | {"answer_id": answer}
-        with self.database.writing() as connection:
-            connection.execute(sa.insert(_events).values(row))
+        self.database.execute(sa.insert(_events).values(row))
         return event
 
     def events(self, answer: str) -> tuple[FeedbackEvent, ...]:
@@ -197,22 +190,12 @@ class RecommendationLog(Tables):
         yield from map(_event, self._pages(_events, _of_arm(query, since, arm)))
 
     def _first(self, query: sa.Select[Any], missing: UsageError) -> LoggedAnswer:
-        if self.exists():
-            with self.database.reading() as connection:
-                if row := connection.execute(query).first():
-                    return _answer(row)
-        raise missing
+        if (row := self.first(query)) is None:
+            raise missing
+        return _answer(row)
 
     def _pages(self, table: sa.Table, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
-        """All rows by number, a transaction a page: none stays open while the caller works."""
-        last, query = 0, query.order_by(table.c.number).limit(_PAGE)
-        while True:
-            with self.database.reading() as connection:
-                page = connection.execute(query.where(table.c.number > last)).all()
-            yield from page
-            if len(page) < _PAGE:
-                return
-            last = page[-1].number
+        return self.pages(query, table.c.number, _PAGE, 0)
 
 
 def _of_arm(query: sa.Select[Any], since: int, arm: str | None) -> sa.Select[Any]:

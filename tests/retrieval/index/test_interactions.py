@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from retrieval.errors import IndexMissing
 from retrieval.index import INTERACTIONS_FILE, InteractionTable
 from retrieval.index.interactions import delete_user, interactions_version, user_preferences, write_interactions
-from retrieval.store import store as store_module
+from retrieval.store import Store
 from retrieval.types import Interaction, Item
 
 ROWS = [
@@ -246,8 +246,8 @@ kinds = st.sampled_from(
 def test_preferences_are_those_of_the_histories(events):
     """For everybody they are the history's: a rating wins over events, else the strongest counts; the last time."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(store_module, "_PAGE", 2)  # several pages of users
-        with store_module.Store.open(f"sqlite:///{folder}/store.sqlite") as store:
+        patched.setattr("retrieval.store.store._PAGE", 2)  # several pages of users
+        with Store.open(f"sqlite:///{folder}/store.sqlite") as store:
             for domain in ("films", "books"):
                 store.upsert_items([Item(domain=domain, id=i, title=i) for i in "xyz"], "run")
             store.upsert_interactions(

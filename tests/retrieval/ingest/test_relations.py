@@ -12,10 +12,9 @@ import pytest
 
 from retrieval.errors import BadRow, DataError, UnreadableFile, UsageError
 from retrieval.ingest import IngestRequest, ingest
-from retrieval.ingest.relation_writer import BATCH, RelationWriter
-from retrieval.ingest.triples import TRIPLE_READERS, predicate_name
+from retrieval.ingest.relations import BATCH, RelationWriter, predicate_name
 from retrieval.store import RelationStore
-from retrieval.tabular import RowProblem, Source
+from retrieval.tabular import TRIPLE_READERS, RowProblem, Source
 from retrieval.types import Item
 
 FILMS = ("alien", "heat", "ran", "same")

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import UnreadableFile
-from retrieval.tabular import MAX_ROW, ROW_READERS, RowProblem, read_rows, readers
-from retrieval.tabular.readers import TOO_LONG
+from retrieval.tabular import ROW_READERS, RowProblem, read_rows, readers
+from retrieval.tabular.readers import MAX_ROW, TOO_LONG
 
 
 def read(path, content, **options):

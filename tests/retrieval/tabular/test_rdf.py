@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from retrieval.ingest.turtle import last_part, read_ntriples, read_turtle
-from retrieval.tabular import MAX_ROW, RowProblem, Source
+from retrieval.tabular import RowProblem, Source, last_part
+from retrieval.tabular.rdf import read_ntriples, read_turtle
+from retrieval.tabular.readers import MAX_ROW
 
 PREFIXES = "@prefix ex: <http://e/> .\n"
 

@@ -9,11 +9,24 @@ its lines. The work grows linearly with the file: each line is scanned once and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from retrieval.tabular import MAX_ROW, Line, RowProblem, Rows, Source, excerpt, open_lines
+from retrieval.tabular.readers import (
+    MAX_ROW,
+    ROW_READERS,
+    Line,
+    RowProblem,
+    RowReader,
+    Rows,
+    Source,
+    excerpt,
+    open_lines,
+    read_lines,
+)
+from retrieval.tabular.rows import RefusedRow
 
 if TYPE_CHECKING:
     from pyoxigraph import Quad
@@ -41,20 +54,7 @@ _Block = list[Line]
 
 def read_ntriples(source: Source) -> Rows:
     """Subject, predicate, object and language of the triple of each line."""
-    from pyoxigraph import RdfFormat, parse
-
-    with open_lines(source) as lines:
-        for line in lines:
-            if isinstance(line, RowProblem):
-                yield line
-                continue
-            number, raw = line
-            try:
-                quads = list(parse(raw, RdfFormat.N_TRIPLES))
-            except SyntaxError as exc:
-                yield RowProblem(number, NOT_RDF, excerpt(raw), _message(exc))
-            else:
-                yield from _rows(number, quads)
+    return read_lines(source, _parse_ntriple)
 
 
 def read_turtle(source: Source) -> Rows:
@@ -73,29 +73,48 @@ def read_turtle(source: Source) -> Rows:
                 yield from _rows(block[0][0], quads)
 
 
+TRIPLE_READERS: Final[Mapping[str, RowReader]] = MappingProxyType(
+    {**ROW_READERS, "nt": read_ntriples, "ttl": read_turtle}
+)
+"""The readers of triples by format name, which is also the file suffix."""
+
+
 def last_part(iri: str) -> str:
     """What an IRI ends with, behind the last "#", "/" or ":", with its percent signs resolved."""
     return unquote(re.split(r"[#/:]", iri.rstrip("#/"))[-1])
 
 
+def _parse_ntriple(raw: bytes) -> dict[str, object] | None:
+    from pyoxigraph import RdfFormat, parse
+
+    try:
+        quads = list(parse(raw, RdfFormat.N_TRIPLES))
+    except SyntaxError as exc:
+        raise RefusedRow(NOT_RDF, _message(exc)) from exc
+    return _values(quads[0]) if quads else None
+
+
 def _rows(number: int, quads: Sequence[Quad]) -> Rows:
+    for quad in quads:
+        try:
+            yield number, _values(quad)
+        except RefusedRow as exc:
+            yield RowProblem(number, exc.reason, str(quad))
+
+
+def _values(quad: Quad) -> dict[str, object]:
     from pyoxigraph import Literal, NamedNode
 
-    for quad in quads:
-        subject, value = quad.subject, quad.object
-        if not isinstance(subject, NamedNode) or not isinstance(value, NamedNode | Literal):
-            yield RowProblem(number, BLANK_NODE, str(quad))
-            continue
-        literal = isinstance(value, Literal)
-        yield (
-            number,
-            {
-                "subject": last_part(subject.value),
-                "predicate": quad.predicate.value,
-                "object": value.value if literal else last_part(value.value),
-                "language": (value.language or "") if isinstance(value, Literal) else "",
-            },
-        )
+    subject, value = quad.subject, quad.object
+    if not isinstance(subject, NamedNode) or not isinstance(value, NamedNode | Literal):
+        raise RefusedRow(BLANK_NODE)
+    literal = isinstance(value, Literal)
+    return {
+        "subject": last_part(subject.value),
+        "predicate": quad.predicate.value,
+        "object": value.value if literal else last_part(value.value),
+        "language": (value.language or "") if isinstance(value, Literal) else "",
+    }
 
 
 class _BlockParser:
