@@ -5,8 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH_DATA ?= ../shared/data
-# Two tests at a time; those that share a server, a cluster or a browser stay together (tests/conftest.py).
-TWO := -n 2 --dist loadgroup
+# Two files of tests at a time; those that share the vLLM server stay together (tests/conftest.py).
+TWO := -n 2 --dist loadscope --no-loadscope-reorder
 NOT_PINNED := torch|torchvision|torchaudio|torchcodec|triton|nvidia-[^=]*
 
 .PHONY: help setup demo docs test test-all lint types contracts unit bench-retrieval bench-rerank bench-service bench-scale bench-cold-start bench-popularity screenshots bench-adapted bench-transfer bench-encoder bench-chinese bench-replicas baselines adapt constraints clean

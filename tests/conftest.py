@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Two processes of as many threads as there are cores only wait for each other.
@@ -30,27 +31,32 @@ def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="Run the long tests, too, whose subjects have not changed.")
 
 
+def pytest_xdist_make_scheduler(config, log):
+    return _ByFile(config, log)
+
+
+class _ByFile(LoadScopeScheduling):
+    """Tests of one file share a process, and so do all that share the one vLLM server."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0]
+        return "vllm" if "/vllm/" in file else file
+
+
 def pytest_collection_modifyitems(config, items):
-    """Tests of one server, cluster or browser share a process and start first; long ones that are not due stay out."""
-    for item in items:
-        if "vllm_server" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("vllm"))
-        elif item.get_closest_marker("integration"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    """What takes longest starts first; long tests that are not due stay out."""
     items.sort(key=_place)
     passed = json.loads(PASSED.read_text(encoding="utf-8")) if PASSED.exists() else {}
     marked = [] if config.option.long else [item for item in items if item.get_closest_marker("long")]
-    idle = [item for item in marked if passed.get(_key(item)) == _digest(item)]
-    due = [item for item in items if item not in set(idle)]
-    config.hook.pytest_deselected(items=idle)
-    items[:] = due
+    idle = {item for item in marked if passed.get(_key(item)) == _digest(item)}
+    config.hook.pytest_deselected(items=list(idle))
+    items[:] = [item for item in items if item not in idle]
 
 
 def _place(item):
-    # The group that takes longest starts first; its last test kills the server that all of it shares.
-    group = item.get_closest_marker("xdist_group")
-    last = item.get_closest_marker("last") is not None
-    return (group is None, group is not None and group.args[0] != "vllm", last)
+    # The last test that uses the vLLM server kills it.
+    file = item.path.as_posix()
+    return ("/vllm/" not in file, "/integration/" not in file, item.get_closest_marker("last") is not None)
 
 
 def _key(item):

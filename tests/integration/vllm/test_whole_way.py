@@ -16,7 +16,7 @@ from xdrec_agent.models import pull_model
 
 pytestmark = pytest.mark.integration
 
-PACK = Path(__file__).resolve().parents[2] / "examples" / "films-books"
+PACK = Path(__file__).resolve().parents[3] / "examples" / "films-books"
 
 
 @pytest.fixture(scope="module")

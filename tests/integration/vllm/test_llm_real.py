@@ -9,7 +9,6 @@ import signal
 import string
 
 import pytest
-from conftest import LLM
 from pydantic import BaseModel, Field
 
 from xdrec_agent.errors import LLMRefused, LLMUnreachable, ServerNotRunning
@@ -58,7 +57,7 @@ async def test_label_logprobs_are_exact_and_complete(client):
     await client.label_logprobs(messages, LABELS)
     logprobs, usage = await client.label_logprobs(messages, LABELS)
     body = {
-        "model": LLM,
+        "model": client.endpoint.model,
         "messages": messages,
         "max_tokens": 1,
         "temperature": 0,
