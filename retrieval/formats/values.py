@@ -89,13 +89,6 @@ def stars(row: Cells, column: str) -> float | None:
     return max(1.0, value)
 
 
-def required_stars(row: Cells, column: str) -> float:
-    """As `stars`, but there must be a rating."""
-    if (value := stars(row, column)) is None:
-        raise RefusedRow(f"{column} is missing")
-    return value
-
-
 def year(row: Cells, column: str) -> int | None:
     """The first four-digit year in a cell ("1994-09-10(加拿大)"); None if there is none, or an impossible one.
 
@@ -126,12 +119,10 @@ def seconds(row: Cells, column: str) -> int | None:
 def rated(domain: str, columns: tuple[str, str, str, str], row: Cells) -> Interaction:
     """The rating of a row, which must have one; `columns` name user, item, rating and time."""
     user, item, rating, time = columns
+    if (value := stars(row, rating)) is None:
+        raise RefusedRow(f"{rating} is missing")
     return Interaction(
-        user=required(row, user),
-        domain=domain,
-        item=required(row, item),
-        value=required_stars(row, rating),
-        timestamp=seconds(row, time),
+        user=required(row, user), domain=domain, item=required(row, item), value=value, timestamp=seconds(row, time)
     )
 
 

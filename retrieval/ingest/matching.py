@@ -6,7 +6,8 @@ years may differ by one, since festivals, countries and databases date films dif
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 from rapidfuzz import fuzz
@@ -28,19 +29,9 @@ class _CachedKeys:
     """The store, with the keys of one domain kept in memory: every unknown title is compared with all of them."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self._keys: list[tuple[str, str]] | None = None
-
-    def title_keys(self, domain: str) -> list[tuple[str, str]]:
-        if self._keys is None:
-            self._keys = self._store.title_keys(domain)
-        return self._keys
-
-    def item_ids_by_title(self, domain: str, key: str) -> tuple[str, ...]:
-        return self._store.item_ids_by_title(domain, key)
-
-    def items(self, domain: str, ids: Iterable[str]) -> dict[str, Item]:
-        return self._store.items(domain, ids)
+        self.title_keys = cache(store.title_keys)
+        self.item_ids_by_title = store.item_ids_by_title
+        self.items = store.items
 
 
 class TitleMatcher:
