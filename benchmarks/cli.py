@@ -210,6 +210,24 @@ def chinese(
 
 
 @app.command()
+def relations(
+    triples: Annotated[int, typer.Option(min=1000, help="How many.")] = 200_000, json_: ReportFile = None
+) -> None:
+    """Time and memory of ingesting, loading and asking relations, made up.
+
+    \b
+    Example:
+      python -m benchmarks relations --triples 1000000 --json build/bench/relations.json
+    """
+    import tempfile
+
+    from benchmarks.retrieval.relations import measure_relations
+
+    with tempfile.TemporaryDirectory() as folder:
+        _show("relations", measure_relations(triples, Path(folder)), json_)
+
+
+@app.command()
 def replicas(
     latency: Annotated[float, typer.Option(min=0.01, help="Seconds that a simulated server takes.")] = 0.5,
     at_once: Annotated[int, typer.Option(min=1, help="Requests that it works for at a time.")] = 4,

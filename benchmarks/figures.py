@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import platform
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +17,21 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.runs import commit
+from eval.stats import Estimate
 from retrieval.files import write_atomic
 from retrieval.types import Frozen
 
 _WIDTH: Final = 150
 """Fewest columns that the table takes, so that it reads in a log file."""
 _PACKAGES: Final = ("xdrec", "chromadb", "numpy", "pyarrow", "sentence-transformers", "torch")
+_REACHES: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+"""How a value is compared with a target, by what stands before the target's number."""
 
 
 class Figure(Frozen):
@@ -33,6 +44,37 @@ class Figure(Frozen):
     met: bool | None = None
     n: int
     note: str = ""
+
+
+def figure(
+    name: str,
+    value: float,
+    unit: str = "",
+    n: int = 1,
+    note: str = "",
+    target: str | None = None,
+    met: bool | None = None,
+) -> Figure:
+    """A figure whose target is a bound: "< 250", ">= 0.9", or "1" for exactly that.
+
+    Args:
+        met: for a target that says more than a bound.
+    """
+    if target is not None and met is None:
+        sign, _, bound = target.rpartition(" ")
+        met = bool(_REACHES[sign](value, float(bound)))
+    return Figure(name=name, value=value, unit=unit, target=target, met=met, n=n, note=note)
+
+
+def estimate_figure(
+    name: str, found: Estimate, unit: str = "", *, least: float | None = None, cases: str = "cases"
+) -> Figure:
+    """An estimate with its interval; a `least` value is reached if the interval lies above 1, too."""
+    note = f"95% {found}, {found.cases:,} {cases}; n: users"
+    if least is None:
+        return figure(name, found.value, unit, found.users, note)
+    met = found.value >= least and found.low > 1
+    return figure(name, found.value, unit, found.users, note, f">= {least}, lower end > 1", met)
 
 
 class Machine(Frozen):
@@ -55,7 +97,7 @@ class Report(Frozen):
     figures: tuple[Figure, ...]
 
 
-def make_report(benchmark: str, figures: list[Figure]) -> Report:
+def make_report(benchmark: str, figures: Sequence[Figure]) -> Report:
     """The figures with what is needed to judge them."""
     return Report(
         benchmark=benchmark,
@@ -84,10 +126,10 @@ def print_report(report: Report, console: Console) -> None:
     )
     for heading in ("name", "value", "unit", "target", "met", "n", "note"):
         table.add_column(heading, justify="right" if heading in {"value", "n"} else "left", no_wrap=heading != "note")
-    for figure in report.figures:
-        met = {True: "[green]yes", False: "[red]no", None: ""}[figure.met]
-        cells = (figure.name, f"{figure.value:.4g}", figure.unit, figure.target or "", met, f"{figure.n:,}")
-        table.add_row(*cells, figure.note.replace("[", r"\["))
+    for one in report.figures:
+        met = {True: "[green]yes", False: "[red]no", None: ""}[one.met]
+        cells = (one.name, f"{one.value:.4g}", one.unit, one.target or "", met, f"{one.n:,}")
+        table.add_row(*cells, one.note.replace("[", r"\["))
     console.width = max(console.width, _WIDTH)
     console.print(table)
 

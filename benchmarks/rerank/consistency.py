@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, figure
 from eval.data import RerankTask, Say
 from eval.stats import mean
 from xdrec_agent.llm import gathered
@@ -31,40 +31,21 @@ async def consistency_figures(context: RerankContext, tasks: Sequence[RerankTask
         independent = await _independent(context, task, CONSENSUS + FIXED, rng)
         consensus = _top(independent[:CONSENSUS].mean(axis=0))
         ours = await listwise_logprob(context, task.query, task.ranking.candidates)
-        rows.append(
-            (
-                _overlap(_top(independent[CONSENSUS:].mean(axis=0)), consensus),
-                _overlap(_top(ours.scores), consensus),
-                float(ours.shuffles),
-                kendall_tau(independent) or 0.0,
-            )
-        )
+        fixed_agreement = _overlap(_top(independent[CONSENSUS:].mean(axis=0)), consensus)
+        agreement, tau_of_user = _overlap(_top(ours.scores), consensus), kendall_tau(independent) or 0.0
+        rows.append((fixed_agreement, agreement, float(ours.shuffles), tau_of_user))
     fixed, adaptive, used, tau = np.array(rows).T
-    users = [t.case.user for t in tasks]
+    n, users = len(tasks), [task.case.user for task in tasks]
     rng = np.random.default_rng(0)
     difference = mean(adaptive - fixed, users, rng)
-    saved = 1 - used.mean() / FIXED
-    n = len(tasks)
+    beside = f"difference {difference.value:+.3f} {difference}; chance {TOP / 20:.2f}"
+    agreed = float(adaptive.mean())
     return [
-        Figure(name="tau between single shuffles", value=float(tau.mean()), n=n, note=str(mean(tau, users, rng))),
-        Figure(name=f"{FIXED} fixed shuffles, top-{TOP} agreement", value=float(fixed.mean()), n=n),
-        Figure(
-            name=f"stopping rule, top-{TOP} agreement",
-            value=float(adaptive.mean()),
-            n=n,
-            target="as fixed",
-            met=difference.high >= 0,
-            note=f"difference {difference.value:+.3f} {difference}; chance {TOP / 20:.2f}",
-        ),
-        Figure(name="stopping rule, shuffles a user", value=float(used.mean()), n=n),
-        Figure(
-            name="stopping rule, saved",
-            value=float(saved),
-            unit="share",
-            n=n,
-            target=">= .40",
-            met=saved >= 0.4,
-        ),
+        figure("tau between single shuffles", float(tau.mean()), "", n, str(mean(tau, users, rng))),
+        figure(f"{FIXED} fixed shuffles, top-{TOP} agreement", float(fixed.mean()), "", n),
+        figure(f"stopping rule, top-{TOP} agreement", agreed, "", n, beside, "as fixed", difference.high >= 0),
+        figure("stopping rule, shuffles a user", float(used.mean()), "", n),
+        figure("stopping rule, saved", float(1 - used.mean() / FIXED), "share", n, target=">= .40"),
     ]
 
 

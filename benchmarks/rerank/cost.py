@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import Final
 
 import httpx2
 import numpy as np
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, figure
 from eval.data import RerankTask, Say
 from eval.systems import CONCURRENT_USERS, JudgedTask, judge_tasks
 from xdrec_agent.llm import NO, YES, Endpoint, LLMClient
@@ -24,6 +25,7 @@ from xdrec_agent.rerank import LABELS, RerankContext, list_prompt
 from xdrec_agent.settings import LLMSettings
 
 _LISTWISE, _POINTWISE, _GENERATE = "listwise-logprob", "pointwise-logprob", "listwise-generate"
+_OVERHEAD: Final = "listwise-logprob, one shuffle, after a first user: everything but waiting for the server"
 
 
 @dataclass
@@ -91,9 +93,14 @@ async def cost_figures(
             costs[judge] = _Costs(float(np.median([j.seconds for j in alone])), len(many) / seconds)
             figures += _measured(judge, costs[judge], alone, many)
             if judge == _LISTWISE:
-                figures.append(_overhead(sum(j.seconds for j in alone) - inside, len(alone)))
+                own = 1000 * (sum(j.seconds for j in alone) - inside) / len(alone)
+                figures.append(figure("own overhead a user", own, "ms", len(alone), _OVERHEAD, "< 5"))
                 raw = await _raw(transport.chats, client.endpoint, llm.timeout_s)
-                figures.append(_share_of_raw(costs[judge].users_per_s, raw, len(many)))
+                share, note = (
+                    costs[judge].users_per_s / raw,
+                    f"the same bodies by a bare HTTP client: {raw:.2f} users/s",
+                )
+                figures.append(figure("throughput beside bare requests", share, "share", len(many), note, ">= .9"))
     return [*figures, *_ratios(costs, latency, saturation)]
 
 
@@ -130,22 +137,10 @@ def _measured(judge: str, costs: _Costs, alone: Sequence[JudgedTask], many: Sequ
     degraded = sum(j.judgement is None for j in (*alone, *many)) / (len(alone) + len(many))
     per_user = ", ".join(f"{np.mean(v):.0f} {name}" for name, v in tokens.items() if v)
     return [
-        Figure(name=f"{judge}, latency of one user", value=costs.latency, unit="s", n=len(alone), note="median"),
-        Figure(
-            name=f"{judge}, at saturation",
-            value=costs.users_per_s,
-            unit="users/s",
-            n=len(many),
-            note=f"tokens a user: {per_user}",
-        ),
-        Figure(name=f"{judge}, degraded when measured", value=degraded, unit="share", n=len(alone) + len(many)),
+        figure(f"{judge}, latency of one user", costs.latency, "s", len(alone), "median"),
+        figure(f"{judge}, at saturation", costs.users_per_s, "users/s", len(many), f"tokens a user: {per_user}"),
+        figure(f"{judge}, degraded when measured", degraded, "share", len(alone) + len(many)),
     ]
-
-
-def _overhead(seconds: float, users: int) -> Figure:
-    each = 1000 * seconds / users
-    note = "listwise-logprob, one shuffle, after a first user: everything but waiting for the server"
-    return Figure(name="own overhead a user", value=each, unit="ms", target="< 5", met=each < 5, n=users, note=note)
 
 
 async def _raw(chats: Sequence[tuple[str, bytes]], endpoint: Endpoint, timeout_s: float) -> float:
@@ -166,31 +161,16 @@ async def _raw(chats: Sequence[tuple[str, bytes]], endpoint: Endpoint, timeout_s
     return len(bodies) / (perf_counter() - began)
 
 
-def _share_of_raw(ours: float, raw: float, users: int) -> Figure:
-    return Figure(
-        name="throughput beside bare requests",
-        value=ours / raw,
-        unit="share",
-        target=">= .9",
-        met=ours / raw >= 0.9,
-        n=users,
-        note=f"the same bodies by a bare HTTP client: {raw:.2f} users/s",
-    )
-
-
 def _ratios(costs: Mapping[str, _Costs], latency: int, saturation: int) -> Iterator[Figure]:
     """The judges beside each other, as far as they were measured."""
     listwise, pointwise, generate = (costs.get(judge) for judge in (_LISTWISE, _POINTWISE, _GENERATE))
     if listwise and generate:
-        faster = listwise.latency / generate.latency
-        target = "<= 1/3, aim 1/5"
+        slower, third = listwise.latency / generate.latency, "<= 1/3, aim 1/5"
         name = "latency, listwise-logprob / generate"
-        yield Figure(name=name, value=faster, target=target, met=faster <= 1 / 3, n=latency)
+        yield figure(name, slower, n=latency, target=third, met=slower <= 1 / 3)
         more = listwise.users_per_s / generate.users_per_s
-        name = "throughput, listwise-logprob / generate"
-        yield Figure(name=name, value=more, target=">= 1.5", met=more >= 1.5, n=saturation)
+        yield figure("throughput, listwise-logprob / generate", more, n=saturation, target=">= 1.5")
     if listwise and pointwise:
         dearer = listwise.users_per_s / pointwise.users_per_s
         note = f"at saturation; of one user {pointwise.latency / listwise.latency:.2f}"
-        name = "cost, pointwise / one shuffle"
-        yield Figure(name=name, value=dearer, target="<= 1.5", met=dearer <= 1.5, n=saturation, note=note)
+        yield figure("cost, pointwise / one shuffle", dearer, "", saturation, note, "<= 1.5")

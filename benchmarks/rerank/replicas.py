@@ -1,8 +1,7 @@
 """What several servers of one model give together. Reads a latency, produces figures: throughput by number of servers.
 
 The servers are simulated (`benchmarks.service.simulated_llm`), the client is the real one with several base URLs. What
-is measured is
-whether the client keeps all servers busy; what a real server gives is measured by `xdrec-eval bench rerank`.
+is measured is whether the client keeps all servers busy; `python -m benchmarks rerank` measures a real server.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, figure
 from benchmarks.service.simulated_llm import MODEL, simulated
 from eval.data import Say
 from xdrec_agent.llm import Endpoint, LLMClient, gathered
@@ -49,18 +48,10 @@ async def bench_replicas(load: Load, say: Say) -> list[Figure]:
         most = count * load.at_once / load.latency_s
         say(f"{count} servers: {rate:.1f} requests/s of at most {most:.0f}")
         note = f"at most {most:.0f}: {count} x {load.at_once} at a time, {load.latency_s:g} s each"
-        figures.append(Figure(name=f"{count} servers", value=rate, unit="requests/s", n=n, note=note))
+        figures.append(figure(f"{count} servers", rate, "requests/s", n, note))
         if count > 1:
             share = rate / (count * one)
-            figures.append(
-                Figure(
-                    name=f"{count} servers, share of linear",
-                    value=share,
-                    target=f"at least {LINEAR}",
-                    met=share >= LINEAR,
-                    n=n,
-                )
-            )
+            figures.append(figure(f"{count} servers, share of linear", share, n=n, target=f">= {LINEAR}"))
     return figures
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, figure
 from benchmarks.rerank.consistency import consistency_figures
 from benchmarks.rerank.cost import cost_figures
 from eval.data import CHANCE_NDCG, FOLDS, RerankTask, Say, fitting_fold
 from eval.fitting import fit_judge_weight, hybrid_scores
-from eval.stats import Estimate, mean
+from eval.stats import mean
 from eval.systems import CONCURRENT_USERS, JudgedTask, judge_tasks, single_shuffle, task_ndcg
 from xdrec_agent.rerank import RerankContext
 from xdrec_agent.settings import LLMSettings
@@ -65,7 +65,7 @@ def quality_figures(judged: Mapping[str, Sequence[JudgedTask]], rng: np.random.G
     alone = np.array([task_ndcg(t.retrieval, t) for t in tasks])
     unseen = np.array([task_ndcg(t.unseen.astype(np.float64), t) for t in tasks])
     figures = [
-        Figure(name="chance, nDCG@10", value=CHANCE_NDCG, n=len(tasks)),
+        figure("chance, nDCG@10", CHANCE_NDCG, n=len(tasks)),
         _ndcg("unseen-first", unseen, tasks, rng),
         _ndcg("identity", alone, tasks, rng),
     ]
@@ -73,12 +73,12 @@ def quality_figures(judged: Mapping[str, Sequence[JudgedTask]], rng: np.random.G
         failed = sum(j.judgement is None for j in said)
         left_out = sum(j.judgement.left_out for j in said if j.judgement is not None)
         figures.append(_ndcg(name, np.array([j.ndcg for j in said]), tasks, rng))
-        figures.append(Figure(name=f"{name}, degraded", value=failed / len(said), unit="share", n=len(said)))
+        figures.append(figure(f"{name}, degraded", failed / len(said), "share", len(said)))
         if failed == len(said):
             continue
         if left_out:
-            each = left_out / (len(said) - failed)
-            figures.append(Figure(name=f"{name}, candidates left out", value=each, unit="of 20", n=len(said) - failed))
+            answered = len(said) - failed
+            figures.append(figure(f"{name}, candidates left out", left_out / answered, "of 20", answered))
         mixed, weights = _cross_fitted(said, rng)
         gain = mean(mixed - alone, [t.case.user for t in tasks], rng)
         note = f"gain over identity {gain.value:+.4f} {gain}; cross-fitted weights {weights}"
@@ -110,12 +110,6 @@ def _ndcg(
     *,
     met: bool | None = None,
 ) -> Figure:
-    found: Estimate = mean(values, [t.case.user for t in tasks], rng)
-    return Figure(
-        name=f"{name}, nDCG@10",
-        value=found.value,
-        n=len(values),
-        target=None if met is None else "not below identity",
-        met=met,
-        note=f"{found}{'; ' if note else ''}{note}",
-    )
+    found = mean(values, [t.case.user for t in tasks], rng)
+    target = None if met is None else "not below identity"
+    return figure(f"{name}, nDCG@10", found.value, "", len(values), f"{found}{note and f'; {note}'}", target, met)

@@ -13,20 +13,20 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, estimate_figure
 from benchmarks.retrieval.quality import (
     DECISIVE,
     OURS,
     TEXT,
-    Results,
     Table,
     all_sources,
-    figure,
+    cases_of_others,
+    ratio_figures,
     score_arms,
     text_alone,
 )
-from eval.data import FOLDS, Dataset, OutOfFold, Say, cases, histories, open_dataset
-from eval.stats import mean, ratio_of_means
+from eval.data import FOLDS, Dataset, OutOfFold, Say, histories, open_dataset
+from eval.stats import mean
 from eval.systems import BASELINES, cross_fitted
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import DataError
@@ -61,7 +61,7 @@ def measure_adapted(
 
 def _table(data: Dataset, rng: np.random.Generator, say: Say) -> Table:
     people = list(histories(data.store))
-    asked = [case for person in data.without_training_users(people) for case in cases(person, data.domains)]
+    asked = cases_of_others(data, people)
     if not asked:
         raise DataError(f"{data.index.encoder.name} has met everybody", hint="leave a fold out when adapting: --folds")
     others = OutOfFold(data)
@@ -78,31 +78,18 @@ def _ratios(tables: dict[str, Table], rng: np.random.Generator) -> Iterator[Figu
     for arm in (TEXT, OURS):
         for part in _PARTS:
             least = _BETTER if arm == TEXT and part != "all" else None
-            yield from _ratio(f"{part}, {arm}, {adapted} / {base}", after[arm, part], before[arm, part], least, rng)
-    for name, table in tables.items():
-        yield from _ratio(
-            f"seen, {OURS} / {_POPULARITY}, {name}", table[OURS, "seen"], table[_POPULARITY, "seen"], _BEYOND, rng
-        )
-
-
-def _ratio(
-    name: str, above: Results, below: Results, least: float | None, rng: np.random.Generator
-) -> Iterator[Figure]:
-    if not below.of(DECISIVE).any():
-        return  # nothing to compare with
-    ratio = ratio_of_means(above.of(DECISIVE), below.of(DECISIVE), above.users, rng)
-    target = {"target": f">= {least}, lower end > 1", "met": ratio.value >= least and ratio.low > 1} if least else {}
-    yield figure(f"{DECISIVE}, {name}", ratio, unit="ratio", **target)
+            name = f"{part}, {arm}, {adapted} / {base}"
+            yield from ratio_figures(name, after[arm, part], before[arm, part], rng, least)
+    for model, table in tables.items():
+        name = f"seen, {OURS} / {_POPULARITY}, {model}"
+        yield from ratio_figures(name, table[OURS, "seen"], table[_POPULARITY, "seen"], rng, _BEYOND)
 
 
 def _values(tables: dict[str, Table], rng: np.random.Generator) -> Iterator[Figure]:
-    (base, before), (adapted, after) = tables.items()
-    arms = [(before, _POPULARITY, _POPULARITY)]
-    arms += [
-        (table, arm, f"{arm}, {name}") for arm in (TEXT, OURS) for name, table in ((base, before), (adapted, after))
-    ]
+    arms = [(next(iter(tables.values())), _POPULARITY, _POPULARITY)]
+    arms += [(table, arm, f"{arm}, {name}") for arm in (TEXT, OURS) for name, table in tables.items()]
     for table, arm, name in arms:
         for part in _PARTS:
-            found = table[arm, part]
-            for metric in (DECISIVE, "ndcg@10") if found.users else ():
-                yield figure(f"{metric}, {part}, {name}", mean(found.of(metric), found.users, rng))
+            results = table[arm, part]
+            for metric in (DECISIVE, "ndcg@10") if results.users else ():
+                yield estimate_figure(f"{metric}, {part}, {name}", mean(results.of(metric), results.users, rng))

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, figure
 from eval.data import Say, index_dir, store_url
 from eval.stats import TiedRanks, mean, recall, reciprocal_rank, tied_ranks
 from retrieval.encoder import Encoder
@@ -97,7 +97,7 @@ def measure_chinese(folder: Path, encoders: Sequence[Encoder], say: Say, seed: i
                     figures += _figures(f"{kind}, {way}", [answer(q) for q in questions], rng)
             if number == 0:
                 figures.append(_by_titles(store, kinds[_TITLES]))
-    return sorted(figures, key=lambda figure: figure.name)
+    return sorted(figures, key=lambda one: one.name)
 
 
 def _questions(folder: Path, store: Store, domains: Sequence[str]) -> dict[str, list[Question]]:
@@ -150,14 +150,10 @@ def _by_titles(store: Store, questions: Sequence[Question]) -> Figure:
             right += resolve_title(store, [asked.target], asked.text).id == asked.wanted
         except TitleError:
             continue
-    share = right / len(questions)
-    return Figure(name=f"{_TITLES}, titles and aliases, recall@1", value=share, n=len(questions))
+    return figure(f"{_TITLES}, titles and aliases, recall@1", right / len(questions), n=len(questions))
 
 
 def _figures(name: str, answers: Sequence[TiedRanks], rng: np.random.Generator) -> list[Figure]:
     asked = [str(at) for at in range(len(answers))]
     found = {metric: mean(np.array([of(at) for at in answers]), asked, rng) for metric, of in _METRICS.items()}
-    return [
-        Figure(name=f"{name}, {metric}", value=one.value, n=one.cases, note=f"95% {one}")
-        for metric, one in found.items()
-    ]
+    return [figure(f"{name}, {metric}", one.value, "", one.cases, f"95% {one}") for metric, one in found.items()]

@@ -16,8 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.figures import Figure
-from benchmarks.retrieval.cold_home import copied, renew
+from benchmarks.figures import Figure, estimate_figure, figure
 from benchmarks.retrieval.cold_start_queries import (
     Elsewhere,
     Question,
@@ -28,6 +27,7 @@ from benchmarks.retrieval.cold_start_queries import (
     two_sources,
     whole,
 )
+from benchmarks.retrieval.new_items import copied, renew
 from benchmarks.retrieval.popularity import sample_cases
 from benchmarks.retrieval.quality import Results
 from eval.data import Case, CatalogueScores, Dataset, OutOfFold, Say, histories
@@ -151,9 +151,8 @@ def _new_items(cases: Sequence[Case], known: Situation, rng: np.random.Generator
     renewed = replace(known, questions=asked, data=home.data, others=OutOfFold(home.data))
     for kind, name in (("all", "new item"), ("unseen", "new item, among unseen")):
         yield from _figures(replace(renewed, name=name, kind=kind), rng, say)
-    yield Figure(name="new items together, Index.add", value=seconds, unit="s", n=added, note="n: items")
+    yield figure("new items together, Index.add", seconds, "s", added, "n: items")
 
 
 def _figure(name: str, estimate: Estimate) -> Figure:
-    note = f"95% {estimate}, {estimate.cases:,} questions; n: users"
-    return Figure(name=name, value=estimate.value, n=estimate.users, note=note)
+    return estimate_figure(name, estimate, cases="questions")

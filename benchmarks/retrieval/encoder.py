@@ -6,7 +6,7 @@ indexes of all items by either form, on the same cases; the ratio is paired, peo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from time import perf_counter, process_time
@@ -14,22 +14,18 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.figures import Figure
-from eval.data import Case, Dataset, Say, cases, histories, open_dataset
-from eval.stats import METRICS, mean, ratio_of_means, tied_ranks
-from eval.stats.bootstrap import Floats
+from benchmarks.figures import Figure, estimate_figure, figure
+from benchmarks.retrieval.quality import DECISIVE, Results, cases_of_others, text_alone
+from eval.data import Case, Dataset, Say, histories, open_dataset
+from eval.stats import mean, ratio_of_means, tied_ranks
 from retrieval.encoder import Encoder, Int8Encoder, SentenceEncoder
-from retrieval.ranking import Retriever
-from retrieval.settings import RetrieverSettings
 from retrieval.templates import PromptTemplate, load_template
-from retrieval.types import Query
 
 TEXTS: Final = 512
 """Of each domain, for speed."""
 ROUNDS: Final = 5
 _FASTER: Final = 2.0
 _KEPT: Final = 0.98
-_DECISIVE: Final = "recall@100"
 _SHOWN: Final = ("recall@10", "recall@50", "recall@100", "ndcg@10")
 _TOLD_EVERY: Final = 1_000
 
@@ -44,15 +40,11 @@ def measure_encoder(data: Path, plain: SentenceEncoder, small: Int8Encoder, say:
     template, rng = load_template("item"), np.random.default_rng(seed)
     with open_dataset(data, plain, template, say) as dataset:
         figures = _speed(_texts(dataset, template), plain, small, say)
-        asked = [
-            case
-            for person in dataset.without_training_users(histories(dataset.store))
-            for case in cases(person, dataset.domains)
-        ]
+        asked = cases_of_others(dataset, histories(dataset.store))
         before = _scored(dataset, asked, say)
     with open_dataset(data, small, template, say) as dataset:
         after = _scored(dataset, asked, say)
-    return [*figures, *_quality([case.user for case in asked], before, after, rng)]
+    return [*figures, *_quality(before, after, rng)]
 
 
 def _texts(data: Dataset, template: PromptTemplate) -> list[list[str]]:
@@ -72,57 +64,31 @@ def _speed(portions: Sequence[list[str]], plain: Encoder, small: Encoder, say: S
                 encoder.encode(texts)
             taken[form, at], worked[form, at] = perf_counter() - began, process_time() - idle
     count = sum(map(len, portions))
-    rates = [
-        Figure(name=f"encoding, {name}", value=count / times.min(), unit="texts/s", n=count, note=f"best of {ROUNDS}")
-        for name, times in zip(forms, taken, strict=True)
-    ]
     # Each round's two forms met the same other load; the median round is the verdict.
-    ratios = taken[0] / taken[1]
-    work = float(np.median(worked[0] / worked[1]))
-    faster = float(np.median(ratios))
-    return [
-        Figure(
-            name="encoding, 8 bits / float32",
-            value=faster,
-            unit="ratio",
-            target=f">= {_FASTER:g}",
-            met=faster >= _FASTER,
-            n=count,
-            note=f"median of {ROUNDS} rounds in turn, {ratios.min():.2f} to {ratios.max():.2f}; by CPU time {work:.2f}",
-        ),
-        *rates,
-    ]
+    ratios, work = taken[0] / taken[1], float(np.median(worked[0] / worked[1]))
+    range_ = f"{ratios.min():.2f} to {ratios.max():.2f}"
+    note = f"median of {ROUNDS} rounds in turn, {range_}; by CPU time {work:.2f}"
+    faster = figure("encoding, 8 bits / float32", float(np.median(ratios)), "ratio", count, note, f">= {_FASTER:g}")
+    best = f"best of {ROUNDS}"
+    rates = zip(forms, (count / taken.min(axis=1)).tolist(), strict=True)
+    return [faster, *(figure(f"encoding, {name}", rate, "texts/s", count, best) for name, rate in rates)]
 
 
-def _scored(data: Dataset, asked: Sequence[Case], say: Say) -> dict[str, Floats]:
-    """By metric one value a case, of the text alone over the whole catalogue."""
-    retriever = Retriever(data.store, data.index, RetrieverSettings(signals=("text",)))
-    values: dict[str, list[float]] = {metric: [] for metric in _SHOWN}
+def _scored(data: Dataset, asked: Sequence[Case], say: Say) -> Results:
+    """Results of the text alone over the whole catalogue."""
+    scorer, results = text_alone(data), Results()
     for at, case in enumerate(asked):
         if at % _TOLD_EVERY == 0:
             say(f"scoring case {at:,} of {len(asked):,}, {data.index.encoder.name}")
-        scores = retriever.scores(Query(history=case.history, target=case.target))[1]
-        found = tied_ranks(scores, data.index.snapshot(case.target).rows(case.truth))
-        for metric in _SHOWN:
-            values[metric].append(METRICS[metric](found))
-    return {metric: np.asarray(some) for metric, some in values.items()}
+        results.add(case.user, tied_ranks(scorer(case), data.index.snapshot(case.target).rows(case.truth)))
+    return results
 
 
-def _quality(
-    users: Sequence[str], before: dict[str, Floats], after: dict[str, Floats], rng: np.random.Generator
-) -> list[Figure]:
-    figures = []
+def _quality(before: Results, after: Results, rng: np.random.Generator) -> Iterator[Figure]:
     for metric in _SHOWN:
-        kept = ratio_of_means(after[metric], before[metric], users, rng)
-        target = {"target": f">= {_KEPT:g}", "met": kept.value >= _KEPT} if metric == _DECISIVE else {}
-        note = f"95% {kept}, {kept.cases:,} cases; n: users"
-        figures.append(
-            Figure(
-                name=f"{metric}, 8 bits / float32", value=kept.value, unit="ratio", n=kept.users, note=note, **target
-            )
-        )
-        for form, values in (("float32", before), ("8 bits", after)):
-            value = mean(values[metric], users, rng)
-            note = f"95% {value}"
-            figures.append(Figure(name=f"{metric}, text alone, {form}", value=value.value, n=value.users, note=note))
-    return figures
+        kept = ratio_of_means(after.of(metric), before.of(metric), before.users, rng)
+        note, target = f"95% {kept}, {kept.cases:,} cases; n: users", f">= {_KEPT:g}" if metric == DECISIVE else None
+        yield figure(f"{metric}, 8 bits / float32", kept.value, "ratio", kept.users, note, target)
+        for form, results in (("float32", before), ("8 bits", after)):
+            value = mean(results.of(metric), results.users, rng)
+            yield estimate_figure(f"{metric}, text alone, {form}", value)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, estimate_figure, figure
 from eval.data import FOLDS, TEST_FOLD, Case, Dataset, OutOfFold, Say, fold, guarded_cases, histories, in_hash_order
 from eval.fitting import choice_sets, cross_fit
 from eval.report import Chart, Scale, picture
@@ -59,8 +58,9 @@ def measure_popularity(data: Dataset, users: int, rng: np.random.Generator, say:
         ("validation", validation, lambda case: weights(case.user)),
         ("test", test, lambda case: shipped),
     ):
-        arms = _asked(data, asked, others, fit_of, partial(_told, say, name))
-        figures += [figure for arm in arms for figure in _figures(name, arm, arms, data, rng)]
+        arms = _asked(data, asked, others, fit_of, name, say)
+        for arm in arms:
+            figures += _figures(name, arm, arms, data, rng)
     return figures
 
 
@@ -72,21 +72,18 @@ def sample_cases(data: Dataset, users: int, *, test: bool) -> list[Case]:
     return [case for mine in islice(with_cases, users) for case in mine]
 
 
-def _told(say: Say, name: str, at: int, number: int) -> None:
-    if at % _TOLD_EVERY == 0:
-        say(f"{name}: case {at:,} of {number:,}")
-
-
 def _asked(
     data: Dataset,
     cases: Sequence[Case],
     others: OutOfFold,
     fit_of: Callable[[Case], FusionFit],
-    told: Callable[[int, int], None],
+    name: str,
+    say: Say,
 ) -> dict[str, _Arm]:
     arms: dict[str, _Arm] = defaultdict(_Arm)
     for at, case in enumerate(cases):
-        told(at, len(cases))
+        if at % _TOLD_EVERY == 0:
+            say(f"{name}: case {at:,} of {len(cases):,}")
         weights = fit_of(case).weights_for(len(case.history.liked), None, 1.0)
         asked = others.retriever(case, RetrieverSettings())
         said = asked.signal_scores(Query(history=case.history, target=case.target), weights)
@@ -118,26 +115,19 @@ def _figures(name: str, which: str, arms: dict[str, _Arm], data: Dataset, rng: n
     arm, alone = arms[which], arms[ALONE]
     for metric, values in arm.values.items():
         estimate = mean(np.asarray(values), arm.users[metric], rng)
-        note = f"95% {estimate}, {estimate.cases:,} cases; n: users"
-        yield Figure(name=f"{name}, {which}, {metric}", value=estimate.value, n=estimate.users, note=note)
+        yield estimate_figure(f"{name}, {which}, {metric}", estimate)
     if which != ALONE:
         above, below = np.asarray(arm.values[SEEN]), np.asarray(alone.values[SEEN])
         ratio = ratio_of_means(above, below, arm.users[SEEN], rng)
-        yield Figure(
-            name=f"{name}, {which}, {SEEN} / popularity's",
-            value=ratio.value,
-            unit="ratio",
-            n=ratio.users,
-            note=f"95% {ratio}",
-        )
+        yield estimate_figure(f"{name}, {which}, {SEEN} / popularity's", ratio, "ratio")
     sizes = {domain: len(data.index.snapshot(domain).vectors) for domain in data.domains}
     share = coverage(arm.lists, sizes, _LIST)
-    yield Figure(name=f"{name}, {which}, coverage@10", value=share or 0.0, n=len(arm.lists), note="n: lists")
+    yield figure(f"{name}, {which}, coverage@10", share or 0.0, "", len(arm.lists), "n: lists")
 
 
 def write_chart(path: Path, figures: Iterable[Figure]) -> None:
     """Recall on seen items (up) against popularity lift (right) of the validation users: a point for each share."""
-    value = {figure.name.removeprefix("validation, "): figure.value for figure in figures}
+    value = {one.name.removeprefix("validation, "): one.value for one in figures}
     arms = [*(f"{share:g}" for share in SHARES), ALONE]
     points = [(value[f"{arm}, {LIFT}"], value[f"{arm}, {SEEN}"]) for arm in arms]
     lifts, recalls = zip(*points, strict=True)

@@ -9,21 +9,21 @@ the mean of the raw unit vectors of the liked history, by cosine with the candid
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, estimate_figure
 from eval.data import FOLDS, Case, CatalogueScores, Dataset, OutOfFold, Say, Scorer, cases, histories
 from eval.fitting import choice_sets, cross_fit
-from eval.stats import METRICS, Estimate, TiedRanks, by_kind, mean, ratio_of_means, tied_ranks_within
+from eval.stats import METRICS, TiedRanks, by_kind, mean, ratio_of_means, tied_ranks_within
 from eval.stats.bootstrap import Floats
 from eval.systems import BASELINES, cross_fitted
 from retrieval.ranking import Retriever
 from retrieval.settings import RetrieverSettings
-from retrieval.types import Query
+from retrieval.types import History, Query
 
 OURS: Final = "retriever"
 TEXT: Final = "text alone"
@@ -66,8 +66,7 @@ def measure_quality(data: Dataset, rng: np.random.Generator, say: Say) -> list[F
     """Every metric of every arm in every slice, and ours over the plain mean-embedding query."""
     say("reading histories")
     people = list(histories(data.store))
-    asked = [case for person in data.without_training_users(people) for case in cases(person, data.domains)]
-    others = OutOfFold(data)
+    asked, others = cases_of_others(data, people), OutOfFold(data)
     scorers = {
         OURS: all_sources(data, asked, others, rng, say),
         TEXT: text_alone(data),
@@ -76,11 +75,16 @@ def measure_quality(data: Dataset, rng: np.random.Generator, say: Say) -> list[F
     table = score_arms(data, asked, others, scorers, say)
     say("drawing intervals")
     figures = [
-        figure(f"{metric}, {part}, {arm}", mean(results.of(metric), results.users, rng))
+        estimate_figure(f"{metric}, {part}, {arm}", mean(results.of(metric), results.users, rng))
         for metric in METRICS
         for (arm, part), results in sorted(table.items(), key=lambda entry: entry[0][1])
     ]
     return [*_ratios(table, rng), *figures]
+
+
+def cases_of_others(data: Dataset, people: Iterable[History]) -> list[Case]:
+    """All cases of the people whom the encoder has not learnt from."""
+    return [case for person in data.without_training_users(people) for case in cases(person, data.domains)]
 
 
 def all_sources(data: Dataset, asked: Sequence[Case], others: OutOfFold, rng: np.random.Generator, say: Say) -> Scorer:
@@ -118,26 +122,17 @@ def score_arms(
     return table
 
 
-def figure(name: str, estimate: Estimate, **target: Any) -> Figure:
-    """An estimate as a line of the report."""
-    note = f"95% {estimate}, {estimate.cases:,} cases; n: users"
-    return Figure(name=name, value=estimate.value, n=estimate.users, note=note, **target)
+def ratio_figures(
+    name: str, above: Results, below: Results, rng: np.random.Generator, least: float | None = None
+) -> Iterator[Figure]:
+    """How many times the decisive metric of `below` the other arm has; none where the former finds nothing."""
+    if below.of(DECISIVE).any():
+        ratio = ratio_of_means(above.of(DECISIVE), below.of(DECISIVE), above.users, rng)
+        yield estimate_figure(f"{DECISIVE}, {name}", ratio, "ratio", least=least)
 
 
 def _ratios(table: Table, rng: np.random.Generator) -> Iterator[Figure]:
     for (lower, upper), least in _TARGETS.items():
         for part in ("all", "seen", "unseen"):
-            above, below = table[upper, part], table[lower, part]
-            if not below.of(DECISIVE).any():
-                continue  # popularity says nothing of what nobody touched
-            ratio = ratio_of_means(above.of(DECISIVE), below.of(DECISIVE), above.users, rng)
-            wanted = least.get(part)
-            target = (
-                {
-                    "target": f">= {wanted}, lower end > 1",
-                    "met": ratio.value >= wanted and ratio.low > 1,
-                }
-                if wanted
-                else {}
-            )
-            yield figure(f"{DECISIVE}, {part}, {upper} / {lower}", ratio, unit="ratio", **target)
+            name = f"{part}, {upper} / {lower}"
+            yield from ratio_figures(name, table[upper, part], table[lower, part], rng, least.get(part))

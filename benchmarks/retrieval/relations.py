@@ -1,23 +1,17 @@
 """What relations cost. Reads a generated file of triples, produces figures of time and memory.
 
-`python -m benchmarks.retrieval.relations --triples 1000000` runs it in a process of its own: memory is that of the
-whole process.
+Memory is that of the whole process, so nothing else is measured in it.
 """
 
 from __future__ import annotations
 
-import resource
-import sys
-import tempfile
 from pathlib import Path
 from random import Random
 from time import perf_counter, process_time
-from typing import Annotated, Final
+from typing import Final
 
-import typer
-from rich.console import Console
-
-from benchmarks.figures import Figure, make_report, print_report, write_report
+from benchmarks.figures import Figure, figure
+from benchmarks.retrieval.speed import peak_mib
 from retrieval.ingest import IngestRequest, ingest
 from retrieval.relations import RelationGraph
 from retrieval.store import Key, RelationStore, Store
@@ -39,20 +33,20 @@ def measure_relations(triples: int, folder: Path) -> list[Figure]:
                 part = names[start : start + _BATCH]
                 store.upsert_items([Item(domain=domain, id=name, title=name) for name in part], "bench")
     _write(file, triples, ids, rng)
-    figures = [Figure(name="memory before", value=_memory(), unit="MiB", n=1)]
+    figures = [figure("memory before", peak_mib(), "MiB")]
     with Store.open(url) as store, RelationStore.open(store.database) as relations:
         for name in ("ingest", "the same file again"):
             began, worked = perf_counter(), process_time()
             (report,) = ingest(store, IngestRequest(file, kind="relations"))
             seconds, busy = perf_counter() - began, process_time() - worked
             note = f"{seconds:.0f} s of wall time; {report.added:,} new, {report.unchanged:,} as they were"
-            figures.append(Figure(name=name, value=busy, unit="s (processor)", n=triples, note=note))
-        figures.append(Figure(name="most memory of both", value=_memory(), unit="MiB", n=1))
+            figures.append(figure(name, busy, "s (processor)", triples, note))
+        figures.append(figure("most memory of both", peak_mib(), "MiB"))
         graph = RelationGraph(relations)
         began = perf_counter()
         graph.candidates([("films", ids["films"][0])], "books", 1)
-        figures.append(Figure(name="load", value=perf_counter() - began, unit="s", n=triples))
-        figures.append(Figure(name="most memory with the graph", value=_memory(), unit="MiB", n=1))
+        figures.append(figure("load", perf_counter() - began, "s", triples))
+        figures.append(figure("most memory with the graph", peak_mib(), "MiB"))
         figures += _questions(graph, ids, rng)
     return figures
 
@@ -76,31 +70,8 @@ def _questions(graph: RelationGraph, ids: dict[str, list[str]], rng: Random) -> 
         began = perf_counter()
         graph.paths(starts, found[0][0])
         paths.append(perf_counter() - began)
+    note, times = f"{_STARTS} liked items", {"100 candidates": candidates, "paths to one item": paths}
     return [
-        Figure(name=name, value=1000 * sorted(seconds)[len(seconds) // 2], unit="ms, median", n=len(seconds), note=note)
-        for name, seconds, note in (
-            ("100 candidates", candidates, f"{_STARTS} liked items"),
-            ("paths to one item", paths, f"{_STARTS} liked items"),
-        )
+        figure(name, 1000 * sorted(seconds)[len(seconds) // 2], "ms, median", len(seconds), note)
+        for name, seconds in times.items()
     ]
-
-
-def _memory() -> float:
-    """The most that the process has used, in MiB (Linux counts KiB, macOS bytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def main(
-    triples: Annotated[int, typer.Option(min=1000, help="How many.")] = 200_000,
-    json_: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
-) -> None:
-    """Measure, print, and write what was measured."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = make_report("relations", measure_relations(triples, Path(folder)))
-    print_report(report, Console(highlight=False))
-    if json_ is not None:
-        write_report(report, json_)
-
-
-if __name__ == "__main__":
-    typer.run(main)

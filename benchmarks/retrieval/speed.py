@@ -1,9 +1,9 @@
 """How fast and how lean a search is. Reads a prepared dataset, produces figures, measured in a process of its own.
 
-    python -m benchmarks.retrieval.speed HOME MODEL_FOLDER OUT
+    python -m benchmarks.retrieval.speed HOME MODEL_FOLDER
 
-is that process: it opens the dataset as a user's program would, with nothing else in memory, and writes what it found
-as JSON to OUT.
+is that process: it opens the dataset as a user's program would, with nothing else in memory, and prints what it found
+as JSON.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import tempfile
 from collections import Counter
 from itertools import islice
 from pathlib import Path
-from time import perf_counter, time
+from time import perf_counter, process_time, time
 from typing import Final
 
 import numpy as np
 import psutil
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, figure
 from eval.data import Dataset, Say, index_dir, store_url
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import BackendError
@@ -35,8 +35,9 @@ from retrieval.types import Filter, Frozen, History, HistoryEntry, Item, Query
 CALLS: Final = 300
 HISTORY: Final = 20
 K: Final = 100
+WARM_UP: Final = 10
+"""Searches that are not timed."""
 _SOURCE, _TARGET = "films", "books"
-_WARM_UP: Final = 10
 _HEAVY: Final = ("torch", "transformers", "sentence_transformers", "chromadb")
 _LIMIT_MS: Final = 30.0
 _INDEXED: Final = 4_000
@@ -65,50 +66,36 @@ class Measured(Frozen):
 def measure_speed(data: Dataset, model: Path, say: Say) -> list[Figure]:
     """Percentiles of `CALLS` searches without and with a filter, the time to open, and the process' peak memory."""
     say(f"timing 2 x {CALLS} searches in a process of their own")
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "measured.json"
-        command = [sys.executable, "-P", "-m", "benchmarks.retrieval.speed", str(data.home), str(model), str(out)]
-        run = subprocess.run(command, check=False, capture_output=True, text=True)
-        if run.returncode != 0:
-            raise BackendError(f"the timed process failed: {run.stderr.strip()[-500:]}", hint="run it again alone")
-        found = Measured.model_validate_json(out.read_bytes())
+    command = [sys.executable, "-P", "-m", "benchmarks.retrieval.speed", str(data.home), str(model)]
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    if run.returncode != 0:
+        raise BackendError(f"the timed process failed: {run.stderr.strip()[-500:]}", hint="run it again alone")
+    found = Measured.model_validate_json(run.stdout.splitlines()[-1])
     what = f"k={K}, {HISTORY} {_SOURCE} liked, {found.items:,} {_TARGET}"
+    heavy = ", ".join(found.heavy) or f"none of {', '.join(_HEAVY)}"
     return [
         *_percentiles("search", found.plain_ms, what),
         *_percentiles("search, filtered", found.filtered_ms, f"{what}, the filter keeps {found.kept:.0%}"),
-        Figure(name="open", value=found.opened_ms, unit="ms", n=1, note="store and index, until a search can begin"),
-        Figure(name="first answer", value=found.first_answer_s, unit="s", n=1, note="since the process began"),
-        Figure(
-            name="peak memory of a searching process",
-            value=found.peak_mib,
-            unit="MiB",
-            target="< 1024",
-            met=found.peak_mib < 1024,
-            n=1,
-            note="resident, mapped vectors included",
+        figure("open", found.opened_ms, "ms", note="store and index, until a search can begin"),
+        figure("first answer", found.first_answer_s, "s", note="since the process began"),
+        figure(
+            "peak memory of a searching process",
+            found.peak_mib,
+            "MiB",
+            1,
+            "resident, mapped vectors included",
+            "< 1024",
         ),
-        Figure(
-            name="heavy libraries imported by a search",
-            value=len(found.heavy),
-            target="0",
-            met=not found.heavy,
-            n=len(_HEAVY),
-            note=", ".join(found.heavy) or f"none of {', '.join(_HEAVY)}",
-        ),
+        figure("heavy libraries imported by a search", len(found.heavy), "", len(_HEAVY), heavy, "0"),
     ]
 
 
 def _percentiles(name: str, times: tuple[float, ...], note: str) -> list[Figure]:
-    figures = []
-    for percent in (50, 95, 99):
-        value = float(np.percentile(times, percent))
-        bound = {"target": f"< {_LIMIT_MS:g}", "met": value < _LIMIT_MS} if percent == 95 else {}
-        figures.append(
-            Figure.model_validate(
-                {"name": f"{name}, p{percent}", "value": value, "unit": "ms", "n": len(times), "note": note, **bound}
-            )
-        )
-    return figures
+    targets = {50: None, 95: f"< {_LIMIT_MS:g}", 99: None}
+    return [
+        figure(f"{name}, p{percent}", float(np.percentile(times, percent)), "ms", len(times), note, target)
+        for percent, target in targets.items()
+    ]
 
 
 def _measure(home: Path, model: Path) -> Measured:
@@ -118,12 +105,12 @@ def _measure(home: Path, model: Path) -> Measured:
         target = index.snapshot(_TARGET)
         opened = perf_counter() - began
         retriever = Retriever(store, index, RetrieverSettings())
-        queries = _queries(store, np.random.default_rng(0))
+        queries = random_queries(store, _SOURCE, _TARGET, CALLS + WARM_UP)
         retriever.rank(queries[0])
         first = time() - psutil.Process().create_time()
         half = _half(target)
-        plain = _times(retriever, queries)
-        filtered = _times(retriever, [q.model_copy(update={"filter": half}) for q in queries])
+        plain, _ = search_times(retriever, queries)
+        filtered, _ = search_times(retriever, [q.model_copy(update={"filter": half}) for q in queries])
         kept = float(eligible(target, half).mean())
     return Measured(
         items=target.manifest.items,
@@ -137,22 +124,26 @@ def _measure(home: Path, model: Path) -> Measured:
     )
 
 
-def _queries(store: Store, rng: np.random.Generator) -> list[Query]:
-    films = [item for _, item in zip(range(5_000), store.iter_items(_SOURCE), strict=False)]
-    histories = (rng.choice(len(films), HISTORY, replace=False) for _ in range(CALLS + _WARM_UP))
+def random_queries(store: Store, source: str, target: str, count: int) -> list[Query]:
+    """Queries of `HISTORY` random items of the first 5,000 of a domain; the same ones every time."""
+    rng = np.random.default_rng(0)
+    items = list(islice(store.iter_items(source), 5_000))
+    histories = (rng.choice(len(items), HISTORY, replace=False) for _ in range(count))
     return [
-        Query(history=History(entries=tuple(HistoryEntry(item=films[i]) for i in rows)), target=_TARGET, k=K)
+        Query(history=History(entries=tuple(HistoryEntry(item=items[i]) for i in rows)), target=target, k=K)
         for rows in histories
     ]
 
 
-def _times(retriever: Retriever, queries: list[Query]) -> tuple[float, ...]:
-    times = []
-    for query in queries:
-        began = perf_counter()
+def search_times(retriever: Retriever, queries: list[Query]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Wall and processor time, in milliseconds, of all queries but the last `WARM_UP`, which are asked first."""
+    wall, busy = [], []
+    for query in queries[-WARM_UP:] + queries[:-WARM_UP]:
+        began, worked = perf_counter(), process_time()
         retriever.rank(query)
-        times.append(1000 * (perf_counter() - began))
-    return tuple(times[_WARM_UP:])
+        wall.append(1000 * (perf_counter() - began))
+        busy.append(1000 * (process_time() - worked))
+    return tuple(wall[WARM_UP:]), tuple(busy[WARM_UP:])
 
 
 def _half(snapshot: Snapshot) -> Filter:
@@ -201,17 +192,9 @@ def measure_index(data: Dataset, encoder: SentenceEncoder, say: Say) -> list[Fig
         built.append(_build(items, data.index))
     share = min(alone) / min(built)
     rates = f"{len(texts) / min(built):.0f} items/s and {len(texts) / min(alone):.0f} texts/s"
-    return [
-        Figure(
-            name="index build rate / bare encoder's rate",
-            value=share,
-            unit="ratio",
-            target=f">= {_INDEX_SHARE:g}",
-            met=share >= _INDEX_SHARE,
-            n=len(texts),
-            note=f"{rates}, the fastest of {_ROUNDS} rounds each",
-        )
-    ]
+    note = f"{rates}, the fastest of {_ROUNDS} rounds each"
+    name = "index build rate / bare encoder's rate"
+    return [figure(name, share, "ratio", len(texts), note, f">= {_INDEX_SHARE:g}")]
 
 
 def _build(items: list[Item], like: Index) -> float:
@@ -227,4 +210,4 @@ def _build(items: list[Item], like: Index) -> float:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[3]).write_text(_measure(Path(sys.argv[1]), Path(sys.argv[2])).model_dump_json(), encoding="utf-8")
+    print(_measure(Path(sys.argv[1]), Path(sys.argv[2])).model_dump_json())  # noqa: T201

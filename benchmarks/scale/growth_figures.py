@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from markupsafe import Markup
 
-from benchmarks.figures import Figure
-from benchmarks.retrieval.speed import K
+from benchmarks.figures import Figure, figure
+from benchmarks.retrieval.speed import HISTORY, K
 from benchmarks.scale.scale import SIZES, Grown
-from benchmarks.scale.steps import HISTORY, SIGNALS
+from benchmarks.scale.steps import SIGNALS
 from eval.report import Chart, Scale, picture
 
 _MEMORY_MIB: Final = 1024
@@ -62,48 +62,42 @@ def _panel(name: str, sizes: Sequence[float], series: Mapping[str, Sequence[floa
 def _figures(grown: Grown) -> Iterator[Figure]:
     last, at = grown.items >= SIZES[-1], f"{grown.items:,} items: "
 
-    def figure(name: str, value: float, unit: str, n: int, note: str = "", *, below: float | None = None) -> Figure:
-        bound = {} if below is None or not last else {"target": f"< {below:g}", "met": value < below}
-        return Figure.model_validate({"name": at + name, "value": value, "unit": unit, "n": n, "note": note, **bound})
+    def sized(name: str, value: float, unit: str, n: int, note: str = "", *, below: float | None = None) -> Figure:
+        return figure(at + name, value, unit, n, note, f"< {below:g}" if last and below is not None else None)
 
     ingested, indexed, searched = grown.ingested, grown.indexed, grown.searched
-    yield figure("ingest", ingested.items / max(ingested.items_s, 1e-9), "items/s", ingested.items)
-    yield figure("peak memory of ingest", ingested.peak_mib, "MiB", 1, below=_MEMORY_MIB)
+    yield sized("ingest", ingested.items / max(ingested.items_s, 1e-9), "items/s", ingested.items)
+    yield sized("peak memory of ingest", ingested.peak_mib, "MiB", 1, below=_MEMORY_MIB)
     if ingested.interactions:
         rate = ingested.interactions / ingested.interactions_s
-        yield figure("ingest of interactions", rate, "rows/s", ingested.interactions)
+        yield sized("ingest of interactions", rate, "rows/s", ingested.interactions)
     seconds = indexed.total_s - indexed.encode_s
     note = "a run that embeds what was new; without the encoder, the snapshot of all items included"
-    yield figure("index", seconds, "s", indexed.embedded, note)
-    yield figure("peak memory of index", indexed.peak_mib, "MiB", 1)
+    yield sized("index", seconds, "s", indexed.embedded, note)
+    yield sized("peak memory of index", indexed.peak_mib, "MiB", 1)
     if grown.killed is not None:
-        yield _resumed(at, grown.killed.wanted - grown.killed.done, indexed.embedded, grown.killed.wanted)
+        wanted, left = grown.killed.wanted, grown.killed.wanted - grown.killed.done
+        note = f"of {wanted:,}, the first run was killed half way"
+        yield figure(f"{at}embedded after a kill", indexed.embedded, note=note, target=f"<= {left}")
     for name, wall in searched.wall_ms.items():
         label = f"search, filter keeps {name}" if name else "search"
         processor = f"; processor {_percentile(searched.processor_ms, 95):.0f} ms" if not name else ""
-        yield figure(f"{label}, p50", _percentile(wall, 50), "ms", len(wall), _WHAT)
-        yield figure(f"{label}, p95", _percentile(wall, 95), "ms", len(wall), _WHAT + processor, below=_SEARCH_MS)
+        yield sized(f"{label}, p50", _percentile(wall, 50), "ms", len(wall), _WHAT)
+        yield sized(f"{label}, p95", _percentile(wall, 95), "ms", len(wall), _WHAT + processor, below=_SEARCH_MS)
     for name, part in searched.parts_ms.items():
-        yield figure(f"of it {name}", part, "ms", len(grown.compared.wall_ms))
-    yield figure("first search", searched.first_s, "s", 1, "with all that is loaded at first use")
-    yield figure("peak memory of a searching process", searched.peak_mib, "MiB", 1, "resident, mapped files included")
-    yield figure("exact search, p50", _percentile(grown.compared.wall_ms, 50), "ms", len(grown.compared.wall_ms), _WHAT)
+        yield sized(f"of it {name}", part, "ms", len(grown.compared.wall_ms))
+    yield sized("first search", searched.first_s, "s", 1, "with all that is loaded at first use")
+    yield sized("peak memory of a searching process", searched.peak_mib, "MiB", 1, "resident, mapped files included")
+    yield sized("exact search, p50", _percentile(grown.compared.wall_ms, 50), "ms", len(grown.compared.wall_ms), _WHAT)
     for name in SIGNALS:
         yield _recall(f"{at}recall of exact search, {name}", searched.ranked[name], grown.compared.ranked[name])
-
-
-def _resumed(at: str, left: int, embedded: int, wanted: int) -> Figure:
-    note = f"of {wanted:,}, the first run was killed half way"
-    return Figure(
-        name=f"{at}embedded after a kill", value=embedded, target=f"<= {left}", met=embedded <= left, n=1, note=note
-    )
 
 
 def _recall(name: str, ranked: Sequence[Sequence[str]], exact: Sequence[Sequence[str]]) -> Figure:
     shares = [len(set(a) & set(b)) / len(b) for a, b in zip(ranked, exact, strict=True)]
     value = float(np.mean(shares))
     note = f"share of its {K} candidates; the worst query {min(shares):.2f}"
-    return Figure(name=name, value=value, target=f">= {_RECALL}", met=value >= _RECALL, n=len(shares), note=note)
+    return figure(name, value, "", len(shares), note, f">= {_RECALL}")
 
 
 def _percentile(values: Sequence[float], percent: int) -> float:

@@ -1,8 +1,8 @@
 """What size costs on one machine. Reads a prepared dataset, produces what each size of a growing catalogue costs.
 
 The catalogue is made up (`benchmarks.scale.catalogue`) and grows from one size to the next. Every step is a process of
-its
-own, and what it found is kept beside the catalogue: a benchmark that was stopped goes on with the step that it was at.
+its own, and what it found is kept beside the catalogue: a benchmark that was stopped goes on with the step that it was
+at.
 """
 
 from __future__ import annotations

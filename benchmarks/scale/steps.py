@@ -11,12 +11,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Final
 
 import numpy as np
 
-from benchmarks.retrieval.speed import K, peak_mib
+from benchmarks.retrieval.speed import WARM_UP, peak_mib, random_queries, search_times
 from benchmarks.scale.catalogue import FIRST_YEAR, SOURCE, TARGET, YEARS, Pool, PoolEncoder
 from eval.data import index_dir, store_url
 from retrieval.index import Index
@@ -25,13 +25,11 @@ from retrieval.ranking import Retriever, eligible, history_profiles
 from retrieval.settings import IndexSettings, RetrieverSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
-from retrieval.types import Filter, Frozen, History, HistoryEntry, Query
+from retrieval.types import Filter, Frozen, Query
 
-HISTORY: Final = 20
 CALLS: Final = 100
 COMPARED: Final = 40
 """Queries ranked exactly, too: most of a second each at a million items."""
-_WARM_UP: Final = 5
 _ALL: Final = 10**9
 """A limit that no catalogue reaches."""
 FILTERS: Final[Mapping[str, Filter]] = {
@@ -89,25 +87,16 @@ class Compared(Frozen):
 
 
 def _ingest(home: Path, _pool: Pool, *files: str) -> Ingested:
-    items = interactions = 0
-    seconds = {"items": 0.0, "interactions": 0.0}
+    counts, seconds = {"items": 0, "interactions": 0}, {"items": 0.0, "interactions": 0.0}
     with Store.open(store_url(home)) as store:
         for file in map(Path, files):
             domain, kind = file.name.split("-")[:2]
             began = perf_counter()
             (report,) = ingest(store, IngestRequest(file, domain))
             seconds[kind] += perf_counter() - began
-            if kind == "items":
-                items += report.added
-            else:
-                interactions += report.added
-    return Ingested(
-        items=items,
-        items_s=seconds["items"],
-        interactions=interactions,
-        interactions_s=seconds["interactions"],
-        peak_mib=peak_mib(),
-    )
+            counts[kind] += report.added
+    times = {f"{kind}_s": taken for kind, taken in seconds.items()}
+    return Ingested(**counts, **times, peak_mib=peak_mib())
 
 
 def _index(home: Path, pool: Pool, domain: str) -> Indexed:
@@ -118,12 +107,13 @@ def _index(home: Path, pool: Pool, domain: str) -> Indexed:
 
 def _search(home: Path, pool: Pool) -> Searched:
     with Store.open(store_url(home)) as store, _opened(home, pool, IndexSettings()) as index:
-        queries, retriever = _queries(store), Retriever(store, index, RetrieverSettings())
+        queries = random_queries(store, SOURCE, TARGET, CALLS + WARM_UP)
+        retriever = Retriever(store, index, RetrieverSettings())
         began = perf_counter()
         retriever.rank(queries[-1])
         first = perf_counter() - began
         times = {
-            name: _times(retriever, [query.model_copy(update={"filter": wanted}) for query in queries])
+            name: search_times(retriever, [query.model_copy(update={"filter": wanted}) for query in queries])
             for name, wanted in FILTERS.items()
         }
         return Searched(
@@ -138,35 +128,13 @@ def _search(home: Path, pool: Pool) -> Searched:
 
 def _exact(home: Path, pool: Pool) -> Compared:
     with Store.open(store_url(home)) as store, _opened(home, pool, IndexSettings(exact_limit=_ALL)) as index:
-        queries = _queries(store)[: COMPARED + _WARM_UP]
-        wall, _ = _times(Retriever(store, index, RetrieverSettings()), queries)
+        queries = random_queries(store, SOURCE, TARGET, COMPARED + WARM_UP)
+        wall, _ = search_times(Retriever(store, index, RetrieverSettings()), queries)
         return Compared(wall_ms=wall, ranked=_ranked(store, index, queries))
 
 
 def _opened(home: Path, pool: Pool, settings: IndexSettings) -> Index:
     return Index(index_dir(home), PoolEncoder(pool), load_template("item"), settings)
-
-
-def _queries(store: Store) -> list[Query]:
-    """The same ones every time; one more for each search that is not timed."""
-    rng = np.random.default_rng(0)
-    films = [item for _, item in zip(range(10_000), store.iter_items(SOURCE), strict=False)]
-    histories = (rng.choice(len(films), HISTORY, replace=False) for _ in range(CALLS + _WARM_UP))
-    return [
-        Query(history=History(entries=tuple(HistoryEntry(item=films[i]) for i in rows)), target=TARGET, k=K)
-        for rows in histories
-    ]
-
-
-def _times(retriever: Retriever, queries: list[Query]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Wall and processor time of each query behind the first few."""
-    wall, busy = [], []
-    for query in queries[-_WARM_UP:] + queries[:-_WARM_UP]:
-        began, worked = perf_counter(), process_time()
-        retriever.rank(query)
-        wall.append(1000 * (perf_counter() - began))
-        busy.append(1000 * (process_time() - worked))
-    return tuple(wall[_WARM_UP:]), tuple(busy[_WARM_UP:])
 
 
 def _ranked(store: Store, index: Index, queries: list[Query]) -> Ranked:
@@ -202,11 +170,8 @@ def _timed(call: Callable[[int], object], n: int) -> float:
 
 
 _STEPS: Final[Mapping[str, Callable[..., Frozen]]] = {
-    "ingest": _ingest,
-    "index": _index,
-    "search": _search,
-    "exact": _exact,
-}
+    "ingest": _ingest, "index": _index, "search": _search, "exact": _exact
+}  # fmt: skip
 
 if __name__ == "__main__":
     step, home, pool, *arguments = sys.argv[1:]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, figure
 
 LIMIT_MS: Final = 250.0
 OVERHEAD_MS: Final = 10.0
@@ -85,96 +85,47 @@ def growth(seconds: Sequence[float], mib: Sequence[float]) -> Growth:
 
 def steady_figures(found: Measured, cpu_s: float, note: str) -> list[Figure]:
     """Latency and completeness at the rate; `cpu_s`: seconds of processor that the server used for it."""
-    n, answered = len(found.status), found.share(200)
-    p99 = found.percentile(99)
+    n, answered = len(found.status), int((found.status == 200).sum())
+    infinite = f"{note}; what was not answered counts as infinite"
+    each = 1000 * cpu_s / max(1, answered)
     return [
-        Figure(name="answered at the rate", value=answered, target="1", met=answered == 1, n=n, note=note),
-        Figure(name="latency, p50", value=found.percentile(50), unit="ms", n=n, note=note),
-        Figure(name="latency, p95", value=found.percentile(95), unit="ms", n=n, note=note),
-        Figure(
-            name="latency, p99",
-            value=p99,
-            unit="ms",
-            target=f"< {LIMIT_MS:g}",
-            met=p99 < LIMIT_MS,
-            n=n,
-            note=f"{note}; what was not answered counts as infinite",
-        ),
-        Figure(name="latency, p99 of the worst minute", value=found.worst_minute(99), unit="ms", n=n, note=note),
-        Figure(
-            name="processor a recommendation",
-            value=1000 * cpu_s / max(1, int((found.status == 200).sum())),
-            unit="ms",
-            n=n,
-            note="of the server, its threads together",
-        ),
+        figure("answered at the rate", found.share(200), "", n, note, "1"),
+        figure("latency, p50", found.percentile(50), "ms", n, note),
+        figure("latency, p95", found.percentile(95), "ms", n, note),
+        figure("latency, p99", found.percentile(99), "ms", n, infinite, f"< {LIMIT_MS:g}"),
+        figure("latency, p99 of the worst minute", found.worst_minute(99), "ms", n, note),
+        figure("processor a recommendation", each, "ms", n, "of the server, its threads together"),
     ]
 
 
 def memory_figures(seconds: Sequence[float], mib: Sequence[float]) -> list[Figure]:
     """Size and growth of memory."""
     found, n = growth(seconds, mib), len(mib)
-    spread = (
-        f"95% interval {found.low:+.2%} to {found.high:+.2%}; {seconds[-1] / 60:.1f} minutes, first quarter left out"
-    )
+    interval = f"95% interval {found.low:+.2%} to {found.high:+.2%}"
+    spread = f"{interval}; {seconds[-1] / 60:.1f} minutes, first quarter left out"
+    small = found.high < GROWTH  # too few samples show nothing
     return [
-        Figure(name="memory", value=found.median, unit="MiB", n=n, note="resident, without what is mapped from files"),
-        Figure(
-            name="memory's growth in ten minutes",
-            value=found.slope,
-            target=f"< {GROWTH:g}",
-            met=found.high < GROWTH,  # too few samples show nothing
-            n=n,
-            note=spread,
-        ),
+        figure("memory", found.median, "MiB", n, "resident, without what is mapped from files"),
+        figure("memory's growth in ten minutes", found.slope, "", n, spread, f"< {GROWTH:g}", small),
     ]
 
 
 def beyond_figures(over: Measured, after: Measured, seconds: float, rate: float, usual: float) -> list[Figure]:
     """What happened when `rate` requests a second came for `seconds`, and when `usual` came at once afterwards."""
-    note, n = f"{rate:g}/s for {seconds:g} s", len(over.status)
-    shed, lost = over.share(429), 1 - over.share(200, 429)
-    again, answered = after.percentile(99), after.share(200)
+    n, answered, again = len(over.status), int((over.status == 200).sum()), len(after.status)
+    note, later = f"{rate:g}/s for {seconds:g} s", f"{usual:g}/s, at once after it"
+    slowest, limit = over.percentile_of_answered(99), f"< {LIMIT_MS:g}"
     return [
-        Figure(name="turned away beyond saturation (429)", value=shed, target="> 0", met=shed > 0, n=n, note=note),
-        Figure(name="neither answered nor turned away", value=lost, target="0", met=lost == 0, n=n, note=note),
-        Figure(
-            name="answered beyond saturation",
-            value=float((over.status == 200).sum()) / seconds,
-            unit="/s",
-            n=n,
-            note=note,
-        ),
-        Figure(
-            name="latency beyond saturation, p99",
-            value=over.percentile_of_answered(99),
-            unit="ms",
-            n=int((over.status == 200).sum()),
-            note=f"{note}; of those answered",
-        ),
-        Figure(
-            name="answered afterwards",
-            value=answered,
-            target="1",
-            met=answered == 1,
-            n=len(after.status),
-            note=f"{usual:g}/s, at once after it",
-        ),
-        Figure(
-            name="latency afterwards, p99",
-            value=again,
-            unit="ms",
-            target=f"< {LIMIT_MS:g}",
-            met=again < LIMIT_MS,
-            n=len(after.status),
-            note=f"{usual:g}/s, at once after it",
-        ),
+        figure("turned away beyond saturation (429)", over.share(429), "", n, note, "> 0"),
+        figure("neither answered nor turned away", 1 - over.share(200, 429), "", n, note, "0"),
+        figure("answered beyond saturation", answered / seconds, "/s", n, note),
+        figure("latency beyond saturation, p99", slowest, "ms", answered, f"{note}; of those answered"),
+        figure("answered afterwards", after.share(200), "", again, later, "1"),
+        figure("latency afterwards, p99", after.percentile(99), "ms", again, later, limit),
     ]
 
 
 def overhead_figure(name: str, found: Measured, note: str, *, target: bool) -> Figure:
     """The median of what a request costs beside the stages of its answer."""
     value = float(np.median(found.overhead)) if len(found.overhead) else float("nan")
-    bound = {"target": f"< {OVERHEAD_MS:g}", "met": value < OVERHEAD_MS} if target else {}
-    row = {"name": name, "value": value, "unit": "ms", "n": len(found.overhead), "note": note, **bound}
-    return Figure.model_validate(row)
+    return figure(name, value, "ms", len(found.overhead), note, f"< {OVERHEAD_MS:g}" if target else None)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, figure
 from benchmarks.service.http_load import LoadClient
 from benchmarks.service.load_figures import Measured, beyond_figures, memory_figures, overhead_figure, steady_figures
 from benchmarks.service.process import Server, serving
@@ -79,16 +79,11 @@ async def _without_model(
         over = await load.run(arrivals(_OVERLOAD * RATE, _OVERLOAD_S, rng))
         say(f"{RATE:g} a second again")
         after = await load.run(arrivals(RATE, _RECOVERY_S, rng))
-    note = (
-        f"{RATE:g}/s Poisson, {HISTORY} liked {_SOURCE}, k={K}, reasons without a model; a process for each processor"
-    )
+    what = f"{RATE:g}/s Poisson, {HISTORY} liked {_SOURCE}, k={K}"
+    note = f"{what}, reasons without a model; a process for each processor"
+    caller = "one caller, client and network included: latency less the answer's stages"
     return [
-        overhead_figure(
-            "own overhead without a model, p50",
-            alone,
-            "one caller, client and network included: latency less the answer's stages",
-            target=False,
-        ),
+        overhead_figure("own overhead without a model, p50", alone, caller, target=False),
         *steady_figures(steady, used, note),
         *memory_figures(seconds, mib),
         *beyond_figures(over, after, _OVERLOAD_S, _OVERLOAD * RATE, RATE),
@@ -102,18 +97,12 @@ async def _with_model(server: Server, films: list[str], rng: np.random.Generator
         say(f"{_WITH_MODEL} recommendations with a simulated model, one after the other")
         alone = await load.one_by_one(_WITH_MODEL)
     note = f"order and {K} reasons by a simulated model that takes {_MODEL_S:g} s a request; latency less the stages"
+    twice = "each reason is refused by the check once, so that it is asked for twice"
     return [
         overhead_figure("own overhead, p50", alone, note, target=True),
-        Figure(
-            name="latency with the model, p50",
-            value=alone.percentile(50),
-            unit="ms",
-            n=len(alone.status),
-            note="each reason is refused by the check once, so that it is asked for twice",
-        ),
-        Figure(name="answered with the model", value=alone.share(200), target="1", met=alone.share(200) == 1,
-               n=len(alone.status)),
-    ]  # fmt: skip
+        figure("latency with the model, p50", alone.percentile(50), "ms", len(alone.status), twice),
+        figure("answered with the model", alone.share(200), "", len(alone.status), target="1"),
+    ]
 
 
 def arrivals(rate: float, seconds: float, rng: np.random.Generator) -> NDArray[np.float64]:

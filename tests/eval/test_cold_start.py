@@ -7,10 +7,9 @@ import pytest
 from little_encoder import save_encoder
 from three_domains import DOMAINS, TASTES, open_world
 
-from benchmarks.retrieval.cold_home import copied, renew
 from benchmarks.retrieval.cold_start import measure_cold_start
 from benchmarks.retrieval.cold_start_queries import Elsewhere, kinds_in_words, one_title, titles_in_words, two_sources
-from benchmarks.retrieval.new_items import bench_at_once
+from benchmarks.retrieval.new_items import bench_at_once, copied, renew
 from benchmarks.retrieval.popularity import sample_cases
 from eval.data import Case, OutOfFold, cases, histories
 from retrieval.encoder import SentenceEncoder
