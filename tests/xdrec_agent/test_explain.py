@@ -18,7 +18,6 @@ from xdrec_agent.explain import ExplainContext, explain_candidate, load_locale, 
 from xdrec_agent.explain.constrained_output import reply_schema
 from xdrec_agent.explain.realisation import styles
 from xdrec_agent.grounding import Scope, check, cited, foreign, gather
-from xdrec_agent.grounding.evidence import shared_traits
 from xdrec_agent.llm import LLMClient, Usage
 from xdrec_agent.settings import ExplainSettings, LLMSettings
 
@@ -128,7 +127,7 @@ def test_facts_have_ids_and_say_what_is_shared_with_whom():
 def test_shared_traits_ignore_case_and_keep_the_candidates_spelling():
     """Catalogues differ in capitals."""
     other = SOLARIS.model_copy(update={"categories": ("Science Fiction",)})
-    assert "Science Fiction" in shared_traits(other, ALIEN)
+    assert "Science Fiction" in gather(CANDIDATE.model_copy(update={"item": other}), HISTORY, None, 3).traits
 
 
 def test_matches_that_are_not_liked_are_no_evidence():

@@ -40,7 +40,7 @@ from xdrec_agent.converse.understanding import NLU, Remark, Understanding
 from xdrec_agent.errors import LLMError
 from xdrec_agent.recommend import LoggedAnswer, Recommender
 from xdrec_agent.settings import ChatSettings
-from xdrec_agent.types import Recommendation, Recommendations
+from xdrec_agent.types import Recommendations
 
 
 class Conversation:
@@ -145,12 +145,9 @@ class Conversation:
             yield Said(text=sentence)
         if decision.act == "ask" and state.question is not None:
             yield self._asked(state.question, state.language)
-        elif decision.act == "rank":
-            async with aclosing(self._ranked(dialogue)) as events:
-                async for event in events:
-                    yield event
-        elif decision.act in {"why", "why_not", "tell"}:
-            async with aclosing(self._answered(dialogue, decision)) as events:
+        elif decision.act in {"rank", "why", "why_not", "tell"}:
+            told = self._ranked(dialogue) if decision.act == "rank" else self._answered(dialogue, decision)
+            async with aclosing(told) as events:
                 async for event in events:
                     yield event
         elif decision.act == "save":
@@ -194,15 +191,12 @@ class Conversation:
                 yield Said(text=item_facts(item, language))
             elif decision.act == "why_not":
                 yield Said(text=await asyncio.to_thread(self._why_not, item, dialogue))
-            elif recommended := _recommended(dialogue.answer, ref):
-                answer, recommendation = recommended
-                one = answer.model_copy(update={"items": (recommendation,)})
-                async with aclosing(self.recommender.explain(query, one, language=language)) as ready:
+            elif answer := _only(dialogue.answer, ref):
+                async with aclosing(self.recommender.explain(query, answer, language=language)) as ready:
                     async for explained in ready:
                         yield Explained(item=explained)
             else:
-                title = quoted_title(ref, language)
-                yield Said(text=chat_sentences(language).why_none.format(title=title))
+                yield Said(text=chat_sentences(language).why_none.format(title=quoted_title(ref, language)))
 
     def _why_not(self, item: Item, dialogue: Dialogue) -> str:
         """Why the last answer does not have an item. Raises SetupError, BackendError."""
@@ -254,11 +248,10 @@ class Conversation:
         return await asyncio.to_thread(self.dialogues.keep, dialogue, after=before)
 
 
-def _recommended(answer: Recommendations | None, ref: ItemRef) -> tuple[Recommendations, Recommendation] | None:
-    """The answer that holds an item, and its recommendation."""
-    items = answer.items if answer else ()
-    found = next((item for item in items if (item.item.domain, item.item.id) == ref.key), None)
-    return (answer, found) if answer and found else None
+def _only(answer: Recommendations | None, ref: ItemRef) -> Recommendations | None:
+    """The answer with one of its items alone; None: it does not hold it."""
+    items = tuple(one for one in answer.items if (one.item.domain, one.item.id) == ref.key) if answer else ()
+    return answer.model_copy(update={"items": items[:1]}) if answer and items else None
 
 
 def _is_unclear(understanding: Understanding) -> bool:

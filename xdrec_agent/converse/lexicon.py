@@ -28,10 +28,8 @@ class DomainLexicon:
     """The words of one domain's catalogue at one generation; "unspaced" is what a script without spaces writes."""
 
     generation: int
-    keys: list[tuple[str, str]] = field(default_factory=list)
-    """(title key, item id)."""
     keys_by_script: dict[bool, list[tuple[str, str]]] = field(default_factory=dict)
-    """The same, of unspaced titles (True) and the others."""
+    """(title key, item id) of unspaced titles (True) and the others."""
     titles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     with_digits: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Titles that hold a number, with digits."""
@@ -69,7 +67,7 @@ EMPTY: Final = DomainLexicon(0)
 
 
 class Lexicon:
-    """The words of all domains of a store; a title source for `retrieval.titles`."""
+    """The words of all domains of a store."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -96,10 +94,6 @@ class Lexicon:
     def of(self, domain: str | None) -> DomainLexicon:
         """The words of a domain as they were at the last `refresh`; none of an unknown one."""
         return self._domains.get(domain or "", EMPTY)
-
-    def title_keys(self, domain: str) -> list[tuple[str, str]]:
-        """All (key, item id) pairs of the domain."""
-        return self.of(domain).keys
 
     def item_ids_by_title(self, domain: str, key: str) -> tuple[str, ...]:
         """Ids of the items that have this key, its numbers in words or digits, or its part before the colon."""
@@ -162,21 +156,19 @@ def _number_in_key() -> re.Pattern[str]:
 
 def _append_number(out: list[str], value: int) -> None:
     """Add a number word: "eighty four" is one number, and so is a year said in two halves."""
-    before = int(out[-1]) if out and out[-1].isdigit() else None
-    if before is not None and 20 <= before < 100 and before % 10 == 0 and value < 10:
+    before = int(out[-1]) if out and out[-1].isdigit() else 0
+    if before % 10 == 0 and 0 < value < 10 and (20 <= before < 100 or before > 999):
         out[-1] = str(before + value)
-    elif before is not None and 10 < before < 100 and 10 <= value < 100:
+    elif 10 < before < 100 and 10 <= value < 100:
         out[-1] = f"{before}{value}"
-    elif before is not None and before > 999 and before % 10 == 0 and 0 < value < 10:
-        out[-1] = str(before + value)
     else:
         out.append(str(value))
 
 
 def _read(store: Store, domain: str, generation: int) -> DomainLexicon:
-    words = DomainLexicon(generation, keys=store.title_keys(domain))
+    words = DomainLexicon(generation)
     titles: dict[str, list[str]] = {}
-    for key, item_id in words.keys:
+    for key, item_id in store.title_keys(domain):
         titles.setdefault(key, []).append(item_id)
         words.keys_by_script.setdefault(is_unspaced(key), []).append((key, item_id))
     words.titles = {key: tuple(sorted(ids)) for key, ids in titles.items()}

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from rapidfuzz import fuzz
 
 from retrieval.errors import UsageError
-from retrieval.templates import PromptTemplate, load_template
+from retrieval.templates import load_template
 from retrieval.titles import normalise
 from xdrec_agent.converse.grammar import Role
 from xdrec_agent.converse.language import grammar_of, languages_of
@@ -58,7 +58,7 @@ async def ask_for_slots(
         LLMError: it gives no usable answer.
         TimeoutError: it gives none in time.
     """
-    template: PromptTemplate = load_template("converse")
+    template = load_template("converse")
     if template.task != "converse":
         raise UsageError(f"template converse is for task {template.task!r}", hint="reinstall xdrec")
     messages = template.messages(
@@ -95,9 +95,8 @@ def complete_understanding(
     known += [item for item in verified.items(slots.known, "known") if item.key not in taken]
     changes = verified.filter(slots, read.filter)
     questions = tuple(q for q in read.questions if q.kind != "unknown" or not verified.answers(q.text))
-    adds_items = bool(
-        set(likes) - set(read.likes) or set(dislikes) - set(read.dislikes) or len(known) > len(read.known)
-    )
+    new_opinions = {*likes, *dislikes} - {*read.likes, *read.dislikes}
+    adds_items = bool(new_opinions) or len(known) > len(read.known)
     understood = adds_items or changes != read.filter or questions != read.questions
     remarks = read.remarks + ((Remark(note="model_disagreed"),) if verified.dropped else ())
     act, wish = read.act, read.wish
@@ -164,14 +163,13 @@ class _Verified:
         if words is None:
             return rules
         update: dict[str, object] = {}
-        for name in ("categories", "not_categories"):
-            known = [words.categories[c.casefold()] for c in getattr(slots, name) if c.casefold() in words.categories]
-            known = [category for category in known if self.occurs(category)]
-            taken = {*rules.categories, *rules.not_categories, *rules.allow}
-            if extra := [category for category in known if category not in taken and not taken]:
-                update[name] = tuple(extra)
+        if not (rules.categories or rules.not_categories or rules.allow):
+            for name in ("categories", "not_categories"):
+                known = (words.categories.get(category.casefold()) for category in getattr(slots, name))
+                if categories := tuple(category for category in known if category and self.occurs(category)):
+                    update[name] = categories
         creators = [full for c in slots.creators if self.occurs(c) for full in words.creators.get(normalise(c), ())]
-        if creators and not rules.creators and len(creators) == 1:
+        if len(creators) == 1 and not rules.creators:
             update["creators"] = tuple(creators)
         if rules.year_from is None and rules.year_to is None:
             for name in ("year_from", "year_to"):

@@ -148,13 +148,16 @@ def _decide(state: DialogueState, said: Understanding) -> DialogueDecision:
     act: Act | None = "ask" if said.questions else said.act
     if act is not None:
         return DialogueDecision(state, act, said.about, said.remarks)
-    missing: QuestionKind | None = "target" if state.target is None else None
-    if missing is None and not (state.wish or state.likes):
+    missing: QuestionKind
+    if state.target is None:
+        missing = "target"
+    elif not (state.wish or state.likes):
         missing = "likes"
-    if missing is None:
+    else:
         return DialogueDecision(state, "rank", (), said.remarks)
-    state = state.model_copy(update={"question": ClarifyingQuestion(kind=missing)})
-    return DialogueDecision(state, "ask", (), said.remarks)
+    return DialogueDecision(
+        state.model_copy(update={"question": ClarifyingQuestion(kind=missing)}), "ask", (), said.remarks
+    )
 
 
 def query_of(state: DialogueState, lexicon: Lexicon, user: str | None = None, past: History | None = None) -> Query:

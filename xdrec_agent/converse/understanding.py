@@ -13,25 +13,10 @@ from xdrec_agent.converse.state import ClarifyingQuestion, DialogueState, ItemRe
 Act = Literal["rank", "ask", "why", "why_not", "tell", "save", "say"]
 """What a turn wants done; "say": nothing but a word back."""
 Note = Literal[
-    "off_topic",
-    "greeting",
-    "thanks",
-    "bye",
-    "help",
-    "restarted",
-    "dropped_question",
-    "language",
-    "no_length",
-    "no_category",
-    "not_language",
-    "no_creator",
-    "no_domain",
-    "nothing_shown",
-    "nothing_left",
-    "bounded",
-    "model_failed",
-    "model_disagreed",
-]
+    "off_topic", "greeting", "thanks", "bye", "help", "restarted", "dropped_question", "language", "no_length",
+    "no_category", "not_language", "no_creator", "no_domain", "nothing_shown", "nothing_left", "bounded",
+    "model_failed", "model_disagreed",
+]  # fmt: skip
 """Remarks, by the name of their sentence in prompts/LANG/chat.yaml."""
 
 

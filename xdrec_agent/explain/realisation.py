@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path as FilePath
 from string import Formatter
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -67,8 +67,7 @@ class Sentences(OwnSentences):
     other_relation: str
 
 
-@dataclass(frozen=True)
-class FactLine:
+class FactLine(NamedTuple):
     """A fact as the model reads it."""
 
     id: str
@@ -125,11 +124,10 @@ class Locale:
 
     def distinct(self, names: Mapping[EntityKey, str]) -> dict[EntityKey, str]:
         """The names; where a film and a book have the same one, with what each is."""
-        count = Counter(names.values())
-        said = self.sentences
+        count, nouns = Counter(names.values()), self.sentences.nouns
         return {
-            key: said.named.format(noun=said.nouns[key[0]], title=name)
-            if count[name] > 1 and key[0] in said.nouns
+            key: self.sentences.named.format(noun=noun, title=name)
+            if count[name] > 1 and (noun := nouns.get(key[0] or ""))
             else name
             for key, name in names.items()
         }

@@ -7,7 +7,7 @@ brackets or set off behind a title, before it ("the 1979 film Alien"), after it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
@@ -155,14 +155,11 @@ class Sentence:
         """The nearest mention before a place."""
         return next((k for k in reversed(self.mentions) if k < at), None)
 
-    def right(self, at: int, stop: Callable[[Token], bool] = lambda token: False) -> int | None:
-        """The nearest mention after a place, before the first token that stops the search."""
-        for k in range(at + 1, len(self.tokens)):
-            if k in self.mentions:
-                return k
-            if stop(self.tokens[k]):
-                return None
-        return None
+    def right(self, at: int, stop: Kinds = frozenset()) -> int | None:
+        """The nearest mention after a place, before the first token of a kind that stops the search."""
+        after = range(at + 1, len(self.tokens))
+        first = next((k for k in after if k in self.mentions or self.kind(k) in stop), None)
+        return first if first in self.mentions else None
 
     def group(self, at: int) -> list[int]:
         """The titles that are joined to this one: "Alien (1979), Dune and Heat"."""

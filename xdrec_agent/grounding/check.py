@@ -126,11 +126,10 @@ def _claims(s: Sentence) -> Iterator[Claim]:
 
 
 def _title(s: Sentence, at: int) -> Iterator[Claim]:
-    yield s.claim(at, "title", [s.refs(at)], "")
-
-
-def _unknown_title(s: Sentence, at: int) -> Iterator[Claim]:
-    yield s.claim(at, "title", [], None, "no item of the evidence is called that")
+    if s.kind(at) == "item":
+        yield s.claim(at, "title", [s.refs(at)], "")
+    else:
+        yield s.claim(at, "title", [], None, "no item of the evidence is called that")
 
 
 def _year(s: Sentence, at: int) -> Iterator[Claim]:
@@ -160,7 +159,7 @@ def _volume(s: Sentence, at: int) -> Iterator[Claim]:
         yield s.claim(at, "number", [refs], f"volume {number}" if held else None, f"it is not volume {number}")
     k = s.skip(at + 1, {"of", "determiner", "neutral"})
     if s.kind(k) == "item" and s.tokens[k].of("series"):
-        yield _of_series(s, k, at)
+        yield from _series(s, k, at)
 
 
 def _number(s: Sentence, at: int) -> Iterator[Claim]:
@@ -171,24 +170,23 @@ def _number(s: Sentence, at: int) -> Iterator[Claim]:
     named = {s.refs(k) for k in s.mentions if s.kind(k) == "item"}
     shares = {v for fact in s.scope.evidence.facts if fact.kind == "similar" for v in fact.values}
     refs = s.nearest_refs(at)[0]
-    support: str | None = "so many titles are named"
-    if value != str(len(named)):
-        support = "share of the score" if value in shares else None
-    if support is None and any(s.scope.describes(key, text) for key in refs):
+    support = None
+    if value == str(len(named)):
+        support = "so many titles are named"
+    elif value in shares:
+        support = "share of the score"
+    elif any(s.scope.describes(key, text) for key in refs):
         support = "its description"
     yield s.claim(at, "number", [refs], support, "no such number in the evidence")
 
 
-def _series(s: Sentence, at: int) -> Iterator[Claim]:
-    yield _of_series(s, at, at)
-
-
-def _of_series(s: Sentence, at: int, of: int) -> Claim:
+def _series(s: Sentence, at: int, of: int | None = None) -> Iterator[Claim]:
+    """That what the token at `of` speaks of (None: the name itself) belongs to the series."""
     meaning = s.tokens[at].of("series")
     name = meaning.values[0] if meaning else ""
-    refs = s.attribute(of)[0]
+    refs = s.attribute(at if of is None else of)[0]
     held = any(s.scope.items[key].series == name for key in refs if key in s.scope.items)
-    return s.claim(at, "relation", [refs], f"series {name}" if held else None, "it is not of that series")
+    yield s.claim(at, "relation", [refs], f"series {name}" if held else None, "it is not of that series")
 
 
 def _same(s: Sentence, at: int) -> Iterator[Claim]:
@@ -208,7 +206,7 @@ def _same(s: Sentence, at: int) -> Iterator[Claim]:
 
 def _liked(s: Sentence, at: int) -> Iterator[Claim]:
     follows = s.tokens[at].of("liked") is not None
-    k = s.right(at, lambda t: t.kind in {"comma", "stop"}) if follows else s.left(at)
+    k = s.right(at, frozenset({"comma", "stop"})) if follows else s.left(at)
     if k is None or s.kind(k) != "item":
         return
     known = s.scope.items.keys() - s.alone
@@ -280,7 +278,7 @@ def _asked(s: Sentence, word: str) -> bool:
 
 _OF_KIND: Final[Mapping[TokenKind, Callable[[Sentence, int], Iterator[Claim]]]] = {
     "item": _title,
-    "unknown-title": _unknown_title,
+    "unknown-title": _title,
     "person": person_claims,
     "year": _year,
     "decade": _year,

@@ -101,29 +101,18 @@ def gather(
     rows.sort(key=lambda row: (row[2] is None, not _traits(row[3]), -row[1].similarity))
     closest = max((m for _, m in matched), key=lambda m: m.similarity, default=None)
     known: list[Known] = []
-    facts: list[Fact] = []
-
-    def add(kind: FactKind, label: str | None, values: tuple[str, ...] = (), path: Path | None = None) -> None:
-        facts.append(Fact(f"F{len(facts) + 1}", kind, label, values, path))
-
+    facts: list[tuple[FactKind, str | None, tuple[str, ...], Path | None]] = []
     for n, (one, match, way, shared) in enumerate(rows[:limit], 1):
         label = f"L{n}"
         known.append(Known(label, one, match, _traits(shared)))
         if way:
-            add("relation", label, path=way)
-        for kind, values in shared.items():
-            if values:
-                add(kind, label, values)
+            facts.append(("relation", label, (), way))
+        facts += [(kind, label, values, None) for kind, values in shared.items() if values]
         if match is closest:
-            add("similar", label, (str(round(100 * match.share)),))
+            facts.append(("similar", label, (str(round(100 * match.share)),), None))
     if asked := _asked(item, text):
-        add("asked", None, asked)
-    return Evidence(item, tuple(known), text, tuple(facts))
-
-
-def shared_traits(a: Item, b: Item) -> tuple[str, ...]:
-    """Creators, people, themes and categories of `a` that `b` has too, regardless of case; most specific kind first."""
-    return _traits(_shared(a, b))
+        facts.append(("asked", None, asked, None))
+    return Evidence(item, tuple(known), text, tuple(Fact(f"F{n}", *fact) for n, fact in enumerate(facts, 1)))
 
 
 def people(item: Item) -> tuple[str, ...]:

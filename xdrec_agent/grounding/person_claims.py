@@ -61,7 +61,7 @@ def _active(s: Sentence, at: int) -> tuple[list[Refs], Role | None]:
     while s.kind(k) in {"year", "decade", "link", "person", "neutral"} and not _role(s, k, "after") and k < at + 10:
         k += 1
     role = _role(s, k, "after")
-    end = s.right(k, lambda token: token.kind in {"stop", "relation"}) if role else None
+    end = s.right(k, frozenset({"stop", "relation"})) if role else None
     return ([] if end is None else [s.refs(n) for n in s.group(end) if n >= end]), role
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from retrieval.templates import visible
@@ -116,13 +116,12 @@ def mermaid(picture: Picture) -> str:
     """The picture as a Mermaid flowchart, from left to right."""
     ids = {key: f"n{number}" for number, key in enumerate(picture.nodes)}
     lines = ["flowchart LR"]
-    for key, node in picture.nodes.items():
-        lines.append(f'  {ids[key]}["{_entities(node.text)}"]:::{node.kind}')
+    lines += [f'  {ids[key]}["{_entities(node.text)}"]:::{node.kind}' for key, node in picture.nodes.items()]
     for start, end, label in picture.arrows:
         words = f'|"{_entities(label)}"|' if label else ""
         lines.append(f"  {ids[start]} -->{words} {ids[end]}")
-    for kind, colour in (("known", "#dbeafe"), ("thing", "#f3f4f6"), ("found", "#dcfce7")):
-        lines.append(f"  classDef {kind} fill:{colour},stroke:#6b7280,color:#1f2937")
+    colours = {"known": "#dbeafe", "thing": "#f3f4f6", "found": "#dcfce7"}
+    lines += [f"  classDef {kind} fill:{fill},stroke:#6b7280,color:#1f2937" for kind, fill in colours.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -131,8 +130,7 @@ def _entities(text: str) -> str:
     return "".join(c if c.isalnum() or c in _HARMLESS else f"#{ord(c)};" for c in visible(text))
 
 
-@dataclass(frozen=True)
-class _Box:
+class _Box(NamedTuple):
     """Left, top and height of a box in pixels, and its lines."""
 
     left: int
@@ -155,9 +153,8 @@ def svg(picture: Picture) -> str:
     height = max([lowest, *lanes.values()]) + _MARGIN
     size = {"viewBox": f"0 0 {width} {height}", "width": str(width), "height": str(height)}
     root = Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "class": _CLASS, "role": "img", **size})
-    SubElement(root, "title").text = visible(picture.title)
-    SubElement(root, "desc").text = _described(picture)
-    SubElement(root, "style").text = _STYLE
+    for tag, text in (("title", visible(picture.title)), ("desc", _described(picture)), ("style", _STYLE)):
+        SubElement(root, tag).text = text
     tip = {"id": f"{_CLASS}-tip", "viewBox": "0 0 8 8", "refX": "8", "refY": "4", "markerWidth": "7"}
     marker = SubElement(SubElement(root, "defs"), "marker", {**tip, "markerHeight": "7", "orient": "auto"})
     SubElement(marker, "path", {"class": "tip", "d": "M0 0 8 4 0 8z"})
