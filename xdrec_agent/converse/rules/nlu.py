@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -33,7 +33,7 @@ from xdrec_agent.converse.rules.switches import find_reply_language, find_target
 from xdrec_agent.converse.rules.titles import TitleFinder
 from xdrec_agent.converse.rules.unknown_titles import UnknownTitles
 from xdrec_agent.converse.rules.wishes import find_wish, off_topic, small_talk
-from xdrec_agent.converse.state import MOST_SHOWN, AnswerOption, ClarifyingQuestion, DialogueState, ItemRef, Opinion
+from xdrec_agent.converse.state import MOST_SHOWN, AnswerOption, ClarifyingQuestion, DialogueState, Opinion
 from xdrec_agent.converse.understanding import Act, FilterChange, Remark, Understanding
 
 MOST_TEXT: Final = 2_000
@@ -87,20 +87,17 @@ class RuleNLU:
         only_pronouns = all(m.text.casefold() in grammar.word_lists["references"]["pronouns"] for m in masked.mentions)
         if talk in {"thanks", "greeting", "bye"} and only_pronouns:
             return Understanding(act="say", language=language, remarks=(Remark(note=talk),))
-        target, missing = find_target(masked.text, domains, grammar)
+        target, missing_domain = find_target(masked.text, domains, grammar)
         reading = _Reading(
             lexicon=self.lexicon,
             grammar=grammar,
             domains=domains,
             state=_directed(state, target),
-            line=line,
             masked=masked,
-            target=target,
-            missing_domain=missing,
-            language=language if line.strip() else None,
-            this_year=self._this_year or datetime.datetime.now(tz=datetime.UTC).year,
+            missing_domain=missing_domain,
+            said=Understanding(target=target, language=language if line.strip() else None),
         )
-        return reading.understanding()
+        return reading.understanding(self._this_year or datetime.datetime.now(tz=datetime.UTC).year)
 
     def _masked(self, line: str, state: DialogueState, domains: Sequence[str], grammar: Grammar) -> MaskedText:
         finder = TitleFinder(self.lexicon, domains, grammar)
@@ -120,28 +117,15 @@ class RuleNLU:
 
 @dataclass
 class _Reading:
-    """The reading of one turn: what it is read from, and what has been understood so far."""
+    """The reading of one turn: what it is read from, and what it is understood to have `said` so far."""
 
     lexicon: Lexicon
     grammar: Grammar
     domains: Sequence[str]
     state: DialogueState
-    line: str
     masked: MaskedText
-    target: str | None
     missing_domain: str | None
-    language: str | None
-    this_year: int
-
-    likes: list[Opinion] = field(default_factory=list)
-    dislikes: list[Opinion] = field(default_factory=list)
-    known: list[ItemRef] = field(default_factory=list)
-    forget: list[ItemRef] = field(default_factory=list)
-    about: list[ItemRef] = field(default_factory=list)
-    questions: list[ClarifyingQuestion] = field(default_factory=list)
-    remarks: list[Remark] = field(default_factory=list)
-    act: Act | None = None
-    forget_last: bool = False
+    said: Understanding
 
     @cached_property
     def disambiguator(self) -> Disambiguator:
@@ -151,109 +135,103 @@ class _Reading:
     @property
     def has_items(self) -> bool:
         """Whether any item plays a part."""
-        return bool(self.likes or self.dislikes or self.known or self.forget or self.about or self.questions)
+        said = self.said
+        return bool(said.likes or said.dislikes or said.known or said.forget or said.about or said.questions)
 
-    def understanding(self) -> Understanding:
-        """All that the turn changes."""
-        finder = ConstraintFinder(self.grammar, self.lexicon, self.state, self.this_year)
+    def _put(self, **values: object) -> None:
+        self.said = self.said.model_copy(update=values)
+
+    def _add(self, **values: Iterable[object]) -> None:
+        """Add to what is said; of what is there already nothing."""
+        self._put(**{name: tuple(dict.fromkeys((*getattr(self.said, name), *more))) for name, more in values.items()})
+
+    def understanding(self, this_year: int) -> Understanding:
+        """All that the turn changes; "recent" counts from `this_year`."""
+        finder = ConstraintFinder(self.grammar, self.lexicon, self.state, this_year)
         constraints = finder.find(self.masked.text)
         for mention in mentions_in_context(self.masked, self.grammar):
             self._add_mention(mention)
         self._add_consequences(constraints)
-        return self._with_the_rest(constraints, finder.count(self.masked.text))
+        self._add_the_rest(constraints, finder.count(self.masked.text))
+        return self.said
 
-    def _add_mention(self, said: MentionInContext) -> None:
+    def _add_mention(self, one: MentionInContext) -> None:
         """Put what is said of one mention where it belongs."""
-        mention, role = said.mention, said.role
+        mention, role = one.mention, one.role
         if role == "unseen" or (mention.kind == "unknown" and role in {"forget", "refuse"}):
             return
-        items, question = self.disambiguator.choose(said)
+        items, question = self.disambiguator.choose(one)
         if question is not None:
-            self.questions.append(question)
+            self._add(questions=[question])
             return
         if role == "none" and mention.kind == "shown":
-            around = f"{said.before}{_ONE_MENTION}{said.after}"
+            around = f"{one.before}{_ONE_MENTION}{one.after}"
             if not mention.ids or not self.grammar.patterns["references"]["named_alone"].fullmatch(around):
                 return
             role = "tell"
         if role in _ASKS:
-            self.act = _ASKS[role]
-            self.about += items
+            self._put(act=_ASKS[role])
+            self._add(about=items)
         elif role == "known" or (role == "refuse" and (mention.kind == "shown" or self.state.shown)):
-            self.known += items
+            self._add(known=items)
         elif role == "forget":
-            self.forget += items
+            self._add(forget=items)
         elif role in {"dislike", "refuse"}:
-            self.dislikes += [Opinion(item=item, preference=said.preference or -1.0) for item in items]
+            self._add(dislikes=[Opinion(item=item, preference=one.preference or -1.0) for item in items])
         else:
-            self.forget_last |= role == "meant" and not self.forget
-            self.likes += [Opinion(item=item, preference=1.0, cued=role != "none") for item in items]
+            self._put(forget_last=self.said.forget_last or (role == "meant" and not self.said.forget))
+            self._add(likes=[Opinion(item=item, preference=1.0, cued=role != "none") for item in items])
 
     def _add_consequences(self, constraints: Constraints) -> None:
         """What follows for items from the limits and from what stands alone."""
-        state, text = self.state, self.masked.text
-        if self.known and not self.likes and self.grammar.patterns["talk"]["similar"].search(text):
-            self.likes += [Opinion(item=item) for item in self.known if item.domain in state.sources]
-            self.known = [item for item in self.known if item.domain not in state.sources]
-        self.remarks += constraints.remarks
-        self.questions += constraints.questions
+        state, text, rules = self.state, self.masked.text, self.grammar.patterns["talk"]
+        known = self.said.known
+        if known and not self.said.likes and rules["similar"].search(text):
+            self._add(likes=[Opinion(item=item) for item in known if item.domain in state.sources])
+            self._put(known=tuple(item for item in known if item.domain not in state.sources))
+        self._add(remarks=constraints.remarks, questions=constraints.questions)
         if state.target:
-            words = self.lexicon.of(state.target)
-            works = [(state.target, id_) for name in constraints.refused_creators for id_ in words.works[name]]
-            self.known += self.disambiguator.refs(tuple(dict.fromkeys(works)))
-        if self.grammar.patterns["talk"]["why_alone"].match(text) and not self.about:
-            self.act = "why"
-            self.about = list(state.focus or state.shown[:1])
-        if self.act in {"why", "tell"} and not self.about and not self.questions:
-            self.act = None
+            works = self.lexicon.of(state.target).works
+            refused = [(state.target, id_) for name in constraints.refused_creators for id_ in works[name]]
+            self._add(known=self.disambiguator.refs(tuple(dict.fromkeys(refused))))
+        if rules["why_alone"].match(text) and not self.said.about:
+            self._put(act="why", about=state.focus or state.shown[:1])
+        if self.said.act in {"why", "tell"} and not self.said.about and not self.said.questions:
+            self._put(act=None)
             if any(mention.kind == "shown" and not mention.ids for mention in self.masked.mentions):
-                self.remarks.append(Remark(note="nothing_shown"))
+                self._add(remarks=[Remark(note="nothing_shown")])
 
-    def _with_the_rest(self, constraints: Constraints, count: int | None) -> Understanding:
-        """The understanding, with small talk and wishes read from the words that mean nothing else."""
-        text, rules = self.masked.text, self.grammar.patterns["talk"]
+    def _add_the_rest(self, constraints: Constraints, count: int | None) -> None:
+        """The limits, and small talk and wishes, read from the words that mean nothing else."""
+        text, rules, said = self.masked.text, self.grammar.patterns["talk"], self.said
         rest = blanked(text, constraints.spans)
-        change = constraints.change
-        another_list = rules["another_list"].search(text) is not None and not self.questions and self.act is None
-        found = self.has_items or not change.empty or bool(constraints.length or constraints.no_length)
-        found = found or bool(constraints.remarks or self.target or another_list) or count is not None
-        talk = small_talk(rest, self.grammar) if not (self.has_items or (found and not self.remarks)) else None
-        wish: str | None = None
+        another_list = rules["another_list"].search(text) is not None and not said.questions and said.act is None
+        self._put(
+            another_list=another_list,
+            filter=constraints.change,
+            length=constraints.length,
+            no_length=constraints.no_length,
+            k=min(count, MOST_SHOWN) if count else None,
+        )
+        found = self.has_items or not constraints.change.empty or bool(constraints.length or constraints.no_length)
+        found = found or bool(constraints.remarks or said.target or another_list) or count is not None
+        talk = small_talk(rest, self.grammar) if not (self.has_items or (found and not said.remarks)) else None
         if rules["save"].search(text) and not self.has_items:
-            self.act = "save"
+            self._put(act="save")
         elif talk == "dropped_question" and self.state.question is None:
-            self.act = self.act if found else "say"
+            self._put(act=said.act if found else "say")
         elif talk:
             self._say(Remark(note=talk))
         elif self.missing_domain and not found:
             self._say(Remark(note="no_domain", text=self.missing_domain[:200]))
-        elif not found and all(r.note != "nothing_shown" for r in self.remarks) and off_topic(rest, self.grammar):
+        elif not found and "nothing_shown" not in said.notes() and off_topic(rest, self.grammar):
             self._say(Remark(note="off_topic"))
-        elif self.act is None:
-            wish = find_wish(rest, self.grammar)
-        return Understanding(
-            act=self.act,
-            likes=tuple(self.likes),
-            dislikes=tuple(self.dislikes),
-            known=tuple(dict.fromkeys(self.known)),
-            forget=tuple(self.forget),
-            forget_last=self.forget_last,
-            about=tuple(dict.fromkeys(self.about)),
-            another_list=another_list,
-            target=self.target,
-            filter=change,
-            length=constraints.length,
-            no_length=constraints.no_length,
-            wish=wish,
-            k=min(count, MOST_SHOWN) if count else None,
-            language=self.language,
-            questions=tuple(self.questions),
-            remarks=tuple(self.remarks),
-        )
+        elif said.act is None:
+            self._put(wish=find_wish(rest, self.grammar))
 
     def _say(self, remark: Remark) -> None:
-        self.act = "say"
-        self.remarks.append(remark)
+        self._put(act="say")
+        self._add(remarks=[remark])
 
 
 def _directed(state: DialogueState, target: str | None) -> DialogueState:
