@@ -113,9 +113,10 @@ class Dialogues(Tables):
         Raises:
             UsageError: there is none, or none for this user.
         """
-        for row in self._rows(sa.select(_dialogues).where(_this(id_, user))):
-            return _dialogue(row)
-        raise _missing()
+        row = self.first(sa.select(_dialogues).where(_this(id_, user)))
+        if row is None:
+            raise _missing()
+        return _dialogue(row)
 
     def list(self, user: str | None = None, limit: int = 100) -> tuple[DialogueSummary, ...]:
         """A user's dialogues (None: those without a user), the latest first."""
@@ -137,11 +138,8 @@ class Dialogues(Tables):
         Raises:
             UsageError: there is none, or none for this user.
         """
-        if not self.exists():
+        if not (self.exists() and self.database.execute(sa.delete(_dialogues).where(_this(id_, user)))):
             raise _missing()
-        with self.database.writing() as connection:
-            if not connection.execute(sa.delete(_dialogues).where(_this(id_, user))).rowcount:
-                raise _missing()
 
     def forget_old(self, days: int, most: int) -> int:
         """Delete dialogues without a turn for `days`, and all but the `most` with the latest turns.
