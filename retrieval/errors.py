@@ -22,6 +22,8 @@ The number is the exit code of the command line. `xdrec_agent.errors` grows the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -124,3 +126,20 @@ class AmbiguousTitle(TitleError):
     """Several items have this title or are equally close to it."""
 
     http_status = 409
+
+
+@contextmanager
+def optional_packages(what: str, extra: str) -> Iterator[None]:
+    """Around imports of packages that an extra of the installation brings.
+
+    Args:
+        what: what needs them, as the message begins.
+
+    Raises:
+        SetupError: one of them is not installed.
+    """
+    try:
+        yield
+    except ImportError as exc:
+        message = f"{what} needs a package that is not installed: {exc.name or exc}"
+        raise SetupError(message, hint=f"pip install 'xdrec[{extra}]'") from exc

@@ -26,7 +26,6 @@ from eval.stats.metrics import (
     tied_ranks,
     tied_ranks_within,
 )
-from eval.stats.optional_dependencies import optional_packages
 from eval.stats.paired import ArmScores, PairedDifference, compare_differences, compare_paired
 from eval.stats.sequential import ConfidenceSequence, Decision, SequentialInterval, StoppingRule, users_to_decide
 from eval.stats.unpaired import UnpairedDifference, compare_unpaired
@@ -64,7 +63,6 @@ __all__ = [
     "ndcg",
     "number_text",
     "number_writer",
-    "optional_packages",
     "p_text",
     "ratio_of_means",
     "recall",

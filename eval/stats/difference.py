@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from pydantic import FiniteFloat
 from scipy.optimize import brentq
 
-from eval.stats.optional_dependencies import optional_packages
+from retrieval.errors import optional_packages
 from retrieval.types import Frozen
 
 ALPHA: Final = 0.05
@@ -131,7 +131,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     tested = [p for p in p_values if p is not None]
     if not tested:
         return list(p_values)
-    with optional_packages("the adjustment by Holm"):
+    with optional_packages("the adjustment by Holm", "eval"):
         from statsmodels.stats.multitest import multipletests
 
     adjusted = iter(multipletests(tested, method="holm")[1])

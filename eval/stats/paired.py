@@ -17,8 +17,7 @@ from scipy.stats import monte_carlo_test, permutation_test
 
 from eval.stats.bootstrap import BATCH, Floats, bootstrap_interval
 from eval.stats.difference import ALPHA, MIN_USERS, POWER, Difference, detectable_effect
-from eval.stats.optional_dependencies import optional_packages
-from retrieval.errors import DataError, UsageError
+from retrieval.errors import DataError, UsageError, optional_packages
 
 FLIPS: Final = 9_999
 """Random sign flips of the p-value; with the observed one 10,000, so that the smallest p is .0002 (two sided)."""
@@ -177,7 +176,7 @@ def users_needed(effect: float, deviation: float) -> int:
 
 def _power(size: float, users: float) -> float:
     # statsmodels' own solve_power fails to bracket some effects and then returns an array with a deprecation warning.
-    with optional_packages("the power of a comparison"):
+    with optional_packages("the power of a comparison", "eval"):
         from statsmodels.stats.power import TTestPower
 
     return float(TTestPower().power(size, users, ALPHA))

@@ -15,8 +15,7 @@ from scipy.stats import monte_carlo_test
 
 from eval.stats.bootstrap import Floats, bootstrap_interval
 from eval.stats.difference import ALPHA, MIN_USERS, POWER, Difference, detectable_effect
-from eval.stats.optional_dependencies import optional_packages
-from retrieval.errors import DataError, UsageError
+from retrieval.errors import DataError, UsageError, optional_packages
 
 DRAWS: Final = 9_999
 """Random assignments of the p-value; with the observed one 10,000."""
@@ -146,7 +145,7 @@ def _welch(a: Floats, b: Floats) -> Floats:
 
 
 def _power(size: float, first: float, ratio: float) -> float:
-    with optional_packages("the power of a comparison"):
+    with optional_packages("the power of a comparison", "eval"):
         from statsmodels.stats.power import TTestIndPower
 
     return float(TTestIndPower().power(size, first, ALPHA, ratio=ratio))

@@ -15,7 +15,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from eval.data import Case, CatalogueScores, Dataset, Scorer
-from eval.stats import optional_packages
+from retrieval.errors import optional_packages
 from retrieval.types import History
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ItemKNN:
 
     def fit(self, training: Sequence[History], rng: np.random.Generator) -> Scorer:
         """Find every item's neighbours; nothing is drawn."""
-        with optional_packages("the baseline item-knn"):
+        with optional_packages("the baseline item-knn", "eval"):
             from implicit.nearest_neighbours import ItemItemRecommender
             from sklearn.preprocessing import normalize
         # Products of unit columns are cosines; implicit's own CosineRecommender warns about what it makes of its input.
@@ -133,7 +133,7 @@ class EMCDR:
 
 
 def _factorised(liked: sparse.csr_matrix, rng: np.random.Generator, baseline: str) -> AlternatingLeastSquares:
-    with optional_packages(baseline):
+    with optional_packages(f"the baseline {baseline}", "eval"):
         from implicit.cpu.als import AlternatingLeastSquares
     # implicit has threads of its own, which those of BLAS get in the way of.
     with threadpool_limits(limits=1, user_api="blas"):
@@ -143,7 +143,7 @@ def _factorised(liked: sparse.csr_matrix, rng: np.random.Generator, baseline: st
 
 
 def _mapped(source: str, target: str, parts: Mapping[str, Any], models: Mapping[str, Any]) -> RidgeCV | None:
-    with optional_packages("the baseline emcdr"):
+    with optional_packages("the baseline emcdr", "eval"):
         from sklearn.linear_model import RidgeCV
     both = np.flatnonzero((parts[source].getnnz(axis=1) > 0) & (parts[target].getnnz(axis=1) > 0))
     if len(both) < 2:  # leave-one-out leaves none

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eval.data import Case, CatalogueScores, Dataset, Scorer
-from eval.stats import optional_packages
 from retrieval.encoder import Vectors
+from retrieval.errors import optional_packages
 from retrieval.index import Index
 from retrieval.types import History, Item
 
@@ -57,7 +57,7 @@ class BM25Text:
         return self._score
 
     def _search(self, data: Dataset, domain: str) -> BM25:
-        with optional_packages("the baseline bm25"):
+        with optional_packages("the baseline bm25", "eval"):
             from bm25s import BM25
         positions = data.index.snapshot(domain).positions
         texts = [""] * len(positions)

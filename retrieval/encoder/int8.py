@@ -29,7 +29,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from retrieval.encoder.sentence import INT8_FOLDER, SentenceEncoder, Vectors
-from retrieval.errors import SetupError, UsageError
+from retrieval.errors import SetupError, UsageError, optional_packages
 from retrieval.files import atomic_folder
 
 if TYPE_CHECKING:
@@ -141,17 +141,12 @@ def _converted_folder(folder: Path, fingerprint: str) -> Path:
             if not converted.is_dir():  # another process may have been faster
                 for old in (p for p in home.iterdir() if p.is_dir()):
                     shutil.rmtree(old)
-                with atomic_folder(converted) as partial:
+                with optional_packages("encoder.backend = onnx-int8", "int8"), atomic_folder(converted) as partial:
                     _convert(folder, partial)
     except OSError as exc:
         raise SetupError(
             f"the 8-bit form of {folder.name} cannot be written to {home}: {exc.strerror or exc}",
             hint='copy the model to where you may write, or set encoder.backend to "torch"',
-        ) from exc
-    except ImportError as exc:
-        raise SetupError(
-            f"encoder.backend = onnx-int8 needs a package that is not installed: {exc.name}",
-            hint="pip install 'xdrec[int8]'",
         ) from exc
     return converted
 

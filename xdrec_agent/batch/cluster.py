@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, Final
 
-from retrieval.errors import BackendError, SetupError, XDRecError
+from retrieval.errors import BackendError, XDRecError, optional_packages
 
 LOCAL: Final = "local"
 _STORE: Final = 256 * 2**20
@@ -35,12 +35,10 @@ def cluster(address: str) -> Iterator[None]:
         XDRecError: what an actor raised, as itself; of what a stage raised a ClusterError has the text.
     """
     _environment(address)
-    try:
+    with optional_packages("work on a cluster", "batch"):
         import ray
         from ray.data import DataContext
-    except ModuleNotFoundError as exc:
-        hint = "pip install 'xdrec[batch]'"
-        raise SetupError(f"batches need a package that is not installed: {exc.name}", hint=hint) from exc
+
     # Ray's remarks on workers that died go to stdout, where data alone belongs.
     with redirect_stdout(sys.stderr), translated(address):
         _join(address)

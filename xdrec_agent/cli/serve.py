@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from retrieval.errors import SetupError
+from retrieval.errors import optional_packages
 from xdrec_agent.cli.context import overridden, settings
 from xdrec_agent.cli.options import Host, Port
 
@@ -48,8 +48,6 @@ def mcp(
 
 def import_service() -> ModuleType:
     """The package of the service. Raises SetupError: the extra `service` is not installed."""
-    try:
+    with optional_packages("the service", "service"):
         from xdrec_agent import service
-    except ModuleNotFoundError as exc:
-        raise SetupError(f"the service needs a package: {exc.name}", hint="pip install 'xdrec[service]'") from exc
     return service

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retrieval.errors import SetupError
+from retrieval.errors import optional_packages
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -25,13 +25,11 @@ def open_tracer() -> Iterator[Tracer]:
     Raises:
         SetupError: the extra is not installed.
     """
-    try:
+    with optional_packages("tracing", "tracing"):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    except ImportError as exc:
-        raise SetupError(f"tracing needs a package: {exc}", hint="pip install 'xdrec[tracing]'") from exc
     provider = TracerProvider(resource=Resource.create({"service.name": "xdrec"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     try:
