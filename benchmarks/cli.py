@@ -65,15 +65,15 @@ def rerank(
     from dataclasses import replace
 
     from benchmarks.rerank.rerank import Sizes, bench_rerank
-    from eval.data import rerank_tasks
+    from eval.data import plan_cases, rerank_tasks
 
     sizes, judges = Sizes(latency, saturation, shuffles), judges_of(judge)
 
     async def run(bench: Bench) -> list[Figure]:
-        chosen = rerank_tasks(bench.dataset, users)
+        chosen = rerank_tasks(plan_cases(bench.dataset), users)
         asked = frozenset(task.case.user for task in chosen)
         # Cost does not depend on which users the model was trained on.
-        others = rerank_tasks(replace(bench.dataset, training_users=asked), 4 * (latency + saturation))
+        others = rerank_tasks(plan_cases(replace(bench.dataset, training_users=asked)), 4 * (latency + saturation))
         return await bench_rerank(bench.context, bench.settings.llm, judges, (chosen, others), sizes, bench.say)
 
     _show("rerank", with_model(data, run), json_)

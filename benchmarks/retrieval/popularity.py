@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, estimate_figure, figure
-from eval.data import FOLDS, TEST_FOLD, Case, Dataset, OutOfFold, Say, fold, guarded_cases, histories, in_hash_order
+from eval.data import FOLDS, TEST_FOLD, Case, Dataset, OutOfFold, Say, fold, plan_cases
 from eval.fitting import choice_sets, cross_fit
 from eval.report import Chart, Scale, picture
 from eval.stats import by_kind, coverage, mean, ndcg, ratio_of_means, recall, tied_ranks_within
@@ -66,10 +66,9 @@ def measure_popularity(data: Dataset, users: int, rng: np.random.Generator, say:
 
 def sample_cases(data: Dataset, users: int, *, test: bool) -> list[Case]:
     """All cases of the first users by hash who have any, of the test fold or of the others."""
-    people = data.without_training_users(in_hash_order(histories(data.store), 0))
-    mine = (person for person in people if (fold(person.user or "", FOLDS) == TEST_FOLD) == test)
-    with_cases = filter(None, (list(guarded_cases(person, data.domains)) for person in mine))
-    return [case for mine in islice(with_cases, users) for case in mine]
+    by_user = plan_cases(data).by_user()
+    mine = (own for person, own in by_user if (fold(person.user or "", FOLDS) == TEST_FOLD) == test)
+    return [case for own in islice(mine, users) for case in own]
 
 
 def _asked(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from eval.cli.context import say, show
+from eval.cli.context import prepared, say, show
 from eval.cli.options import (
     Candidates,
     DataFolder,
@@ -75,17 +75,21 @@ def trial(
       xdrec-eval trial runs/t --data ../data --arm long: --arm short:rerank.template=short.jinja --max-requests 500
     """
     from eval.report import trial_page
-    from eval.runs import RunRequest, TrialRequest, arm_settings, make_trial
+    from eval.runs import Protocol, RunRequest, arm_settings, make_trial, measured
     from eval.stats import StoppingRule
 
     if len(arm) != 2:
         raise UsageError(f"{len(arm)} arms", hint="--arm A:… --arm B:…")
     parts = [text.partition(":") for text in arm]
-    a, b = ((name, arm_settings(given.split(",") if given else [])) for name, _, given in parts)
+    arms = {name: measured(arm_settings(given.split(",") if given else [])) for name, _, given in parts}
+    if len(arms) != 2:
+        raise UsageError(f"both arms are called {parts[0][0]!r}", hint="--arm A:… --arm B:…")
+    protocol = Protocol.of_options("rerank", split, candidates, users, seed)
+    request = RunRequest(out, "", protocol, repeats=repeats)
     rule = StoppingRule(margin=margin, max_requests=max_requests)
-    run = RunRequest(out, "", "rerank", "", candidates, users, seed, repeats, split)
-    request = TrialRequest(run, (a, b), metric, rule, batch)
-    show(trial_page(make_trial(request, data, say)), as_json=json_, out=out)
+    with prepared(data, next(iter(arms.values()))) as dataset:
+        result = make_trial(request, arms, rule, dataset, say, metric=metric, batch=batch)
+    show(trial_page(result), as_json=json_, out=out)
 
 
 def online(

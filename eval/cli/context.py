@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,14 +48,17 @@ def judges_of(named: list[str] | None) -> list[str]:
 
 @contextmanager
 def prepared(data: Path, settings: Settings) -> Iterator[Dataset]:
-    """The data of a benchmark, ingested and embedded by the configured encoder. Raises SetupError, DataError."""
+    """The data, ingested and embedded by the configured encoder, with the weights that are in effect for the home.
+
+    Raises:
+        SetupError, DataError: as `pulled_encoder` and `open_dataset`.
+    """
     from eval.data import open_dataset
-    from retrieval.ranking import fusion_fit
     from retrieval.templates import load_template
 
     encoder = pulled_encoder(settings)
-    with open_dataset(data, encoder, load_template("item"), say) as dataset:
-        yield replace(dataset, fusion=fusion_fit(encoder.name, settings.fits_dir))
+    with open_dataset(data, encoder, load_template("item"), say, fits_dir=settings.fits_dir) as dataset:
+        yield dataset
 
 
 @dataclass(frozen=True)

@@ -59,14 +59,13 @@ def fusion(
     """
     import numpy as np
 
-    from eval.data import data_hash
     from eval.fitting import fit_weights
     from retrieval.ranking import save_fusion
     from xdrec_agent.settings import load_settings
 
     settings = load_settings()
     with prepared(data, settings) as dataset:
-        found = fit_weights(dataset, "xdrec-eval fit fusion", data_hash(data), np.random.default_rng(0), say)
+        found = fit_weights(dataset, "xdrec-eval fit fusion", np.random.default_rng(0), say)
     print_json(found)
     if write:
         say(f"written to {save_fusion(found, settings.fits_dir)}")

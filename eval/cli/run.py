@@ -62,13 +62,13 @@ def run(
       xdrec-eval run runs/later --data ../data --task catalogue --split temporal
       xdrec-eval run runs/strangers --data ../data --task catalogue --set history=other
     """
-    from eval.runs import RunRequest, arm_choice, make_run
+    from eval.runs import Protocol, RunRequest, arm_choice, make_run
 
-    arm = arm_choice(set_ or [])
-    request = RunRequest(
-        out, name or out.name, task, system, candidates, users, seed, repeats, split=split, history=arm.history
-    )
-    summary = make_run(request, data, arm.settings, say)
+    settings, history = arm_choice(set_ or [])
+    protocol = Protocol.of_options(task, split, candidates, users, seed)
+    request = RunRequest(out, name or out.name, protocol, system, repeats, history)
+    with prepared(data, settings) as dataset:
+        summary = make_run(request, dataset, settings, say)
     print_json(summary) if json_ else print_summary(request.name, summary)
 
 
@@ -82,9 +82,12 @@ def replay(
     Example:
       xdrec-eval replay runs/lists --data ../data
     """
-    from eval.runs import replay_run
+    from eval.runs import RunFolder, replay_run, settings_again
 
-    cases = replay_run(folder, data, say)
+    old = RunFolder.open(folder)
+    settings = settings_again(old.manifest)
+    with prepared(data, settings) as dataset:
+        cases = replay_run(old, dataset, settings, say)
     typer.echo(f"{folder}: {cases:,} cases, the same numbers without a server")
 
 
@@ -104,14 +107,13 @@ def export(
     Example:
       xdrec-eval export build/export --data ../data
     """
-    from eval.data import data_hash
-    from eval.exchange.export import export as write
-    from eval.runs import RunRequest
+    from eval import exchange
+    from eval.runs import Protocol
     from xdrec_agent.settings import load_settings
 
-    request = RunRequest(out, "", task, "", candidates, users, seed, 1, split)
+    protocol = Protocol.of_options(task, split, candidates, users, seed)
     with prepared(data, load_settings()) as dataset:
-        made = write(request, dataset, data_hash(data), say)
+        made = exchange.export(protocol, out, dataset, say)
     typer.echo(f"{out}: {made.cases:,} cases, five folds; domains {', '.join(made.domains)}")
 
 
@@ -130,16 +132,14 @@ def import_run(
       xdrec-eval import-run runs/theirs --rankings build/theirs --export build/export --data ../data
       xdrec-eval ab runs/retriever runs/theirs --metric recall@100
     """
+    from eval import exchange
     from eval.data import data_hash
-    from eval.exchange import ImportRequest, read_export
-    from eval.exchange.import_run import import_run as measure
     from xdrec_agent.settings import load_settings
 
-    given, digest = ImportRequest(out, name or out.name, export, rankings), data_hash(data)
-    read_export(export, digest)  # before the data is prepared, which may take minutes
+    exchange.read_export(export, data_hash(data))  # before the data is prepared, which may take minutes
     with prepared(data, load_settings()) as dataset:
-        summary = measure(given, dataset, digest, say)
-    print_json(summary) if json_ else print_summary(given.name, summary)
+        summary = exchange.import_run(out, name or out.name, export, rankings, dataset, say)
+    print_json(summary) if json_ else print_summary(name or out.name, summary)
 
 
 def print_summary(name: str, summary: Summary) -> None:

@@ -38,13 +38,13 @@ def bias(
       xdrec-eval bias --data ../data --out cards/mine --set rerank.template=mine.jinja --users 100
       xdrec-eval bias --data ../data --out cards/popular --candidates retrieved
     """
-    from eval.data import rerank_tasks
+    from eval.data import plan_cases, rerank_tasks
     from eval.report import bias_page, write_page
     from eval.runs import arm_settings
     from eval.studies import bias_card, title_log_probabilities
 
     async def card(bench: Bench) -> BiasCard:
-        chosen = rerank_tasks(bench.dataset, users, kind=candidates)
+        chosen = rerank_tasks(plan_cases(bench.dataset), users, kind=candidates)
         counts = [task.counts.astype(float) for task in chosen]
         shown = [[candidate.item for candidate in task.ranking.candidates] for task in chosen]
         known = await title_log_probabilities(bench.context.model, shown, bench.say)
@@ -83,14 +83,14 @@ def attacks(
       xdrec-eval attacks --data ../data --users 20 --judge pointwise-logprob --json
       xdrec-eval attacks --data ../data --set rerank.template=mine.jinja --judge listwise-logprob
     """
-    from eval.data import rerank_tasks
+    from eval.data import plan_cases, rerank_tasks
     from eval.runs import arm_settings
     from eval.studies import attack_report, print_attacks
 
     chosen = judges_of(judge)
 
     async def report(bench: Bench) -> AttackReport:
-        return await attack_report(bench.context, chosen, rerank_tasks(bench.dataset, users), bench.say)
+        return await attack_report(bench.context, chosen, rerank_tasks(plan_cases(bench.dataset), users), bench.say)
 
     gains = with_model(data, report, arm_settings(set_ or []))
     print_json(gains) if json_ else print_attacks(gains, Console(highlight=False))
@@ -170,7 +170,6 @@ def transfer(
     """
     import numpy as np
 
-    from eval.data import data_hash
     from eval.report import transfer_page
     from eval.runs import RunFolder
     from eval.studies import TrainedEncoders, TransferStudy, transfer_result
@@ -194,7 +193,7 @@ def transfer(
         plan = TrainingPlan(epochs=epochs, accumulation=1, minutes=minutes, learning_rate=learning_rate)
         training = EncoderTrainingSettings(plan=plan, lora=EncoderLoraSettings(layers=layers))
         encoders = TrainedEncoders(dataset, workspace, load_template("item"), training, say)
-        study = TransferStudy(encoders, configured, data_hash(data), out, users, left_out_folds)
+        study = TransferStudy(encoders, configured, out, users, left_out_folds)
         retrieved, fused = study.run_arms(), study.run_fused()
     page = transfer_page(transfer_result(retrieved, fused, reranked, np.random.default_rng(0)))
     show(page, as_json=json_, out=out)

@@ -2,8 +2,9 @@
 
 from eval.data.contamination import llm_training_users
 from eval.data.history_ablation import Ablate, ShownHistory, ablation, unchanged
-from eval.data.leakage import GuardedBaseline, guard, guard_training, guarded_cases
+from eval.data.leakage import guard, guarded_cases, guarded_fit
 from eval.data.out_of_fold import OutOfFold
+from eval.data.plan import CasePlan, in_hash_order, plan_cases
 from eval.data.protocols import (
     COLD_TARGET,
     FOLDS,
@@ -16,13 +17,13 @@ from eval.data.protocols import (
     SplitName,
     cases,
     fitting_fold,
-    fold,
     histories,
     split_of,
 )
-from eval.data.rerank_tasks import CHANCE_NDCG, CandidateKind, RerankTask, in_hash_order, rerank_tasks
+from eval.data.rerank_tasks import CHANCE_NDCG, CandidateKind, RerankTask, rerank_tasks
 from eval.data.slices import slices_of
 from eval.data.sources import CACHE, Dataset, Say, data_hash, index_dir, open_dataset, store_url
+from retrieval.folds import fold
 
 __all__ = [
     "CACHE",
@@ -34,9 +35,9 @@ __all__ = [
     "Baseline",
     "CandidateKind",
     "Case",
+    "CasePlan",
     "CatalogueScores",
     "Dataset",
-    "GuardedBaseline",
     "OutOfFold",
     "RerankTask",
     "Say",
@@ -50,13 +51,14 @@ __all__ = [
     "fitting_fold",
     "fold",
     "guard",
-    "guard_training",
     "guarded_cases",
+    "guarded_fit",
     "histories",
     "in_hash_order",
     "index_dir",
     "llm_training_users",
     "open_dataset",
+    "plan_cases",
     "rerank_tasks",
     "slices_of",
     "split_of",

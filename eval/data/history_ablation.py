@@ -15,7 +15,6 @@ pairs. What is shown instead of the user's `own` history:
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,8 +22,9 @@ from typing import Literal
 
 import numpy as np
 
-from eval.data.protocols import FOLDS, Case, fold
+from eval.data.protocols import FOLDS, Case
 from retrieval.errors import UsageError
+from retrieval.folds import fold, stable_hash
 from retrieval.types import History, HistoryEntry
 
 ShownHistory = Literal["own", "none", "one", "other", "shuffled"]
@@ -116,4 +116,4 @@ def _key(case: Case) -> tuple[str, str, str]:
 
 
 def _hash(seed: int, case: Case) -> int:
-    return int.from_bytes(hashlib.sha256(f"history {seed} {' '.join(_key(case))}".encode()).digest()[:8])
+    return stable_hash(f"history {seed} {' '.join(_key(case))}")

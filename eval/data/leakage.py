@@ -6,18 +6,13 @@ Every guard looks at the person's own interactions anew and knows what its split
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from eval.data.protocols import COLD_TARGET, Baseline, Case, CatalogueScores, Scorer, Split, SplitName, cases
+from eval.data.protocols import COLD_TARGET, Baseline, Case, CatalogueScores, Scorer, Split, cases
 from retrieval.errors import DataError
 from retrieval.types import History
-
-Times = Sequence[int]
-"""When the case's user liked something in the target domain, in any order."""
 
 
 def guarded_cases(person: History, domains: Sequence[str], split: Split = COLD_TARGET) -> Iterator[Case]:
@@ -62,35 +57,21 @@ def guard_split(case: Case, person: History, split: Split) -> None:
     elif early:
         wrong = f"the truth {min(early)} does not lie behind the cut"
     else:
-        wrong = _PROMISES[split.name](case, [time for time, _ in liked], split)
+        wrong = _wrong_cut(case, [time for time, _ in liked], split)
     if wrong:
         raise DataError(f"leak: {_named(case)}: {wrong}", hint="look at the split")
 
 
-def _median(case: Case, times: Times, split: Split) -> str:
-    """Less than half of what they liked lies before the cut, and no more than half behind it."""
+def _wrong_cut(case: Case, times: Sequence[int], split: Split) -> str:
+    """What is wrong with a cut for somebody who liked target items at these times, in any order; empty: nothing."""
+    if split.name == "temporal":
+        return "" if case.cut == split.moment else f"the cut is {case.cut}, the moment {split.moment}"
+    if split.name == "leave-last-out":
+        if len(case.truth) != 1:
+            return f"{len(case.truth)} items are the truth where one is left out"
+        return "something was liked after the truth" if max(times) > case.cut else ""
     before, behind = sum(t < case.cut for t in times), sum(t > case.cut for t in times)
     return "" if 2 * before < len(times) and 2 * behind <= len(times) else "the cut is not the lower median"
-
-
-def _last(case: Case, times: Times, split: Split) -> str:
-    """One truth, and nothing liked after it."""
-    if len(case.truth) != 1:
-        return f"{len(case.truth)} items are the truth where one is left out"
-    return "something was liked after the truth" if max(times) > case.cut else ""
-
-
-def _moment(case: Case, times: Times, split: Split) -> str:
-    """Everybody's cut is the moment."""
-    return "" if case.cut == split.moment else f"the cut is {case.cut}, the moment {split.moment}"
-
-
-_PROMISES: Final[Mapping[SplitName, Callable[[Case, Times, Split], str]]] = {
-    "cold-target": _median,
-    "leave-last-out": _last,
-    "temporal": _moment,
-}
-"""By split what it promises beside what all do; gives what is wrong with a case, or nothing."""
 
 
 def guard_training(training: Iterable[History], split: Split) -> None:
@@ -119,24 +100,20 @@ def guard_training_users(case: Case, met: Collection[str | None]) -> None:
             raise DataError(f"leak: {_named(case)}: learnt from {user}", hint="look at the folds")
 
 
-@dataclass(frozen=True)
-class GuardedBaseline:
-    """A baseline that fails the run as soon as it learns from the future, or is asked about somebody it learnt from."""
+def guarded_fit(baseline: Baseline, training: Sequence[History], rng: np.random.Generator, split: Split) -> Scorer:
+    """Fit a baseline; the scorer fails the run when it is asked about somebody whom the baseline learnt from.
 
-    baseline: Baseline
-    split: Split
+    Raises:
+        DataError: as `guard_training`; the scorer's as `guard_training_users`.
+    """
+    guard_training(training, split)
+    scorer, met = baseline.fit(training, rng), {person.user for person in training}
 
-    def fit(self, training: Sequence[History], rng: np.random.Generator) -> Scorer:
-        """As the baseline's. Raises DataError as the guards."""
-        guard_training(training, self.split)
-        met = {person.user for person in training}
-        scorer = self.baseline.fit(training, rng)
+    def score(case: Case) -> CatalogueScores:
+        guard_training_users(case, met)
+        return scorer(case)
 
-        def score(case: Case) -> CatalogueScores:
-            guard_training_users(case, met)
-            return scorer(case)
-
-        return score
+    return score
 
 
 def _named(case: Case) -> str:

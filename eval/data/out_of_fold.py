@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.data.leakage import guard_training_users
-from eval.data.protocols import FOLDS, Case, fold
+from eval.data.protocols import FOLDS, Case
 from eval.data.sources import Dataset
+from retrieval.folds import fold
 from retrieval.index import Index, InteractionTable
 from retrieval.ranking import CollaborativeSignals, FusionFit, Retriever
 from retrieval.settings import RetrieverSettings

@@ -24,8 +24,7 @@ candidates and truth limited to its own kind.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Final, Literal, Protocol
@@ -38,25 +37,6 @@ from retrieval.folds import fold
 from retrieval.store import Store
 from retrieval.types import History, HistoryEntry
 
-__all__ = [
-    "COLD_TARGET",
-    "FOLDS",
-    "TEST_FOLD",
-    "Baseline",
-    "Case",
-    "CatalogueScores",
-    "Popularity",
-    "Scorer",
-    "Split",
-    "SplitName",
-    "cases",
-    "fitting_fold",
-    "fold",
-    "histories",
-    "split_of",
-    "training_popularity",
-]
-
 FOLDS: Final = 5
 TEST_FOLD: Final = 4
 """Users of this fold are never fitted on."""
@@ -66,8 +46,6 @@ _PARTS_SEED: Final = 2
 BEFORE: Final = 0.8
 """Share of all timed interactions that lies before the moment of the temporal split."""
 
-Popularity = Mapping[str, Counter[str]]
-"""Domain → item id → number of training users who touched it."""
 SplitName = Literal["cold-target", "leave-last-out", "temporal"]
 
 
@@ -187,16 +165,3 @@ def _cut(split: Split, times: Sequence[int]) -> int | None:
     if not times:
         return None
     return times[-1] if split.name == "leave-last-out" else times[(len(times) - 1) // 2]
-
-
-def training_popularity(people: Iterable[History], folds: int, seed: int = 0) -> list[Popularity]:
-    """For each fold the popularity among the users of all other folds; an item without a count is unseen there."""
-    total: dict[str, Counter[str]] = {}
-    own: list[dict[str, Counter[str]]] = [{} for _ in range(folds)]
-    for person in people:
-        mine = own[fold(person.user or "", folds, seed)]
-        for entry in person.entries:
-            for counts in (total, mine):
-                counts.setdefault(entry.item.domain, Counter())[entry.item.id] += 1
-    # Counter's subtraction drops what falls to zero.
-    return [{domain: total[domain] - mine.get(domain, Counter()) for domain in total} for mine in own]

@@ -19,7 +19,7 @@ from retrieval.encoder import Encoder
 from retrieval.errors import DataError
 from retrieval.index import Index
 from retrieval.ingest import IngestRequest, ingest
-from retrieval.ranking import FusionFit
+from retrieval.ranking import FusionFit, fusion_fit
 from retrieval.settings import IndexSettings
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate
@@ -45,6 +45,7 @@ class Dataset:
         training_users: users in the training data of a model in use, excluded from evaluation, which would
             measure that model's memory (`eval.data.contamination`).
         fusion: the retriever's weights; None: the shipped ones.
+        digest: SHA-256 (hex) of the files; runs over different data are not compared.
     """
 
     store: Store
@@ -53,6 +54,7 @@ class Dataset:
     domains: tuple[str, ...] = DOMAINS
     training_users: frozenset[str] = frozenset()
     fusion: FusionFit | None = None
+    digest: str = ""
 
     def without_training_users(self, people: Iterable[History]) -> list[History]:
         """Those of them whom no model in use was trained on: the users to evaluate on."""
@@ -80,7 +82,12 @@ def index_dir(home: Path) -> Path:
 
 @contextmanager
 def open_dataset(
-    data: Path, encoder: Encoder, template: PromptTemplate, say: Say, cache: Path = CACHE
+    data: Path,
+    encoder: Encoder,
+    template: PromptTemplate,
+    say: Say,
+    cache: Path = CACHE,
+    fits_dir: Path | None = None,
 ) -> Iterator[Dataset]:
     """Prepare the data where that was not done before, and open it.
 
@@ -89,11 +96,14 @@ def open_dataset(
             each of `DOMAINS`, or the folder that it lies in.
         encoder, template: what item vectors are made with.
         cache: parent of the prepared folders.
+        fits_dir: the home's fits, which stand before the shipped ones; None: the shipped ones alone.
 
     Raises:
-        DataError: a file is not there, or rows of it were refused.
+        DataError: a file is not there, rows of it were refused, or the home's fits cannot be read.
     """
-    home = cache / _identity(data, encoder, template)
+    digest = data_hash(data)
+    identity = hashlib.sha256(f"{encoder.fingerprint}{template.fingerprint}{digest}".encode()).hexdigest()
+    home = cache / identity[:16]
     with (
         Store.open(store_url(home)) as store,
         Index(index_dir(home), encoder, template, IndexSettings()) as index,
@@ -101,7 +111,8 @@ def open_dataset(
         _ingest(store, data, home / "ingested", say)
         for domain in DOMAINS:
             _index(store, index, domain, say)
-        yield Dataset(store, index, home, training_users=encoder_training_users(encoder, store, say))
+        met, fusion = encoder_training_users(encoder, store, say), fusion_fit(encoder.name, fits_dir)
+        yield Dataset(store, index, home, training_users=met, fusion=fusion, digest=digest)
 
 
 def _files(data: Path) -> list[Path]:
@@ -124,11 +135,6 @@ def data_hash(data: Path) -> str:
     for path in _files(data):
         digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _identity(data: Path, encoder: Encoder, template: PromptTemplate) -> str:
-    named = encoder.fingerprint + template.fingerprint + data_hash(data)
-    return hashlib.sha256(named.encode()).hexdigest()[:16]
 
 
 def _ingest(store: Store, data: Path, done: Path, say: Say) -> None:

@@ -17,17 +17,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
-from eval.data import (
-    FOLDS,
-    Case,
-    Dataset,
-    OutOfFold,
-    RerankTask,
-    Say,
-    fold,
-)
+from eval.data import FOLDS, Case, CasePlan, Dataset, RerankTask, Say, fold
 from eval.exchange.files import (
     CASES,
     EXPORT,
@@ -39,7 +31,7 @@ from eval.exchange.files import (
     case_folder,
     case_id,
 )
-from eval.runs import RunRequest, TaskName, plan_cases
+from eval.runs import Protocol
 from retrieval.errors import UsageError
 from retrieval.types import History
 
@@ -66,61 +58,41 @@ class ExchangeCase:
         return ExportedCase(case=case_id(self.case), history=tuple(known), candidates=candidates)
 
 
-@dataclass(frozen=True)
-class ExchangePlan:
-    """What our own run of a request asks, and what it may learn from: everybody's histories, and others by fold."""
-
-    questions: tuple[ExchangeCase, ...]
-    training: tuple[History, ...]
-    others: OutOfFold
+def exchange_cases(plan: CasePlan, protocol: Protocol) -> list[ExchangeCase]:
+    """What our own run by this protocol asks. Raises as `plan_cases` and `rerank_tasks`."""
+    if protocol.task == "rerank":
+        return [ExchangeCase(task.case, task) for task in protocol.tasks(plan)]
+    return [ExchangeCase(case) for case in plan.cases(protocol.users)]
 
 
-def exchange_plan(data: Dataset, request: RunRequest, say: Say) -> ExchangePlan:
-    """The questions of a request; whoever learns leaves out the fold of the question's user.
+def export(protocol: Protocol, out: Path, data: Dataset, say: Say) -> Export:
+    """Write the export of a protocol's cases; whoever learns from it leaves out the fold of the question's user.
 
     Raises:
-        UsageError: there is no such task, split or kind of candidates.
+        UsageError: the folder is not empty.
         DataError: a case leaks.
     """
-    plan = plan_cases(data, request, say)
-    if request.task == "rerank":
-        asked = tuple(ExchangeCase(task.case, task) for task in plan.tasks())
-    else:
-        asked = tuple(ExchangeCase(case) for case in plan.cases())
-    return ExchangePlan(asked, tuple(plan.training), plan.others)
-
-
-def export(request: RunRequest, data: Dataset, digest: str, say: Say) -> Export:
-    """Write the export of a request to `request.out`.
-
-    Args:
-        digest: of the data, see `eval.data.sources.data_hash`.
-
-    Raises:
-        UsageError: no such task, split or kind of candidates, or the folder is not empty.
-        DataError: a case leaks.
-    """
-    out = request.out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not empty", hint="give another folder, or delete this one")
-    sheet = exchange_plan(data, request, say)
-    say(f"writing {len(sheet.questions):,} cases")
+    plan = protocol.plan(data, say)
+    questions = exchange_cases(plan, protocol)
+    say(f"writing {len(questions):,} cases")
     out.mkdir(parents=True, exist_ok=True)
     _write_items(data, out / ITEMS)
     for left_out in range(FOLDS):
         home = out / f"fold-{left_out}"
         home.mkdir()
-        others = (person for person in sheet.training if fold(person.user or "", FOLDS) != left_out)
+        others = (person for person in plan.training if fold(person.user or "", FOLDS) != left_out)
         _write_training(others, home / TRAINING)
-    for folder, mine in _by_part(sheet.questions).items():
+    for folder, mine in _by_part(questions).items():
         (out / folder).mkdir()
         _write_lines((question.asked.model_dump_json(exclude_none=True) for question in mine), out / folder / CASES)
     made = Export(
-        task=cast("TaskName", request.task),
-        protocol=request.protocol,
-        data=digest,
+        task=protocol.task,
+        protocol=protocol.record,
+        data=data.digest,
         domains=data.domains,
-        cases=len(sheet.questions),
+        cases=len(questions),
     )
     (out / EXPORT).write_text(made.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return made

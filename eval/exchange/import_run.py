@@ -6,20 +6,19 @@ The metrics are made here, from the rankings, by what makes those of our own run
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from eval.data import Dataset, OutOfFold, Say
-from eval.exchange.export import ExchangeCase, exchange_plan
+from eval.exchange.export import ExchangeCase, exchange_cases
 from eval.exchange.files import EXPORT, RANKINGS, SYSTEM, Export, SystemInfo, case_id, read_json
 from eval.exchange.rankings import RankedRows, read_rankings
 from eval.runs import (
     CaseResult,
     Manifest,
+    Protocol,
     RunFolder,
-    RunRequest,
     Summary,
     measure_case,
     reference_metrics,
@@ -27,16 +26,6 @@ from eval.runs import (
 )
 from eval.stats import tied_ranks
 from retrieval.errors import DataError
-
-
-@dataclass(frozen=True)
-class ImportRequest:
-    """What is imported: the run's folder and name, the export that was answered, and the folder of the answers."""
-
-    out: Path
-    name: str
-    export: Path
-    folder: Path
 
 
 def read_export(path: Path, digest: str) -> Export:
@@ -51,38 +40,43 @@ def read_export(path: Path, digest: str) -> Export:
     found = read_json(Export, path / EXPORT)
     if found.data != digest:
         raise DataError(f"{path} is an export of other data", hint="xdrec-eval export makes one of this data")
-    if _request(found).protocol != found.protocol:
+    if Protocol.of_record(found.task, found.protocol).record != found.protocol:
         raise DataError(f"{path} has another protocol: {found.protocol}", hint="xdrec-eval export makes a new one")
     return found
 
 
-def import_run(given: ImportRequest, data: Dataset, digest: str, say: Say) -> Summary:
+def import_run(out: Path, name: str, export: Path, rankings: Path, data: Dataset, say: Say) -> Summary:
     """Check all rankings, then measure them into a new run folder.
+
+    Args:
+        export: the folder of the export that was answered.
+        rankings: the folder of the answers.
 
     Raises:
         DataError: see `read_export` and `eval.exchange.rankings.read_rankings`; then nothing is written.
         UsageError: the folder holds another run, or something else.
     """
-    export = read_export(given.export, digest)
-    system = read_json(SystemInfo, given.folder / SYSTEM) if (given.folder / SYSTEM).exists() else SystemInfo()
-    sheet = exchange_plan(data, _request(export), say)
-    asked = {case_id(question.case): question for question in sheet.questions}
+    found = read_export(export, data.digest)
+    system = read_json(SystemInfo, rankings / SYSTEM) if (rankings / SYSTEM).exists() else SystemInfo()
+    protocol = Protocol.of_record(found.task, found.protocol)
+    plan = protocol.plan(data, say)
+    asked = {case_id(question.case): question for question in exchange_cases(plan, protocol)}
     say(f"reading the rankings of {len(asked):,} cases")
-    answers = read_rankings(given.folder, data, asked)
+    answers = read_rankings(rankings, data, asked)
     manifest = Manifest(
-        name=given.name,
-        task=export.task,
-        protocol=export.protocol,
-        data=export.data,
-        settings=system.settings | {"rankings": _hash(given.folder)},
+        name=name,
+        task=found.task,
+        protocol=found.protocol,
+        data=found.data,
+        settings=system.settings | {"rankings": _hash(rankings)},
         versions=system.versions,
         catalogue=data.catalogue,
     )
-    folder = RunFolder.create(given.out, manifest)
+    folder = RunFolder.create(out, manifest)
     done = {result.key for result in folder.results()}
     for case, question in asked.items():
         if (question.case.user, question.case.source, question.case.target) not in done:
-            folder.append(_result(data, sheet.others, question, answers[case]))
+            folder.append(_result(data, plan.others, question, answers[case]))
     return folder.finish()
 
 
@@ -104,18 +98,6 @@ def _result(data: Dataset, others: OutOfFold, question: ExchangeCase, answer: Ra
         references=reference_metrics(task),
         seconds=answer.seconds,
     )
-
-
-def _request(export: Export) -> RunRequest:
-    """Our own run's request that has the same cases."""
-    protocol = export.protocol
-    try:
-        users, seed = int(protocol["users"]), int(protocol["seed"])
-    except (KeyError, ValueError) as exc:
-        raise DataError(f"the export's protocol lacks {exc}", hint="xdrec-eval export makes a new one") from exc
-    kind = str(protocol.get("candidates", "count-matched"))
-    split = str(protocol.get("split", "")).replace(" ", "-")
-    return RunRequest(Path(), "", export.task, "", kind, users, seed, 1, split)
 
 
 def _hash(folder: Path) -> str:

@@ -92,7 +92,7 @@ def choice_sets(
     return ChoiceSets(tuple(users), np.stack(says), np.array(liked, np.float32), np.array(share, np.float32))
 
 
-def fit_weights(data: Dataset, made_by: str, hash_of_data: str, rng: np.random.Generator, say: Say) -> FusionFit:
+def fit_weights(data: Dataset, made_by: str, rng: np.random.Generator, say: Say) -> FusionFit:
     """The weights that come with the package.
 
     They are fitted on the users whom the encoder has not met; if it has met nobody, on those of all folds but the one
@@ -101,9 +101,8 @@ def fit_weights(data: Dataset, made_by: str, hash_of_data: str, rng: np.random.G
     people = data.without_training_users(histories(data.store))
     kept = [person for person in people if data.training_users or fold(person.user or "", FOLDS) != TEST_FOLD]
     asked = [case for person in kept for case in cases(person, data.domains)]
-    return fit_fusion(
-        choice_sets(data, asked, OutOfFold(data), rng, say), made_by, hash_of_data, data.index.encoder.name
-    )
+    picks = choice_sets(data, asked, OutOfFold(data), rng, say)
+    return fit_fusion(picks, made_by, data.digest, data.index.encoder.name)
 
 
 def cross_fit_weights(

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.data import CHANCE_NDCG, TEST_FOLD, Dataset, RerankTask, Say, rerank_tasks
+from eval.data import CHANCE_NDCG, TEST_FOLD, Dataset, RerankTask, Say, plan_cases, rerank_tasks
 from eval.stats import Estimate, ScoredTask, calibrate, mean
 from eval.systems import CONCURRENT_USERS, JudgedTask, judge_tasks, single_shuffle, task_ndcg
 from xdrec_agent.llm import gathered
@@ -59,7 +59,7 @@ async def fit_judges(
         LLMError: all failed.
     """
     once = single_shuffle(context)
-    chosen = rerank_tasks(data, users, leave_out=() if data.training_users else (TEST_FOLD,))
+    chosen = rerank_tasks(plan_cases(data), users, leave_out=() if data.training_users else (TEST_FOLD,))
     bias = np.empty(0)
     if "listwise-logprob" in judges:
         say("position bias: one shuffle a user")

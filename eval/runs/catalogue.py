@@ -8,7 +8,6 @@ candidates and truth limited to its kind (see `eval.data.protocols`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -21,6 +20,7 @@ from eval.data import Ablate, Case, CatalogueScores, Dataset, OutOfFold, Say, Sc
 from eval.runs.folder import CaseResult, RunFolder
 from eval.stats import METRICS, by_kind, reference_scores, tied_ranks_within
 from eval.systems import ProgressLines
+from retrieval.folds import stable_hash
 
 KEPT: Final = 100
 """Item ids of a ranking that are kept."""
@@ -96,8 +96,8 @@ def _measured(scores: NDArray[Any], truth: NDArray[np.int64], touched: NDArray[n
 
 def _best(scores: CatalogueScores, case: Case) -> NDArray[np.int64]:
     """The first rows, best first. Of equal scores chance decides, by case: else all ties would show the same items."""
-    named = hashlib.sha256(f"ties {case.user} {case.source} {case.target}".encode()).digest()
-    chance = np.random.default_rng(int.from_bytes(named[:8])).permutation(len(scores))
+    seed = stable_hash(f"ties {case.user} {case.source} {case.target}")
+    chance = np.random.default_rng(seed).permutation(len(scores))
     return np.asarray(np.lexsort((chance, -scores))[:KEPT], dtype=np.int64)
 
 

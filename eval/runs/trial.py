@@ -77,7 +77,6 @@ async def trial(
     tasks: Sequence[RerankTask],
     metric: str,
     rule: StoppingRule,
-    *,
     batch: int,
     repeats: int,
     at_once: int,

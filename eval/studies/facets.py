@@ -100,9 +100,9 @@ class FacetStudy:
                 {"split": "cold target", "users": self.users, "seed": self.seed},
                 self.fingerprint,
                 {"item": data.index.template},
+                catalogue=data.catalogue,
             )
-            sizes = {domain: len(data.index.snapshot(domain).positions) for domain in data.domains}
-            folder = RunFolder.create(out / name, manifest.model_copy(update={"catalogue": sizes}))
+            folder = RunFolder.create(out / name, manifest)
             run_catalogue(folder, data, cases, others, score, say)
             folder.finish()
             return folder

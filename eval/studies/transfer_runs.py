@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,9 +31,8 @@ from eval.data import (
     OutOfFold,
     Say,
     fold,
-    guarded_cases,
     histories,
-    in_hash_order,
+    plan_cases,
 )
 from eval.fitting import cross_fit_weights
 from eval.runs import RunFolder, manifest_of, remaining_cases, run_catalogue
@@ -181,7 +180,6 @@ class TransferStudy:
 
     Attributes:
         out: folder of the runs.
-        data_hash: of the data.
         users: by hash; all their directions.
         left_out_folds: of how many folds of users `OTHER_PAIRS` is measured; each takes a training for each pair of
             domains, while `ALL_PAIRS` takes one for each of the five. 0: not at all.
@@ -189,7 +187,6 @@ class TransferStudy:
 
     encoders: TrainedEncoders
     settings: Settings
-    data_hash: str
     out: Path
     users: int = 1008
     left_out_folds: int = 2
@@ -242,20 +239,22 @@ class TransferStudy:
 
     def _cases(self) -> list[Case]:
         data = self.encoders.data
-        self.encoders.say("reading histories")
-        by_user = (
-            list(guarded_cases(user, data.domains, COLD_TARGET)) for user in in_hash_order(histories(data.store), 0)
-        )
-        return [case for own in islice(filter(None, by_user), self.users) for case in own]
+        return plan_cases(data, say=self.encoders.say).cases(self.users)
 
     def _folder(self, name: str) -> RunFolder:
         encoders = self.encoders
         protocol: dict[str, str | int] = {"split": COLD_TARGET.name.replace("-", " "), "users": self.users, "seed": 0}
-        manifest = manifest_of(name, "catalogue", self.settings, protocol, self.data_hash, {"item": encoders.template})
-        arm = {"arm": name, "training": encoders.settings.model_dump(mode="json")}
-        changes = {"settings": manifest.settings | arm, "catalogue": encoders.data.catalogue}
-        path = self.out / name.replace(", ", "-").replace(" ", "-")
-        return RunFolder.create(path, manifest.model_copy(update=changes))
+        manifest = manifest_of(
+            name,
+            "catalogue",
+            self.settings,
+            protocol,
+            encoders.data.digest,
+            {"item": encoders.template},
+            options={"arm": name, "training": encoders.settings.model_dump(mode="json")},
+            catalogue=encoders.data.catalogue,
+        )
+        return RunFolder.create(self.out / name.replace(", ", "-").replace(" ", "-"), manifest)
 
     def _by_encoder(self, arm: str, cases: Sequence[Case]) -> Iterator[tuple[Retriever, list[Case]]]:
         """The cases, with the retriever of the encoder that they are measured by; one encoder is open at a time."""

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from eval.data import Baseline, Dataset, Scorer, fold
+from eval.data import COLD_TARGET, Baseline, Dataset, Scorer, Split, fold, guarded_fit
 from eval.systems.collaborative_baselines import EMCDR, ItemKNN, MatrixFactorisation
 from eval.systems.text_baselines import BM25Text, MeanEmbedding
 from retrieval.types import History
@@ -68,16 +68,21 @@ BASELINES: Final[Mapping[str, Callable[[Dataset], Baseline]]] = {
 }
 
 
-def cross_fitted(baseline: Baseline, people: Sequence[History], folds: int, rng: np.random.Generator) -> Scorer:
+def cross_fitted(
+    baseline: Baseline, people: Sequence[History], folds: int, rng: np.random.Generator, split: Split = COLD_TARGET
+) -> Scorer:
     """A scorer that has learnt, for each case, from the people of all folds but that of the case's user.
 
     Args:
-        people: everybody, with their whole histories.
-        folds: at least 2; see `eval.data.protocols.fold`.
+        people: everybody, with the histories that the split allows to learn from.
+        folds: at least 2; see `retrieval.folds`.
+
+    Raises:
+        DataError: as the guards of `guarded_fit`; the scorer does, too.
     """
     own = [fold(person.user or "", folds) for person in people]
     scorers = [
-        baseline.fit([person for person, its in zip(people, own, strict=True) if its != left_out], stream)
+        guarded_fit(baseline, [p for p, its in zip(people, own, strict=True) if its != left_out], stream, split)
         for left_out, stream in enumerate(rng.spawn(folds))
     ]
     return lambda case: scorers[fold(case.user, folds)](case)

@@ -10,7 +10,7 @@ from taught_manifest import write_manifest
 from word_encoder import WordEncoder
 
 from benchmarks.retrieval.popularity import sample_cases
-from eval.data import llm_training_users, rerank_tasks
+from eval.data import llm_training_users, plan_cases, rerank_tasks
 from eval.data.contamination import encoder_training_users
 from retrieval.adapt import SplitSettings, split_users
 from retrieval.encoder import SentenceEncoder
@@ -87,7 +87,9 @@ def test_they_are_not_asked(dataset):
     """No task and no case is theirs; those of the others are as they were."""
     met = frozenset(user for user in dataset.store.users() if fold(user, 5) != 4)
     acquainted = replace(dataset, training_users=met)
-    everybody, others = ({task.case.user for task in rerank_tasks(data, 100)} for data in (dataset, acquainted))
+    everybody, others = (
+        {task.case.user for task in rerank_tasks(plan_cases(data), 100)} for data in (dataset, acquainted)
+    )
     assert others == everybody - met
     assert others < everybody
     kept = [case for case in sample_cases(dataset, 100, test=True) if case.user not in met]

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,13 +16,12 @@ from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
 from eval.cli import app, context
-from eval.data import FOLDS, OutOfFold, data_hash, fold, histories, in_hash_order, open_dataset
-from eval.exchange import ImportRequest
-from eval.exchange.export import ExchangeCase, exchange_plan, export
+from eval.data import FOLDS, OutOfFold, fold, histories, in_hash_order, open_dataset
+from eval.exchange import export, import_run
+from eval.exchange.export import ExchangeCase, exchange_cases
 from eval.exchange.files import case_folder, case_id
-from eval.exchange.import_run import import_run
 from eval.exchange.rankings import read_rankings
-from eval.runs import Manifest, RunFolder, RunRequest, compare_runs, run_catalogue
+from eval.runs import Manifest, Protocol, RunFolder, compare_runs, run_catalogue
 from eval.systems import BASELINES, cross_fitted
 from retrieval.errors import DataError, UsageError
 from retrieval.templates import load_template
@@ -51,8 +51,12 @@ def quiet(_line):
     """Nobody listens."""
 
 
-def request(out, task="catalogue", split="cold-target"):
-    return RunRequest(out, "", task, "", "count-matched", USERS, 0, 1, split)
+def protocol(task="catalogue", split="cold-target"):
+    return Protocol.of_options(task, split, "count-matched", USERS, 0)
+
+
+def questions(data, asked):
+    return exchange_cases(asked.plan(data, quiet), asked)
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +91,15 @@ def people(data):
 
 
 @pytest.fixture(scope="module")
-def asked(data, tmp_path_factory):
+def asked(data):
     """The questions of the export, by what it calls them."""
-    return by_id(exchange_plan(data, request(tmp_path_factory.mktemp("none")), quiet).questions)
+    return by_id(questions(data, protocol()))
 
 
 @pytest.fixture(scope="module")
-def exported(data, amazon, tmp_path_factory):
+def exported(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "export"
-    export(request(out), data, data_hash(amazon), quiet)
+    export(protocol(), out, data, quiet)
     return out
 
 
@@ -166,7 +170,7 @@ def test_seen_is_what_stands_in_the_training(exported, data, asked):
 
 def test_candidates_stand_in_an_order_that_says_nothing(data, amazon, tmp_path):
     """By id: neither the truth nor the retriever's order can be seen."""
-    export(request(tmp_path / "export", "rerank"), data, data_hash(amazon), quiet)
+    export(protocol("rerank"), tmp_path / "export", data, quiet)
     lists = [
         json.loads(line)["candidates"]
         for path in (tmp_path / "export").glob("fold-*/*-to-*/cases.jsonl")
@@ -178,10 +182,9 @@ def test_candidates_stand_in_an_order_that_says_nothing(data, amazon, tmp_path):
 
 def test_a_temporal_export_teaches_nothing_from_its_moment_on(data, amazon, tmp_path):
     """What others did after everybody's cut is no training, and histories end before it."""
-    export(request(tmp_path / "export", split="temporal"), data, data_hash(amazon), quiet)
+    export(protocol(split="temporal"), tmp_path / "export", data, quiet)
     rows = [row for number in range(FOLDS) for row in training(tmp_path / "export" / f"fold-{number}")]
-    sheet = exchange_plan(data, request(tmp_path, split="temporal"), quiet)
-    (moment,) = {question.case.cut for question in sheet.questions}
+    (moment,) = {question.case.cut for question in questions(data, protocol(split="temporal"))}
     assert rows
     assert all(int(row["timestamp"]) < moment for row in rows)
 
@@ -189,18 +192,17 @@ def test_a_temporal_export_teaches_nothing_from_its_moment_on(data, amazon, tmp_
 def test_a_folder_with_something_in_it_is_not_written_to(exported, data, amazon, tmp_path):
     """Nor is a task that there is not."""
     with pytest.raises(UsageError, match="not empty"):
-        export(request(exported), data, data_hash(amazon), quiet)
+        export(protocol(), exported, data, quiet)
     with pytest.raises(UsageError, match="--task 'guess'"):
-        export(request(tmp_path / "new", "guess"), data, data_hash(amazon), quiet)
+        protocol("guess")
 
 
 def test_the_same_recommender_outside_and_inside_has_the_same_numbers(
     answered, exported, data, amazon, people, asked, tmp_path
 ):
     """Popularity in a process of its own, through export and import, is popularity: no metric of any case differs."""
-    digest = data_hash(amazon)
-    summary = import_run(ImportRequest(tmp_path / "theirs", "theirs", exported, answered), data, digest, quiet)
-    manifest = Manifest(name="ours", task="catalogue", protocol=request(exported).protocol, data=digest)
+    summary = import_run(tmp_path / "theirs", "theirs", exported, answered, data, quiet)
+    manifest = Manifest(name="ours", task="catalogue", protocol=protocol().record, data=data.digest)
     ours = RunFolder.create(tmp_path / "ours", manifest)
     scorer = cross_fitted(BASELINES["popularity"](data), people, FOLDS, np.random.default_rng(0))
     cases = [question.case for question in asked.values()]
@@ -217,10 +219,9 @@ def test_the_same_recommender_outside_and_inside_has_the_same_numbers(
 
 def test_a_rerank_export_comes_back_as_a_rerank_run(data, amazon, tmp_path):
     """With the metrics of our reranking runs; count-matched candidates leave popularity at chance."""
-    digest = data_hash(amazon)
-    export(request(tmp_path / "export", "rerank"), data, digest, quiet)
+    export(protocol("rerank"), tmp_path / "export", data, quiet)
     answers = answers_of(tmp_path / "export", tmp_path / "answers")
-    summary = import_run(ImportRequest(tmp_path / "run", "theirs", tmp_path / "export", answers), data, digest, quiet)
+    summary = import_run(tmp_path / "run", "theirs", tmp_path / "export", answers, data, quiet)
     assert summary.users == USERS
     assert set(summary.metrics) == {"ndcg@10", "mrr", "hit@1", "hit@5"}
 
@@ -290,7 +291,7 @@ def test_missing_and_repeated_cases_are_refused(data, asked, tmp_path):
 
 def test_candidates_are_ranked_all_and_alone(data, exported, tmp_path):
     """In reranking a list that lacks one, or has another item of the catalogue, is refused."""
-    (question,) = exchange_plan(data, request(exported, "rerank"), quiet).questions[:1]
+    question = questions(data, protocol("rerank"))[0]
     given = list(question.asked.candidates)
     other = next(i for i in data.index.snapshot(question.case.target).positions if i not in given)
     for items in (given[:-1], [*given[:-1], other], [*given, other]):
@@ -303,28 +304,27 @@ def test_candidates_are_ranked_all_and_alone(data, exported, tmp_path):
 def test_an_import_that_is_refused_leaves_nothing(answered, exported, data, amazon, tmp_path):
     """Other data, and rankings of half the cases, make no run folder."""
     with pytest.raises(DataError, match="of other data"):
-        import_run(ImportRequest(tmp_path / "run", "x", exported, answered), data, "other", quiet)
+        import_run(tmp_path / "run", "x", exported, answered, replace(data, digest="other"), quiet)
     half = next(answered.glob("fold-*/*-to-*"))
     with pytest.raises(DataError, match="no answer to"):
-        import_run(ImportRequest(tmp_path / "run", "x", exported, half), data, data_hash(amazon), quiet)
+        import_run(tmp_path / "run", "x", exported, half, data, quiet)
     assert not (tmp_path / "run").exists()
 
 
 def test_other_rankings_are_another_run(answered, exported, data, amazon, asked, tmp_path):
     """They are not mixed with what is there; the same ones again change nothing."""
-    digest, given = data_hash(amazon), ImportRequest(tmp_path / "run", "x", exported, answered)
-    first = import_run(given, data, digest, quiet)
-    assert import_run(given, data, digest, quiet) == first
+    given = (tmp_path / "run", "x", exported)
+    first = import_run(*given, answered, data, quiet)
+    assert import_run(*given, answered, data, quiet) == first
     lines = [{"case": case, "items": []} for case in asked]
     other = written(tmp_path, lines)
     with pytest.raises(UsageError, match="another run"):
-        import_run(ImportRequest(tmp_path / "run", "x", exported, other), data, digest, quiet)
+        import_run(*given, other, data, quiet)
 
 
 def test_the_command_line_takes_a_pretended_system_all_the_way(amazon, tmp_path, monkeypatch):
     """export, a program of somebody's, import-run, ab: beside a run of ours, over the same users."""
     monkeypatch.setattr(context, "pulled_encoder", lambda _settings: WordEncoder())
-    monkeypatch.setattr("eval.runs.runner.open_encoder", lambda _settings: WordEncoder())
     monkeypatch.chdir(tmp_path)
 
     def call(*words, code=0):

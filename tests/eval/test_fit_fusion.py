@@ -166,7 +166,7 @@ def test_picks_of_others_leave_out_a_part(picks):
 
 def test_the_shipped_fit_uses_nobody_of_the_test_fold(data):
     """Only people of the other folds count, and the fit names the encoder and how it was made."""
-    found = fit_weights(data, "xdrec-eval fit", "hash", np.random.default_rng(0), lambda _: None)
+    found = fit_weights(data, "xdrec-eval fit", np.random.default_rng(0), lambda _: None)
     people = [h for h in histories(data.store) if any(cases(h, DOMAINS))]
     allowed = [h for h in people if fold(h.user, FOLDS) != TEST_FOLD]
     assert found.users == len(allowed) < len(people)
@@ -177,7 +177,7 @@ def test_the_shipped_fit_uses_nobody_of_the_test_fold(data):
 def test_the_shipped_fit_uses_nobody_whom_the_encoder_has_met(data):
     """Where the encoder has learnt from people, the others are fitted on, of whatever fold."""
     met = frozenset(f"user {n}" for n in range(PEOPLE // 2))
-    found = fit_weights(replace(data, training_users=met), "", "", np.random.default_rng(0), lambda _: None)
+    found = fit_weights(replace(data, training_users=met), "", np.random.default_rng(0), lambda _: None)
     assert found.users == sum(any(cases(h, DOMAINS)) for h in histories(data.store) if h.user not in met)
 
 

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from eval.data import GuardedBaseline, Split, guard_training, guarded_cases
-from eval.data.leakage import guard_split, guard_training_users
+from eval.data import Split, guarded_cases, guarded_fit
+from eval.data.leakage import guard_split, guard_training, guard_training_users
 from retrieval.errors import DataError
 from retrieval.types import History, HistoryEntry, Item
 
@@ -97,11 +97,11 @@ def test_asking_a_baseline_about_whom_it_learnt_from_fails_the_run():
     rng = np.random.default_rng(0)
     case = case_of(COLD)
     stranger = History(user="bob", entries=PERSON.entries)
-    assert GuardedBaseline(Learner(), COLD).fit([stranger], rng)(case).shape == (3,)
+    assert guarded_fit(Learner(), [stranger], rng, COLD)(case).shape == (3,)
     with pytest.raises(DataError, match="learnt from ada"):
-        GuardedBaseline(Learner(), COLD).fit([stranger, PERSON], rng)(case)
+        guarded_fit(Learner(), [stranger, PERSON], rng, COLD)(case)
     with pytest.raises(DataError, match="learnt from bob"):
-        GuardedBaseline(Learner(), COLD).fit([stranger], rng)(dataclasses.replace(case, history=stranger))
+        guarded_fit(Learner(), [stranger], rng, COLD)(dataclasses.replace(case, history=stranger))
     with pytest.raises(DataError, match="from the moment on"):
-        GuardedBaseline(Learner(), TEMPORAL).fit([PERSON], rng)
+        guarded_fit(Learner(), [PERSON], rng, TEMPORAL)
     guard_training_users(case, {"bob"})

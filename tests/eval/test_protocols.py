@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import get_args
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from word_encoder import WordEncoder
 
-from eval.data import Split, SplitName, cases, fold, guarded_cases, split_of
-from eval.data.protocols import BEFORE, training_popularity
+from eval.data import FOLDS, Case, Dataset, OutOfFold, Split, SplitName, cases, fold, guarded_cases, split_of
+from eval.data.protocols import BEFORE
 from retrieval.errors import DataError
+from retrieval.index import Index
+from retrieval.settings import IndexSettings
+from retrieval.store import Store
+from retrieval.templates import load_template
 from retrieval.types import History, HistoryEntry, Item
 
 DOMAINS = ["films", "books"]
@@ -61,17 +67,6 @@ def test_folds_depend_on_the_user_alone():
     """The same user is always in the same fold, and every fold has users."""
     assert fold("ada", 5) == fold("ada", 5)
     assert {fold(f"user {n}", 5) for n in range(100)} == set(range(5))
-
-
-def test_popularity_comes_from_other_folds_only():
-    """A user's own interactions, and those of their fold, are never counted for them."""
-    people = [person(entry("books", f"b{n}", 1.0, n), user=f"user {n}") for n in range(30)]
-    popularity = training_popularity(people, 5)
-    for n in range(30):
-        mine = popularity[fold(f"user {n}", 5)]
-        assert mine["books"][f"b{n}"] == 0
-        others = [m for m in range(30) if fold(f"user {m}", 5) != fold(f"user {n}", 5)]
-        assert all(mine["books"][f"b{m}"] == 1 for m in others)
 
 
 def test_the_last_liked_target_is_left_out():
@@ -157,19 +152,35 @@ def test_no_case_sees_its_truth_or_anything_from_the_cut_on(people, name):
                 assert sorted(case.truth) == sorted(behind) != []
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Eight films and books that people may have touched."""
+    home = tmp_path_factory.mktemp("crowd")
+    with (
+        Store.open(f"sqlite:///{home / 'store.sqlite'}") as store,
+        Index(home / "index", WordEncoder(), load_template("item"), IndexSettings()) as index,
+    ):
+        store.upsert_items([Item(domain=d, id=i, title=f"{d} {i}") for d in DOMAINS for i in "abcdefgh"], "run")
+        for domain in DOMAINS:
+            index.build(store, domain)
+        yield Dataset(store, index, home, tuple(DOMAINS))
+
+
 @given(crowds, st.integers(1, 12))
-def test_nobody_is_judged_by_themselves_or_by_the_future(people, moment):
+def test_nobody_is_judged_by_themselves_or_by_the_future(data, people, moment):
     """Popularity is what can be counted by hand: users of other folds, before the moment."""
     split = Split("temporal", moment)
-    popularity = training_popularity([split.learnable(p) for p in people], 5)
+    people = [person(*{(e.item.domain, e.item.id): e for e in p.entries}.values(), user=p.user) for p in people]
+    others = OutOfFold(data, [split.learnable(p) for p in people])
     for asked in people:
-        mine = fold(asked.user, 5)
-        expected = [
+        expected = Counter(
             e.item.id
             for p in people
-            if fold(p.user, 5) != mine
+            if fold(p.user, FOLDS) != fold(asked.user, FOLDS)
             for e in p.entries
             if e.item.domain == "books" and e.timestamp is not None and e.timestamp < moment
-        ]
-        counts = popularity[mine].get("books", {})
-        assert {item: n for item, n in counts.items() if n} == {i: expected.count(i) for i in set(expected)}
+        )
+        touched = others.touched(Case(asked.user, "films", "books", History(user=asked.user), ("a",), moment))
+        assert dict(zip(data.index.snapshot("books").positions, touched.tolist(), strict=True)) == {
+            i: expected[i] for i in "abcdefgh"
+        }

@@ -12,10 +12,9 @@ import pytest
 from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
-from eval.cli import app
-from eval.data import FOLDS, Dataset, OutOfFold, ablation, cases, fold, histories, rerank_tasks, split_of
-from eval.runs import Manifest, RunFolder, arm_settings, run_catalogue
-from eval.runs import runner as running
+from eval.cli import app, context
+from eval.data import FOLDS, Dataset, OutOfFold, ablation, cases, fold, histories, plan_cases, rerank_tasks, split_of
+from eval.runs import Manifest, Protocol, RunFolder, RunRequest, arm_settings, make_run, run_catalogue
 from eval.runs.folder import summarise
 from eval.systems import BASELINES
 from retrieval.errors import DataError, UsageError
@@ -68,9 +67,9 @@ def test_a_tie_shows_everybody_something_else(dataset: Dataset, tmp_path):
 @pytest.mark.parametrize("kind", ["count-matched", "retrieved"])
 def test_an_ablation_asks_the_same_of_the_same_users(dataset: Dataset, kind):
     """Users, candidates, truth and slices are those of the arm with the users' own histories."""
-    own_ = rerank_tasks(dataset, 12, kind=kind)
+    own_ = rerank_tasks(plan_cases(dataset), 12, kind=kind)
     for shown in ("none", "one", "other", "shuffled"):
-        found = rerank_tasks(dataset, 12, kind=kind, shown=shown)
+        found = rerank_tasks(plan_cases(dataset), 12, kind=kind, shown=shown)
         assert [(t.case, t.truth_id, sorted(t.ranking.ids)) for t in found] == [
             (t.case, t.truth_id, sorted(t.ranking.ids)) for t in own_
         ]
@@ -86,7 +85,7 @@ def test_given_candidates_follow_the_split(dataset: Dataset, split):
     people = list(histories(dataset.store))
     made = split_of(split, people)
     by_user = {person.user: person for person in people}
-    for task in rerank_tasks(dataset, 12, split=made):
+    for task in rerank_tasks(plan_cases(dataset, split), 12):
         case = task.case
         assert case in list(cases(by_user[case.user], dataset.domains, made))
         expected = [
@@ -125,14 +124,11 @@ def test_the_crowd_of_a_temporal_run_knows_nothing_of_the_future(dataset: Datase
 
 @pytest.mark.parametrize("system", ["retriever", *BASELINES])
 @pytest.mark.parametrize("history", ["none", "one", "other"])
-def test_every_system_answers_whatever_history_it_is_shown(amazon, tmp_path, monkeypatch, system, history):
+def test_every_system_answers_whatever_history_it_is_shown(dataset: Dataset, tmp_path, system, history):
     """Without one, with one title and with a stranger's, in a temporal split: numbers, and a manifest that says so."""
-    monkeypatch.setattr(running, "open_encoder", lambda _settings: WordEncoder())
-    monkeypatch.chdir(amazon)  # where the data is prepared already
-    request = running.RunRequest(
-        tmp_path / "run", "run", "catalogue", system, "count-matched", 12, 0, 1, split="temporal", history=history
-    )
-    running.make_run(request, amazon, arm_settings([]), quiet)
+    protocol = Protocol.of_options("catalogue", "temporal", "count-matched", 12, 0)
+    request = RunRequest(tmp_path / "run", "run", protocol, system, history=history)
+    make_run(request, dataset, arm_settings([]), quiet)
     folder = RunFolder.open(tmp_path / "run")
     assert len({r.user for r in folder.results()}) == 12
     assert folder.manifest.protocol["split"] == "temporal"
@@ -142,7 +138,7 @@ def test_every_system_answers_whatever_history_it_is_shown(amazon, tmp_path, mon
 
 def test_arms_that_are_shown_other_histories_are_compared_in_pairs(amazon, tmp_path, monkeypatch):
     """From the command line: the same users and cases, the ablation stands in the arm's settings."""
-    monkeypatch.setattr(running, "open_encoder", lambda _settings: WordEncoder())
+    monkeypatch.setattr(context, "pulled_encoder", lambda _settings: WordEncoder())
     monkeypatch.chdir(tmp_path)
     cli = CliRunner()
 

@@ -12,10 +12,21 @@ from fake_llm import FakeLLM
 from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
-from eval.cli import app
+from eval.cli import app, context
 from eval.cli.options import SPLITS
 from eval.cli.run import HISTORIES, SYSTEMS
-from eval.data import Case, Dataset, OutOfFold, ShownHistory, SplitName, cases, guard, histories, rerank_tasks
+from eval.data import (
+    Case,
+    Dataset,
+    OutOfFold,
+    ShownHistory,
+    SplitName,
+    cases,
+    guard,
+    histories,
+    plan_cases,
+    rerank_tasks,
+)
 from eval.report import html_of, markdown_of, trial_page
 from eval.runs import (
     CaseResult,
@@ -27,17 +38,17 @@ from eval.runs import (
     measure_case,
     run_catalogue,
 )
-from eval.runs import runner as running
 from eval.runs.rerank import run_rerank
 from eval.runs.trial import LiveArm, trial
 from eval.stats import Decision, StoppingRule
 from eval.systems import BASELINES
 from retrieval.errors import DataError, UsageError
+from retrieval.ranking import fusion_fit, save_fusion
 from retrieval.templates import load_template
 from retrieval.types import History, HistoryEntry, Item
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.rerank import RerankContext
-from xdrec_agent.settings import LLMSettings, RerankSettings
+from xdrec_agent.settings import LLMSettings, RerankSettings, load_settings
 
 TEMPLATES = {task: load_template(task) for task in ("rerank", "judge")}
 MANIFEST = Manifest(name="a", task="rerank", protocol={"users": 30, "seed": 0}, data="d")
@@ -178,7 +189,7 @@ def test_a_leak_fails_the_run():
 async def test_a_reranking_run_measures_every_user_once_and_goes_on(dataset: Dataset, tmp_path):
     """With the model dead the retriever's order counts, marked; a second call has nothing left to do."""
     fake = FakeLLM()
-    chosen = rerank_tasks(dataset, 12)
+    chosen = rerank_tasks(plan_cases(dataset), 12)
     async with LLMClient(fake.endpoint(), LLMSettings(attempts=1), http_client=fake.http_client()) as client:
         context = RerankContext(RerankSettings(strategy="listwise-logprob", max_shuffles=2), TEMPLATES, client)
         folder = RunFolder.create(tmp_path / "run", MANIFEST)
@@ -219,12 +230,12 @@ async def tried(dataset, tmp_path, fake, chosen, rule, strategies):
             )
             for name, strategy in zip("ab", strategies, strict=True)
         ]
-        return await trial(tuple(arms), chosen, "ndcg@10", rule, batch=10, repeats=1, at_once=4, say=quiet)
+        return await trial(tuple(arms), chosen, "ndcg@10", rule, 10, 1, 4, quiet)
 
 
 async def test_a_trial_stops_as_soon_as_it_knows(dataset: Dataset, tmp_path):
     """A clear difference needs few users; the rest of the requests are saved, and going on asks for nothing again."""
-    chosen = rerank_tasks(dataset, 39)
+    chosen = rerank_tasks(plan_cases(dataset), 39)
     fake = who_knows(chosen)
     rule = StoppingRule(margin=0.01)
     found = await tried(dataset, tmp_path, fake, chosen, rule, ("identity", "listwise-logprob"))
@@ -241,7 +252,7 @@ async def test_a_trial_stops_as_soon_as_it_knows(dataset: Dataset, tmp_path):
 
 async def test_a_trial_of_the_same_thing_twice_finds_no_difference_that_matters(dataset: Dataset, tmp_path):
     """It stops when the interval lies within the margin, or says that it cannot tell yet."""
-    chosen = rerank_tasks(dataset, 39)
+    chosen = rerank_tasks(plan_cases(dataset), 39)
     loose = await tried(dataset, tmp_path / "1", FakeLLM(), chosen, StoppingRule(margin=0.5), ("identity", "identity"))
     assert loose.decision is Decision.NO_RELEVANT_DIFFERENCE
     tight = await tried(
@@ -258,7 +269,7 @@ async def test_a_trial_of_the_same_thing_twice_finds_no_difference_that_matters(
 
 async def test_a_trials_report_shows_every_look(dataset: Dataset, tmp_path):
     """As a table and as a whisker of the plot, the last one coloured by the verdict; and what the arms differ in."""
-    chosen = rerank_tasks(dataset, 39)
+    chosen = rerank_tasks(plan_cases(dataset), 39)
     rule = StoppingRule(margin=0.001)
     found = await tried(dataset, tmp_path, FakeLLM(), chosen, rule, ("identity", "identity"))
     page = trial_page(found)
@@ -296,7 +307,7 @@ def test_a_catalogue_run_measures_seen_and_unseen_apart(dataset: Dataset, tmp_pa
 
 def test_the_command_line_makes_and_compares_runs(amazon, tmp_path, monkeypatch):
     """From two commands to a verdict, for catalogue and reranking, without a model."""
-    monkeypatch.setattr(running, "open_encoder", lambda _settings: WordEncoder())
+    monkeypatch.setattr(context, "pulled_encoder", lambda _settings: WordEncoder())
     monkeypatch.chdir(tmp_path)
     cli = CliRunner()
 
@@ -313,6 +324,27 @@ def test_the_command_line_makes_and_compares_runs(amazon, tmp_path, monkeypatch)
     assert found["arms"][0]["summary"]["coverage"] > 0.5
     assert "another protocol" in call("ab", "runs/random", "runs/order", code=UsageError.exit_code)
     assert "can be replayed" in call("replay", "runs/random", "--data", amazon, code=UsageError.exit_code)
+
+
+def test_a_run_measures_with_the_weights_that_are_in_effect_for_the_home(amazon, tmp_path, monkeypatch):
+    """What was fitted for a home decides the order that reranking starts from, and its manifest says so."""
+    monkeypatch.setattr(context, "pulled_encoder", lambda _settings: WordEncoder())
+    monkeypatch.chdir(amazon)  # where the data is prepared already
+    shipped = fusion_fit(WordEncoder().name)
+    reversed_ = {name: weight.model_copy(update={"base": -9.0}) for name, weight in shipped.weights.items()}
+    fitted = shipped.model_copy(update={"encoder": WordEncoder().name, "weights": reversed_})
+    runs = []
+    for name in ("shipped", "fitted"):
+        monkeypatch.setenv("XDREC_HOME", str(tmp_path / f"home, {name}"))
+        if name == "fitted":
+            save_fusion(fitted, load_settings().fits_dir)
+        words = ("run", tmp_path / name, "--data", amazon, "--set", "rerank.strategy=identity", "--users", 12)
+        done = CliRunner().invoke(app, [str(w) for w in words])
+        assert done.exit_code == 0, done.output
+        runs.append(RunFolder.open(tmp_path / name))
+    orders = [[r.ranking for r in run.results()] for run in runs]
+    assert all(one != other and set(one) == set(other) for one, other in zip(*orders, strict=True))
+    assert ["fusion.json" in run.manifest.settings.get("fits", {}) for run in runs] == [False, True]
 
 
 @pytest.mark.parametrize("assignment", ["strategy=identity", "rerank.strategy", "rerank.=x", "rerank.taste=x"])
