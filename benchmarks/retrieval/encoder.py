@@ -66,8 +66,8 @@ def _speed(portions: Sequence[list[str]], plain: Encoder, small: Encoder, say: S
     count = sum(map(len, portions))
     # Each round's two forms met the same other load; the median round is the verdict.
     ratios, work = taken[0] / taken[1], float(np.median(worked[0] / worked[1]))
-    range_ = f"{ratios.min():.2f} to {ratios.max():.2f}"
-    note = f"median of {ROUNDS} rounds in turn, {range_}; by CPU time {work:.2f}"
+    rounds = f"{ROUNDS} rounds in turn, {ratios.min():.2f} to {ratios.max():.2f}"
+    note = f"median of {rounds}; by CPU time {work:.2f}"
     faster = figure("encoding, 8 bits / float32", float(np.median(ratios)), "ratio", count, note, f">= {_FASTER:g}")
     best = f"best of {ROUNDS}"
     rates = zip(forms, (count / taken.min(axis=1)).tolist(), strict=True)

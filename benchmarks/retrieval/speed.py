@@ -72,20 +72,14 @@ def measure_speed(data: Dataset, model: Path, say: Say) -> list[Figure]:
         raise BackendError(f"the timed process failed: {run.stderr.strip()[-500:]}", hint="run it again alone")
     found = Measured.model_validate_json(run.stdout.splitlines()[-1])
     what = f"k={K}, {HISTORY} {_SOURCE} liked, {found.items:,} {_TARGET}"
+    resident = "resident, mapped vectors included"
     heavy = ", ".join(found.heavy) or f"none of {', '.join(_HEAVY)}"
     return [
         *_percentiles("search", found.plain_ms, what),
         *_percentiles("search, filtered", found.filtered_ms, f"{what}, the filter keeps {found.kept:.0%}"),
         figure("open", found.opened_ms, "ms", note="store and index, until a search can begin"),
         figure("first answer", found.first_answer_s, "s", note="since the process began"),
-        figure(
-            "peak memory of a searching process",
-            found.peak_mib,
-            "MiB",
-            1,
-            "resident, mapped vectors included",
-            "< 1024",
-        ),
+        figure("peak memory of a searching process", found.peak_mib, "MiB", 1, resident, "< 1024"),
         figure("heavy libraries imported by a search", len(found.heavy), "", len(_HEAVY), heavy, "0"),
     ]
 
