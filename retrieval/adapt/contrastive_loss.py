@@ -1,6 +1,6 @@
 """Scores and loss of the contrastive task. Reads vectors, produces the retriever's score and InfoNCE over it.
 
-The score is the retriever's own (`retrieval.ranking.profile`): log-sum-exp pooling over the history's items, with each
+The score is the retriever's own (`retrieval.ranking.signals`): log-sum-exp pooling over the history's items, with each
 domain's mean subtracted. Negatives are drawn as often as they were liked, so the score learns
 log p(item | user) / p(item): popularity is a signal of its own.
 """

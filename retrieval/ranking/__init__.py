@@ -1,18 +1,17 @@
 """Ranking. Reads a query, produces the target domain's candidates in order, with the score of each signal."""
 
-from retrieval.ranking.collaborative import CollaborativeSignals
-from retrieval.ranking.filters import eligible
-from retrieval.ranking.fusion import (
+from retrieval.ranking.query import eligible, history_profiles
+from retrieval.ranking.retriever import Retriever
+from retrieval.ranking.signals import (
     SIGNALS,
     UNFITTED_WEIGHTS,
+    CollaborativeSignals,
     FusionFit,
     Signal,
     SignalWeight,
     fusion_fit,
     save_fusion,
 )
-from retrieval.ranking.profile import history_profiles
-from retrieval.ranking.retriever import Retriever
 
 __all__ = [
     "SIGNALS",

@@ -1,9 +1,10 @@
 """The retriever. Reads a `Query`, produces a `Ranking` of the target domain's items.
 
-In this order: the query becomes two history profiles (`profile`), liked and disliked; filters leave the eligible rows
-(`filters`); each signal scores the rows, the text by the profiles' vectors, the others by BM25, by other users
-(`collaborative`) and by the relation graph; the weighted sum of the signals is the score (`fusion`); the best rows are
-selected (`selection`) and become candidates with the history items that speak for them.
+In this order: the query becomes two history profiles, liked and disliked, and a mask of the eligible rows (`query`);
+each signal scores the rows, the text by the profiles' vectors, the others by BM25, by other users (`signals`) and by
+the relation graph; the weighted sum of the signals is the score; the best rows are selected (no two editions of a work,
+the first unread volume of a series, a list as diverse as the settings ask for) and become candidates with the history
+items that speak for them.
 """
 
 from __future__ import annotations
@@ -12,18 +13,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from retrieval.errors import UsageError
 from retrieval.index import Index, ItemScores, Positions, Snapshot
-from retrieval.ranking.collaborative import CollaborativeSignals
-from retrieval.ranking.filters import Mask, eligible
-from retrieval.ranking.fusion import SIGNALS, FusionFit, Signal, fusion_fit
-from retrieval.ranking.profile import HistoryProfile, history_profiles, log_sum_exp_pooling
-from retrieval.ranking.selection import POOL, Selected, best_rows, select
+from retrieval.ranking.query import HistoryProfile, Mask, eligible, history_profiles
+from retrieval.ranking.signals import (
+    SIGNALS,
+    CollaborativeSignals,
+    FusionFit,
+    Signal,
+    fusion_fit,
+    log_sum_exp_pooling,
+    relation_scores,
+)
 from retrieval.relations import RelationGraph
 from retrieval.settings import RetrieverSettings
 from retrieval.store import Store
@@ -33,14 +39,13 @@ _LEAST_K: Final = 20
 """A shorter list is looked for among as many rows as one of this length, so that its order does not depend on k."""
 _SHORT_HISTORY: Final = 4
 """The codes propose more rows for each item of a history that is shorter than this."""
+_POOL: Final = 5
+"""How many times k rows are looked at, so that editions, series and diversity have what to choose from."""
+_SAMPLE: Final = 16_384
+"""Rows of a large catalogue that show what a high score is."""
 _MATCHES: Final = 5
 """Most history items that a candidate names."""
 _TEXT: Final = "text"
-_RELATED: Final = 100
-"""Most items that the relation graph proposes."""
-_RRF_K: Final = 60
-"""Of reciprocal ranks: how much the first ones count alike (Cormack, Clarke and Büttcher 2009)."""
-
 SignalScores = dict[Signal, ItemScores]
 """What each signal scores for each row, times its weight."""
 
@@ -53,6 +58,14 @@ class _PreparedQuery:
     disliked: HistoryProfile
     mask: Mask
     weights: dict[Signal, float]
+
+
+class _Selected(NamedTuple):
+    """A row to show, and the row that has the score: of a series the first unread volume and the best-fitting one."""
+
+    row: int
+    scored_row: int
+    score: float
 
 
 @cache
@@ -116,7 +129,7 @@ class Retriever:
             # From here on only these rows are scored: of a large catalogue they are few.
             signals = {_TEXT: self._text_scores(prepared, rows), **{name: s[rows] for name, s in others.items()}}
             scores = _fused(signals)
-            selected = select(prepared.target, rows, scores, prepared.mask, query.k, self.settings.diversity)
+            selected = _select(prepared.target, rows, scores, prepared.mask, query.k, self.settings.diversity)
             return Ranking(candidates=tuple(self._candidates(prepared, selected, rows, signals)), source="retrieval")
 
     def scores(self, query: Query) -> tuple[Mask, ItemScores]:
@@ -177,7 +190,7 @@ class Retriever:
             "popularity": lambda: users.popularity(target, history.last_seen),
             "cooccurrence": lambda: users.cooccurrence(liked.rows, target),
             "neighbours": lambda: users.neighbours(liked.rows, target, history.user),
-            "relations": lambda: _relation_scores(graph, liked, target),
+            "relations": lambda: relation_scores(graph, liked, target),
         }
         return {name: np.float32(w) * compute[name]() for name, w in prepared.weights.items() if name in compute}
 
@@ -197,7 +210,7 @@ class Retriever:
     def _rows_to_score(self, prepared: _PreparedQuery, others: SignalScores) -> Positions:
         """Eligible rows: all, or of a large catalogue those near the history and the best by the other signals."""
         mask, codes, queries = prepared.mask, prepared.target.quantized, prepared.liked.vectors
-        free, enough = int(np.count_nonzero(mask)), max(prepared.query.k, _LEAST_K) * POOL
+        free, enough = int(np.count_nonzero(mask)), max(prepared.query.k, _LEAST_K) * _POOL
         if codes is None or free <= max(self.index.settings.exact_limit, enough):
             return np.flatnonzero(mask)
         # The codes do not know the mask: they are asked for so much more that enough is left, of a short history, too.
@@ -217,7 +230,7 @@ class Retriever:
         return np.flatnonzero(proposed)
 
     def _candidates(
-        self, prepared: _PreparedQuery, selected: Sequence[Selected], scored_rows: Positions, signals: SignalScores
+        self, prepared: _PreparedQuery, selected: Sequence[_Selected], scored_rows: Positions, signals: SignalScores
     ) -> Iterator[Candidate]:
         target, liked = prepared.target, prepared.liked
         places = np.searchsorted(scored_rows, [one.scored_row for one in selected])
@@ -248,18 +261,6 @@ def _fused(signals: SignalScores) -> ItemScores:
     return total
 
 
-def _relation_scores(graph: RelationGraph | None, liked: HistoryProfile, target: Snapshot) -> ItemScores:
-    """Reciprocal ranks of the items that the graph leads to, 1 for the first; 0 elsewhere."""
-    scores = np.zeros(len(target.vectors), dtype=np.float32)
-    if graph is not None:
-        starts = [entry for entry, clear in zip(liked.entries, liked.clear, strict=True) if clear]
-        related = graph.ranked_items(starts, target.manifest.domain, _RELATED)
-        ranks = {item_id: rank for rank, item_id in enumerate(related, 1) if item_id in target.positions}
-        reciprocal = (_RRF_K + 1) / (_RRF_K + np.fromiter(ranks.values(), dtype=np.float32, count=len(ranks)))
-        scores[target.rows(ranks)] = reciprocal
-    return scores
-
-
 def _matches(
     liked: HistoryProfile, rows: Sequence[int], similarities: Sequence[float], shares: Sequence[float]
 ) -> Iterator[Match]:
@@ -267,3 +268,77 @@ def _matches(
         domain, item_id = liked.entries[row]
         if liked.clear[row]:
             yield Match(domain=domain, item=item_id, similarity=similarity, share=share)
+
+
+def _select(
+    target: Snapshot, rows: Positions, scores: ItemScores, mask: Mask, k: int, diversity: float
+) -> list[_Selected]:
+    """At most k of the rows, best first.
+
+    Args:
+        scores: of the rows, shape (rows,).
+        mask: the eligible ones of all rows, shape (items,).
+        diversity: of `Retriever`'s settings, in [0, 1].
+    """
+    limit = k if diversity == 0 else len(rows)
+    pool = k * _POOL
+    selected = _one_per_work(target, *_top(rows, scores, pool), mask, limit)
+    while len(selected) < k and pool < len(rows):  # long series can fill a pool
+        pool *= _POOL
+        selected = _one_per_work(target, *_top(rows, scores, pool), mask, limit)
+    return selected if diversity == 0 else _diversify(target, selected, k, diversity)
+
+
+def best_rows(scores: ItemScores, k: int) -> Positions:
+    """The k best of more than k rows, in no order. Of many rows only the high ones, judged by a sample, are sorted."""
+    step = max(1, len(scores) // _SAMPLE)
+    sample = scores[::step]
+    # Four times as deep as k lies in the sample, and a few more, so that chance hardly ever leaves too few.
+    depth = 4 * k // step + 16
+    if depth < len(sample):
+        high = np.flatnonzero(scores >= np.partition(sample, -depth)[-depth])
+        if len(high) >= k:
+            return _top(high, scores[high], k)[0]
+    return _top(np.arange(len(scores)), scores, k)[0]
+
+
+def _top(rows: Positions, scores: ItemScores, k: int) -> tuple[Positions, ItemScores]:
+    """The k best, best first, ties by row."""
+    if k < len(rows):
+        best = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+        rows, scores = rows[best], scores[best]
+    order = np.lexsort((rows, -scores))[:k]
+    return rows[order], scores[order]
+
+
+def _one_per_work(target: Snapshot, rows: Positions, scores: ItemScores, mask: Mask, limit: int) -> list[_Selected]:
+    """The first unread volume of each series and the best edition of each work: the first `limit`."""
+    works: set[int] = set()
+    selected: list[_Selected] = []
+    for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+        series = target.series.get(row)
+        shown = row if series is None else int(series[mask[series]][0])
+        work = int(target.works[shown])
+        if work not in works:
+            works.add(work)
+            selected.append(_Selected(shown, row, score))
+        if len(selected) == limit:
+            break
+    return selected
+
+
+def _diversify(target: Snapshot, selected: list[_Selected], k: int, diversity: float) -> list[_Selected]:
+    """Maximal marginal relevance (Carbonell and Goldstein 1998): greedily (1-d)·score - d·nearest selected."""
+    if not selected:
+        return []
+    vectors = target.vectors[np.array([one.row for one in selected], dtype=np.int64)]
+    gain = (1 - diversity) * np.array([one.score for one in selected])
+    nearest = np.full(len(selected), -1.0)
+    remaining = np.ones(len(selected), dtype=bool)
+    order: list[int] = []
+    for _ in range(min(k, len(selected))):
+        best = int(np.argmax(np.where(remaining, gain - diversity * nearest, -np.inf)))
+        order.append(best)
+        remaining[best] = False
+        np.maximum(nearest, vectors @ vectors[best], out=nearest)
+    return [selected[i] for i in order]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from retrieval.errors import IndexMissing
 from retrieval.index.quantization import QuantizedVectors, open_quantized, write_quantized
 from retrieval.ranking import Retriever
-from retrieval.ranking.selection import best_rows
+from retrieval.ranking.retriever import best_rows
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 
@@ -70,7 +70,7 @@ def test_the_best_are_the_best_whatever_the_sample_shows(rows, seed, k, ties):
     scores[rng.random(rows) < 0.3] = -np.inf
     k = min(k, rows - 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("retrieval.ranking.selection._SAMPLE", 200)
+        patch.setattr("retrieval.ranking.retriever._SAMPLE", 200)
         found = best_rows(scores, k)
     assert len(set(found.tolist())) == k
     assert np.array_equal(np.sort(scores[found]), np.sort(scores)[-k:])

@@ -15,7 +15,8 @@ from word_encoder import WordEncoder
 from retrieval.errors import IndexMismatch, IndexMissing, UsageError
 from retrieval.index.quantization import QuantizedVectors
 from retrieval.ranking import Retriever, fusion_fit
-from retrieval.ranking.profile import HistoryProfile, log_sum_exp_pooling
+from retrieval.ranking.query import HistoryProfile
+from retrieval.ranking.signals import log_sum_exp_pooling
 from retrieval.settings import RetrieverSettings
 from retrieval.types import Filter, History, HistoryEntry, Item, Query
 

@@ -27,7 +27,8 @@ from retrieval.adapt.lora_encoder import load_base_encoder
 from retrieval.adapt.negatives import KEPT_NEAREST, SKIPPED_NEAREST, hard_negatives
 from retrieval.encoder import SentenceEncoder
 from retrieval.errors import UsageError
-from retrieval.ranking.profile import HistoryProfile, log_sum_exp_pooling
+from retrieval.ranking.query import HistoryProfile
+from retrieval.ranking.signals import log_sum_exp_pooling
 from retrieval.store import Store
 from retrieval.templates import load_template
 from xdrec_agent.adapt import EncoderTrainingSettings, Workspace, train_on_item_views, train_on_preferences

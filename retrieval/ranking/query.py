@@ -1,32 +1,32 @@
-"""History profiles. Reads a query, produces what candidates are compared with: vectors and texts of liked items.
+"""Query preparation. Reads a query and snapshots, produces history profiles and the mask of eligible rows.
 
-Log-sum-exp pooling of cosines scores how well a candidate's text fits a profile. For items h with weights w_h that sum
-to 1, x the centred unit vectors (snapshot) and T the temperature, a candidate c gets
-
-    T · log Σ_h w_h · exp(x_c · x_h / T)
-
-One film that fits well is enough, which a mean over the history would wash out. Items that a user chose and found
-neutral still tell what they look for, so they are part of the profile; they are no reason for a recommendation.
+A profile is what candidates are compared with: the vectors and texts of liked (or disliked) items. Items that a user
+chose and found neutral still tell what they look for, so they are part of the liked profile; they are no reason for a
+recommendation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoder import Vectors
 from retrieval.errors import UsageError
-from retrieval.index import Index, ItemScores, Positions, Snapshot, centred
+from retrieval.index import Index, Positions, Snapshot, attribute_key, centred
 from retrieval.settings import RetrieverSettings
-from retrieval.types import HistoryEntry, Query
+from retrieval.types import Filter, HistoryEntry, Query
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Mask = NDArray[np.bool_]
+"""One value for each row of a snapshot."""
 
 _DAY: Final = 86_400.0
-_BLOCK: Final = 1_024
-"""Rows scored at a time: a block and its product stay in the processor's cache."""
 _QUERY_TEXT: Final = ("", "text")
 
 
@@ -57,23 +57,6 @@ class HistoryProfile:
     def items(self) -> int:
         """The number of items with a clear preference."""
         return sum(map(len, self.rows.values()))
-
-
-def log_sum_exp_pooling(
-    candidates: Vectors, profile: HistoryProfile, temperature: float, rows: Positions | None = None
-) -> ItemScores:
-    """The module's formula for each row of `candidates`, or for these rows; shape (rows,), values in [-1, 1]."""
-    candidates = np.asarray(candidates)  # slices of a memmap are memmaps, which take longer to make
-    scores = np.empty(len(candidates) if rows is None else len(rows), dtype=np.float32)
-    history = np.ascontiguousarray(profile.vectors.T / np.float32(temperature))
-    for start in range(0, len(scores), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        block = candidates[part if rows is None else rows[part]] @ history
-        np.exp(block, out=block)
-        scores[part] = block @ profile.weights
-    np.log(scores, out=scores)
-    scores *= np.float32(temperature)
-    return scores
 
 
 def history_profiles(query: Query, index: Index, settings: RetrieverSettings) -> tuple[HistoryProfile, HistoryProfile]:
@@ -139,3 +122,67 @@ def _recency(timestamp: int | None, newest: int | None, half_life: float | None)
     if half_life is None or timestamp is None or newest is None:
         return 1.0
     return float(0.5 ** ((newest - timestamp) / _DAY / half_life))
+
+
+def eligible(snapshot: Snapshot, conditions: Filter) -> Mask:
+    """Rows that are available and fulfil the filter, shape (items,). An item without a year fails any year limit."""
+    import pyarrow.compute as pc
+
+    metadata = snapshot.metadata
+    mask = snapshot.available.copy()
+    if conditions.year_from is not None:
+        mask &= _array(pc.greater_equal(metadata["year"], conditions.year_from))
+    if conditions.year_to is not None:
+        mask &= _array(pc.less_equal(metadata["year"], conditions.year_to))
+    if conditions.languages:
+        mask &= _array(pc.is_in(metadata["language"], value_set=_folded(conditions.languages)))
+    if conditions.categories:
+        mask &= _any_of(metadata["categories"], conditions.categories)
+    if conditions.not_categories:
+        mask &= ~_any_of(metadata["categories"], conditions.not_categories)
+    if conditions.creators:
+        mask &= _any_of(metadata["creators"], conditions.creators)
+    for name, values in conditions.attributes.items():
+        mask &= _any_of(metadata["attributes"], [attribute_key(name, v) for v in values])
+    for name, values in conditions.not_attributes.items():
+        mask &= ~_any_of(metadata["attributes"], [attribute_key(name, v) for v in values])
+    for name, values in conditions.within_attributes.items():
+        mask &= ~_any_other(metadata["attributes"], attribute_key(name, ""), [attribute_key(name, v) for v in values])
+    return mask
+
+
+def _folded(values: Iterable[str]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array([v.casefold() for v in values], type=pa.string())
+
+
+def _array(column: pa.ChunkedArray) -> Mask:
+    """A boolean column as a writable mask; null counts as false."""
+    import pyarrow.compute as pc
+
+    return np.array(pc.fill_null(column, False), dtype=np.bool_)
+
+
+def _any_of(lists: pa.ChunkedArray, values: Iterable[str]) -> Mask:
+    """Rows whose list holds any of the values."""
+    import pyarrow.compute as pc
+
+    return _rows(lists, _array(pc.is_in(pc.list_flatten(lists), value_set=_folded(values))))
+
+
+def _any_other(lists: pa.ChunkedArray, start: str, values: Iterable[str]) -> Mask:
+    """Rows whose list holds anything that starts so and is none of the values."""
+    import pyarrow.compute as pc
+
+    flat = pc.list_flatten(lists)
+    return _rows(lists, _array(pc.starts_with(flat, start)) & ~_array(pc.is_in(flat, value_set=_folded(values))))
+
+
+def _rows(lists: pa.ChunkedArray, hits: Mask) -> Mask:
+    """Rows whose list holds a hit; `hits` is over the flattened lists."""
+    import pyarrow.compute as pc
+
+    mask = np.zeros(len(lists), dtype=np.bool_)
+    mask[np.asarray(pc.list_parent_indices(lists))[hits]] = True
+    return mask

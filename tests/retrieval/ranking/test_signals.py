@@ -208,7 +208,7 @@ def test_many_users_are_sampled(monkeypatch):
     """Beyond the limit only a sample is compared; what it says is of the same size, and stays the same."""
     rows = [(f"u{n:03}", d, f"{d}{n % 5}", 1.0, None) for n in range(200) for d in ("books", "films")]
     every = CollaborativeSignals(InteractionTable.of(rows)).neighbours(history([0]), BOOKS, "u000")
-    monkeypatch.setattr("retrieval.ranking.collaborative._SAMPLED_USERS", 100)
+    monkeypatch.setattr("retrieval.ranking.signals._SAMPLED_USERS", 100)
     some = [CollaborativeSignals(InteractionTable.of(rows)).neighbours(history([0]), BOOKS, "u000") for _ in range(2)]
     np.testing.assert_array_equal(*some)
     np.testing.assert_allclose(some[0], every, atol=0.5)
