@@ -58,3 +58,16 @@ class RetrieverSettings(Section):
     """Factor of popularity's fitted weight: 0 leaves it out, so that recommendations differ from the bestsellers."""
     diversity: float = Field(default=0.0, ge=0, le=1)
     """Maximal marginal relevance: 0 is pure relevance, towards 1 candidates must differ from those above them."""
+
+
+class ExclusionSettings(Section):
+    """Items of a domain that what somebody has in another one forbids."""
+
+    target: str
+    """Domain of the items."""
+    source: str
+    """Domain of what somebody has."""
+    attribute: str
+    """Attribute of the items that names ids of the source."""
+    when: Literal["has", "lacks"] = "has"
+    """Forbidden if the person has any of them (a contraindication), or lacks any (a prerequisite)."""

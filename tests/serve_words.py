@@ -15,7 +15,7 @@ from retrieval.index import Index
 from retrieval.store import Store
 from retrieval.templates import load_template
 from xdrec_agent.service import run
-from xdrec_agent.service.app_state import connected
+from xdrec_agent.service.parts import connected
 from xdrec_agent.settings import Settings
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from retrieval.errors import UsageError
-from retrieval.settings import EncoderSettings, IndexSettings, RetrieverSettings, Section
+from retrieval.settings import EncoderSettings, ExclusionSettings, IndexSettings, RetrieverSettings, Section
 
 
 class StoreSettings(Section):
@@ -137,19 +137,6 @@ class AnswerSettings(Section):
     """For how long."""
     most: int = Field(default=200_000, ge=1)
     """How many, the latest; 10 items with plain reasons take about 20 kB."""
-
-
-class ExclusionSettings(Section):
-    """Items of a domain that what somebody has in another one forbids."""
-
-    target: str
-    """Domain of the items."""
-    source: str
-    """Domain of what somebody has."""
-    attribute: str
-    """Attribute of the items that names ids of the source."""
-    when: Literal["has", "lacks"] = "has"
-    """Forbidden if the person has any of them (a contraindication), or lacks any (a prerequisite)."""
 
 
 class ArmSettings(Section):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from retrieval.errors import IndexMissing
 from retrieval.files import atomic_file
+from retrieval.index.arrow_columns import column_codes, column_values
 from retrieval.types import LIKED, Preference
 
 if TYPE_CHECKING:
@@ -185,20 +186,21 @@ class InteractionTable:
 
     def in_domain(self, domain: str, positions: Mapping[str, int]) -> DomainInteractions:
         """The interactions in a domain whose items have these rows; items without a row are left out."""
-        import pyarrow.compute as pc
-
-        part = self._table.filter(pc.equal(self._table["domain"], domain))
-        rows = np.fromiter((positions.get(i, -1) for i in part["item"].to_pylist()), dtype=np.int64, count=len(part))
-        users = np.fromiter((self.users[u] for u in part["user"].to_pylist()), dtype=np.int64, count=len(part))
-        known = rows >= 0
-        liked = known & (part["preference"].to_numpy() >= LIKED)
-        times = pc.fill_null(part["time"].cast("float64"), np.nan).to_numpy()
-        month = np.where(np.isnan(times), _NO_TIME, times // _MONTH).astype(np.int64)
-        months, column = np.unique(month[known], return_inverse=True)
+        domains, names = column_codes(self._table["domain"])
+        items, ids = column_codes(self._table["item"])
+        row_of_item = np.array([positions.get(id_, -1) for id_ in ids], dtype=np.int64)
+        in_domain = np.flatnonzero(domains == (names.index(domain) if domain in names else -1))
+        known = in_domain[row_of_item[items[in_domain]] >= 0]
+        rows = row_of_item[items[known]]
+        users = column_codes(self._table["user"])[0][known].astype(np.int64)  # numbered as in `users`
+        liked = column_values(self._table["preference"], np.float32)[known] >= LIKED
+        times = column_values(self._table["time"], np.int64, missing=_NO_TIME)[known]
+        month = np.where(times == _NO_TIME, _NO_TIME, times // _MONTH).astype(np.int64)
+        months, column = np.unique(month, return_inverse=True)
         return DomainInteractions(
             liked=_count_pairs(users[liked], rows[liked], (len(self.users), len(positions))),
             months=months,
-            monthly_counts=_count_pairs(rows[known], column, (len(positions), len(months))),
+            monthly_counts=_count_pairs(rows, column, (len(positions), len(months))),
         )
 
 

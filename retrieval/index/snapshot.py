@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from retrieval.encoder import Vectors
 from retrieval.errors import IndexMissing
 from retrieval.files import write_atomic
+from retrieval.index.arrow_columns import column_codes, column_values
 from retrieval.index.bm25 import BM25Index, open_bm25, write_bm25
 from retrieval.index.metadata import open_metadata, write_metadata
 from retrieval.index.quantization import QuantizedVectors, open_quantized, write_quantized
@@ -126,25 +127,26 @@ class Snapshot:
 
     def ids(self, rows: Positions) -> list[str]:
         """Item ids of rows."""
-        return [str(i) for i in self.metadata["id"].take(rows).to_pylist()]
+        return [self._ids[row] for row in rows.tolist()]
+
+    @cached_property
+    def _ids(self) -> tuple[str, ...]:
+        return tuple(self.positions)
 
     @cached_property
     def available(self) -> NDArray[np.bool_]:
         """For each row whether the item can be recommended; read-only."""
-        import pyarrow.compute as pc
-
-        return np.array(pc.fill_null(self.metadata["available"], False), dtype=np.bool_)
+        return column_values(self.metadata["available"], bool)
 
     @cached_property
     def works(self) -> NDArray[np.int64]:
         """For each row a number that all editions of one work share."""
-        codes = self.metadata["work"].combine_chunks().dictionary_encode().indices
-        return np.asarray(codes.to_numpy(zero_copy_only=False), dtype=np.int64)
+        return column_codes(self.metadata["work"])[0].astype(np.int64)
 
     @cached_property
     def series(self) -> Mapping[int, Positions]:
         """Row → rows of the whole series in reading order, for rows that belong to one and have a volume."""
-        volumes = self.metadata["volume"].to_numpy()
+        volumes = column_values(self.metadata["volume"], np.float64, missing=np.nan)
         members: dict[str, list[int]] = {}
         for row, name in enumerate(self.metadata["series"].to_pylist()):
             if name and not np.isnan(volumes[row]):

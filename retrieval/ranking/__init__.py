@@ -1,6 +1,6 @@
-"""Ranking. Reads a query, produces the target domain's candidates in order, with the score of each signal."""
+"""Ranking. Reads titles, users or queries, produces queries, and the best candidates with the score of each signal."""
 
-from retrieval.ranking.query import eligible, history_profiles
+from retrieval.ranking.query import apply_exclusions, build_query, eligible, history_profiles
 from retrieval.ranking.retriever import Retriever
 from retrieval.ranking.signals import (
     SIGNALS,
@@ -21,6 +21,8 @@ __all__ = [
     "Retriever",
     "Signal",
     "SignalWeight",
+    "apply_exclusions",
+    "build_query",
     "eligible",
     "fusion_fit",
     "history_profiles",

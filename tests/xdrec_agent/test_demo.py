@@ -6,10 +6,11 @@ import pytest
 from typer.testing import CliRunner
 
 from retrieval.errors import DataError, TemplateError, UsageError
+from retrieval.settings import ExclusionSettings
 from xdrec_agent.app import find_pack, load_pack
 from xdrec_agent.cli import app
 from xdrec_agent.explain import load_locale, load_own_sentences
-from xdrec_agent.settings import ExclusionSettings, Settings
+from xdrec_agent.settings import Settings
 
 NAMES = ["conditions-wellness", "courses-projects", "films-books", "funds-insurance", "kitchen-groceries"]
 PACK = "catalogues: {a: a.csv, b: b.csv}\nasks: [{from: a, to: b, user: kim}]\n"

@@ -10,13 +10,12 @@ from word_encoder import WordEncoder
 from retrieval.errors import UnknownTitle, UsageError
 from retrieval.index import Index
 from retrieval.ranking import Retriever
-from retrieval.settings import IndexSettings, RetrieverSettings
+from retrieval.settings import ExclusionSettings, IndexSettings, RetrieverSettings
 from retrieval.store import Store
 from retrieval.templates import languages, load_template
 from retrieval.types import Entity, Filter, History, HistoryEntry, Item, Match, Path, Query, Relation
 from xdrec_agent.posthoc import contrastive, counterfactual, load_posthoc_locale, markdown, why, why_not
 from xdrec_agent.recommend import LoggedAnswer
-from xdrec_agent.settings import ExclusionSettings
 from xdrec_agent.types import Explanation, Recommendation, Recommendations
 
 EN, ZH = load_posthoc_locale("en"), load_posthoc_locale("zh")

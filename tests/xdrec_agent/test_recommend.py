@@ -14,13 +14,13 @@ from fake_llm import FakeLLM
 from retrieval.errors import UnknownTitle, UsageError
 from retrieval.index import Index
 from retrieval.ranking import Retriever
-from retrieval.settings import IndexSettings, RetrieverSettings
+from retrieval.settings import ExclusionSettings, IndexSettings, RetrieverSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.recommend import RecommendationLog, Recommender, build_query
-from xdrec_agent.settings import ExclusionSettings, ExplainSettings, LLMSettings, RerankSettings
+from xdrec_agent.settings import ExplainSettings, LLMSettings, RerankSettings
 
 WORDS = ["space", "love", "crime", "war", "sea", "city", "ghost", "music"]
 

@@ -8,8 +8,9 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from retrieval.errors import DataError, UsageError
+from retrieval.settings import ExclusionSettings
 from retrieval.types import Frozen
-from xdrec_agent.settings import ExclusionSettings, Settings
+from xdrec_agent.settings import Settings
 
 _CHECKOUT: Final = Path(__file__).resolve().parents[2] / "examples"
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from retrieval.errors import UnknownTitle, UsageError
 from retrieval.ranking import Retriever
+from retrieval.settings import ExclusionSettings
 from retrieval.titles import label, normalise, title_keys
 from retrieval.types import Candidate, Frozen, History, HistoryEntry, Item
 from xdrec_agent.posthoc.realisation import PosthocExplanation, PosthocLocale, Sections
 from xdrec_agent.recommend import LoggedAnswer, apply_exclusions
-from xdrec_agent.settings import ExclusionSettings
 
 _DEPTH = 5  # times k: how deep is looked for where an item comes from or goes
 _TOLD = 3

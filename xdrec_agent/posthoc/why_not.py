@@ -13,12 +13,12 @@ import numpy as np
 
 from retrieval.index import Positions, Snapshot
 from retrieval.ranking import Retriever, eligible
+from retrieval.settings import ExclusionSettings
 from retrieval.templates import visible
 from retrieval.titles import resolve_title
 from retrieval.types import Filter, Frozen, HistoryEntry, Item, Query
 from xdrec_agent.posthoc.realisation import PosthocExplanation, PosthocLocale, Sections
 from xdrec_agent.recommend import LoggedAnswer, apply_exclusions
-from xdrec_agent.settings import ExclusionSettings
 
 Verdict = Literal[
     "listed", "known", "same_work", "withdrawn", "not_indexed", "filtered", "excluded", "other_edition",

@@ -14,14 +14,14 @@ from time import perf_counter
 from anyio import to_thread
 
 from retrieval.errors import UsageError
-from retrieval.ranking import Retriever
+from retrieval.ranking import Retriever, apply_exclusions
+from retrieval.settings import ExclusionSettings
 from retrieval.templates import PromptTemplate
 from retrieval.types import Query, Ranking
 from xdrec_agent.errors import LLMError
 from xdrec_agent.explain import ExplainContext, explain_candidate, explain_without_model
 from xdrec_agent.grounding import PathFinder
 from xdrec_agent.llm import LLMClient, Usage
-from xdrec_agent.recommend.query import apply_exclusions
 from xdrec_agent.recommend.recommendation_log import RecommendationLog
 from xdrec_agent.rerank import (
     RERANKERS,
@@ -35,7 +35,7 @@ from xdrec_agent.rerank import (
     task_of,
     weight_of,
 )
-from xdrec_agent.settings import ExclusionSettings, ExplainSettings, RerankSettings
+from xdrec_agent.settings import ExplainSettings, RerankSettings
 from xdrec_agent.types import Recommendation, Recommendations
 
 _POPULAR = 0.9

@@ -19,10 +19,9 @@ from starlette.types import Scope
 from retrieval.errors import XDRecError
 from retrieval.types import Frozen
 from xdrec_agent.service import problems
-from xdrec_agent.service.access import keys_required
-from xdrec_agent.service.app_state import OpenParts, open_parts, open_state
-from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.middleware import BodyLimit, ConcurrencyLimiter, LoadShedding, RequestMiddleware
+from xdrec_agent.service.app_state import keys_required, open_state
+from xdrec_agent.service.middleware import BodyLimit, ConcurrencyLimiter, LoadShedding, Metrics, RequestMiddleware
+from xdrec_agent.service.parts import OpenParts, open_parts
 from xdrec_agent.service.routes import answers, catalogue, chat, openai, recommend
 from xdrec_agent.service.schemas import DoneEvent, ExplanationEvent, RankingEvent
 from xdrec_agent.service.tracing import TracingMiddleware, open_tracer

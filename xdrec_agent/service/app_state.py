@@ -1,56 +1,90 @@
-"""The state of the application. Reads settings, produces the open parts and a recommender for every arm."""
+"""The state of the application. Reads open parts and requests, produces a recommender for every arm, and who calls."""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from threadpoolctl import threadpool_limits
 
-from retrieval.errors import SetupError, StoreError, XDRecError
-from retrieval.index import Index
+from retrieval.errors import SetupError, StoreError, UsageError, XDRecError
 from retrieval.ranking import Retriever, fusion_fit
 from retrieval.relations import RelationGraph
-from retrieval.store import RelationStore, Store
+from retrieval.store import RelationStore
 from retrieval.types import History, HistoryEntry, Query
-from xdrec_agent.app import Keys, make_recommender, open_client, open_index, open_store
+from xdrec_agent.app import Key, Keys, make_recommender
 from xdrec_agent.converse import Conversation, Dialogues, Lexicon
-from xdrec_agent.errors import ServerNotRunning
-from xdrec_agent.llm import Endpoint, LLMClient, resolve_endpoint
+from xdrec_agent.llm import LLMClient
 from xdrec_agent.recommend import RecommendationLog, Recommender
 from xdrec_agent.service.arms import arm_of, settings_by_arm
 from xdrec_agent.service.limits import DialogueLocks, RateLimiter
 from xdrec_agent.service.middleware import ConcurrencyLimiter
+from xdrec_agent.service.parts import OpenParts, Parts
+from xdrec_agent.service.problems import Forbidden, Unauthorised, not_found
 from xdrec_agent.service.title_search import TitleSearch
-from xdrec_agent.settings import Settings
+from xdrec_agent.settings import ServiceSettings, Settings
 
-_RECONNECT_EVERY_S: Final = 5.0
-"""How often it is looked whether the model's server has come, gone or been started anew."""
 _FORGET_EVERY_S: Final = 60.0
 """How often what was kept for too long is deleted."""
+_bearer = HTTPBearer(auto_error=False, description="A key of `xdrec keys create`.")
 _logger = logging.getLogger("xdrec.service")
 
 
-@dataclass
-class Parts:
-    """Store and index, and the client of the model that runs now; `no_client` says why there is none."""
+def keys_required(service: ServiceSettings) -> bool:
+    """Whether requests need a key.
 
-    store: Store
-    index: Index
-    client: LLMClient | None = None
-    no_client: str = ""
+    Raises:
+        UsageError: keys are off although other machines can connect.
+    """
+    local = _is_loopback(service.host)
+    if service.keys == "off" and not local:
+        raise UsageError(
+            f"without keys everybody who reaches {service.host} sees everybody's history",
+            hint='set service.keys to "required", or service.host to 127.0.0.1',
+        )
+    return service.keys == "required" or not local
 
 
-OpenParts = Callable[[Settings], AbstractAsyncContextManager[Parts]]
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls; `key` is None where keys are off, and then the caller is whoever the request names."""
+
+    key: Key | None
+
+    def acts_for(self, user: str | None) -> str | None:
+        """The user that a request is about, when it names `user` (None: nobody).
+
+        Raises:
+            Forbidden: the key is bound to another user.
+        """
+        if self.key is None or self.key.role == "operator":
+            return user
+        if user is not None and user != self.key.user:
+            raise Forbidden("this key is bound to another user", hint="leave the user out, or use an operator's key")
+        return self.key.user
+
+    def require_owner(self, what: str, name: str, owner: str | None) -> None:
+        """Raises NotFound where the thing is another user's: that it exists is not said."""
+        if self.key is not None and self.key.role == "user" and owner != self.key.user:
+            raise not_found(what, name)
 
 
 class AppState:
@@ -161,53 +195,44 @@ State = Annotated[AppState, Depends(_state)]
 """The parameter of a route."""
 
 
-@asynccontextmanager
-async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
-    """The configured parts. The model's server may come and go: it is looked for again and again.
+async def _caller(
+    state: State, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    if not state.keys_required:
+        return Caller(None)
+    return await run_in_threadpool(caller_with, state, credentials.credentials if credentials else None)
+
+
+def caller_with(state: AppState, secret: str | None, *, count: bool = True) -> Caller:
+    """The caller with this key (None: none was sent). `count`: whether it counts against the key's rate.
 
     Raises:
-        SetupError: there is no store yet, or the encoder's files are missing.
-        StoreError: the store cannot be opened.
-        RemoteNotAllowed, UsageError: the configured endpoint must not be used.
+        Unauthorised: a key is needed and there is none, or none that is in use.
+        TooManyRequests: the key has used up its rate.
     """
-    with open_store(settings, create=False) as store, open_index(settings) as index:
-        async with connected(settings, store, index) as parts:
-            yield parts
+    if not state.keys_required:
+        return Caller(None)
+    key = state.keys.find(secret) if secret else None
+    if key is None:
+        message = "unknown or revoked key" if secret else "no key"
+        raise Unauthorised(message, hint="send Authorization: Bearer KEY; xdrec keys create makes one")
+    if count:
+        state.rate.count(key.id)
+    return Caller(key)
 
 
-@asynccontextmanager
-async def connected(settings: Settings, store: Store, index: Index) -> AsyncIterator[Parts]:
-    """An open store and index as parts, with the client of the model that runs. Raises RemoteNotAllowed, UsageError."""
-    async with AsyncExitStack() as stack:
-        parts = Parts(store, index)
-        await _connect(settings, parts, stack)
-        watching = asyncio.create_task(_watch(settings, parts, stack))
-        try:
-            yield parts
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+AnyCaller = Annotated[Caller, Depends(_caller)]
+"""The parameter of a route that any caller with a good key may use; their request counts against the key's rate."""
 
 
-async def _watch(settings: Settings, parts: Parts, stack: AsyncExitStack) -> None:
-    while True:
-        await asyncio.sleep(_RECONNECT_EVERY_S)
-        try:
-            await _connect(settings, parts, stack)
-        except XDRecError as exc:
-            _logger.warning("the model's server cannot be used: %s", exc)
+async def _operator(request: Request, caller: AnyCaller) -> Caller:
+    if caller.key is not None and caller.key.role != "operator":
+        raise Forbidden(f"{request.url.path} is for operators", hint="xdrec keys create --operator")
+    return caller
 
 
-async def _connect(settings: Settings, parts: Parts, stack: AsyncExitStack) -> None:
-    try:
-        endpoint: Endpoint | None = await asyncio.to_thread(resolve_endpoint, settings)
-    except ServerNotRunning as exc:
-        endpoint, parts.no_client = None, f"{exc} (start it with: {exc.hint})"
-    if endpoint == (parts.client.endpoint if parts.client else None):
-        return
-    # The old client stays open until the end: answers under way may still use it.
-    parts.client = None if endpoint is None else await stack.enter_async_context(open_client(settings))
-    _logger.info("model: %s", endpoint.model if endpoint else parts.no_client)
+Operator = Annotated[Caller, Depends(_operator)]
+"""The parameter of a route that is for operators alone where keys are needed."""
 
 
 @asynccontextmanager

@@ -14,8 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retrieval.errors import XDRecError
 from retrieval.types import Frozen, Item
-from xdrec_agent.service.access import Caller, caller_with
-from xdrec_agent.service.app_state import AppState
+from xdrec_agent.service.app_state import AppState, Caller, caller_with
 from xdrec_agent.service.problems import response_of
 from xdrec_agent.service.routes.answers import find_answer
 from xdrec_agent.service.routes.recommend import complete_answer

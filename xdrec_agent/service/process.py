@@ -27,12 +27,11 @@ from uvicorn.supervisors import Multiprocess
 
 from retrieval.errors import SetupError, XDRecError
 from xdrec_agent.errors import PortTaken
-from xdrec_agent.service.access import keys_required
 from xdrec_agent.service.app import create_app
-from xdrec_agent.service.app_state import AppState, OpenParts, open_parts, open_state
+from xdrec_agent.service.app_state import AppState, keys_required, open_state
 from xdrec_agent.service.logs import log_to_stderr
-from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.middleware import BodyLimit, ConcurrencyLimiter, GcFreeze, RequestMiddleware
+from xdrec_agent.service.middleware import BodyLimit, ConcurrencyLimiter, GcFreeze, Metrics, RequestMiddleware
+from xdrec_agent.service.parts import OpenParts, open_parts
 from xdrec_agent.settings import ServiceSettings, Settings
 
 _UNRESPONSIVE_S: Final = 60

@@ -15,7 +15,7 @@ from retrieval.store import Store
 from retrieval.templates import load_template
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.service.app import create_app
-from xdrec_agent.service.app_state import Parts
+from xdrec_agent.service.parts import Parts
 from xdrec_agent.settings import AnswerSettings, LLMSettings, RerankSettings, ServiceSettings, Settings
 
 ASK = {"sources": ["films"], "target": "books", "user": "ada"}

@@ -10,8 +10,7 @@ from service_kit import opener, settings_at
 
 from xdrec_agent.service.app_state import open_state
 from xdrec_agent.service.mcp_server import make_server
-from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.middleware import ConcurrencyLimiter
+from xdrec_agent.service.middleware import ConcurrencyLimiter, Metrics
 
 ASK = {"sources": ["films"], "target": "books"}
 

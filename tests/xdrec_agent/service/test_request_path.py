@@ -36,7 +36,7 @@ def crossed():
         threading.setprofile(None)
 
 
-@pytest.mark.parametrize(("explain", "most"), [(False, 26), (True, 38)])
+@pytest.mark.parametrize(("explain", "most"), [(False, 18), (True, 29)])
 def test_a_request_crosses_few_modules(home, explain, most):
     """From the socket to the written answer, once everything is loaded."""
     ask = ASK | {"explain": explain}

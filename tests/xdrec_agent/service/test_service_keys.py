@@ -9,8 +9,8 @@ from service_kit import ASK, opener, serving, settings_at
 
 from retrieval.errors import UsageError
 from xdrec_agent.app import Keys, delete_user, export_user
-from xdrec_agent.service.access import keys_required
 from xdrec_agent.service.app import create_app
+from xdrec_agent.service.app_state import keys_required
 from xdrec_agent.settings import ServiceSettings
 
 

@@ -15,8 +15,7 @@ from service_kit import ASK, fake_client, opener, settings_at
 
 from xdrec_agent.service.app import create_app
 from xdrec_agent.service.limits import RateLimiter
-from xdrec_agent.service.metrics import Metrics
-from xdrec_agent.service.middleware import ConcurrencyLimiter, GcFreeze, LoadShedding
+from xdrec_agent.service.middleware import ConcurrencyLimiter, GcFreeze, LoadShedding, Metrics
 from xdrec_agent.service.problems import TooManyRequests
 
 

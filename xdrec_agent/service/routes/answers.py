@@ -32,8 +32,7 @@ from xdrec_agent.posthoc import (
     why_not,
 )
 from xdrec_agent.recommend import LoggedAnswer, Recommender
-from xdrec_agent.service.access import AnyCaller, Caller
-from xdrec_agent.service.app_state import AppState, State
+from xdrec_agent.service.app_state import AnyCaller, AppState, Caller, State
 from xdrec_agent.service.problems import documented, not_found
 from xdrec_agent.service.schemas import ExplainRequest, FeedbackReply, FeedbackRequest, ItemRef, Language, ShortText
 from xdrec_agent.types import Recommendations

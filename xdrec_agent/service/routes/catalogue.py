@@ -8,8 +8,7 @@ from fastapi import APIRouter, Query, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from retrieval.errors import SetupError
-from xdrec_agent.service.access import AnyCaller, Operator
-from xdrec_agent.service.app_state import State
+from xdrec_agent.service.app_state import AnyCaller, Operator, State
 from xdrec_agent.service.problems import documented
 from xdrec_agent.service.schemas import DomainList, Health, ItemList, ShortText, Title
 

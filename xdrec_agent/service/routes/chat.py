@@ -14,8 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from retrieval.errors import UsageError
 from retrieval.types import Query as RecommendQuery
 from xdrec_agent.converse import Asked, Dialogue, Done, Event, Explained, Ranked, Said, Understood
-from xdrec_agent.service.access import AnyCaller
-from xdrec_agent.service.app_state import AppState, State
+from xdrec_agent.service.app_state import AnyCaller, AppState, State
 from xdrec_agent.service.events import documented_stream, stream
 from xdrec_agent.service.problems import documented, not_found
 from xdrec_agent.service.schemas import ChatRequest, DialogueList, ShortText

@@ -26,8 +26,7 @@ from retrieval.titles import label
 from retrieval.types import Frozen, Item
 from xdrec_agent.converse import Asked, Dialogue, Event, Explained, Ranked, Said
 from xdrec_agent.llm import Usage
-from xdrec_agent.service.access import AnyCaller
-from xdrec_agent.service.app_state import AppState, State
+from xdrec_agent.service.app_state import AnyCaller, AppState, State
 from xdrec_agent.service.events import respond, unless_gone
 from xdrec_agent.service.problems import documented, log_error, not_found, problem_of
 from xdrec_agent.service.routes.chat import reply_events

@@ -14,8 +14,7 @@ from retrieval.errors import UsageError
 from retrieval.store import Store
 from retrieval.types import Filter, Item, Query
 from xdrec_agent.recommend import build_query
-from xdrec_agent.service.access import AnyCaller
-from xdrec_agent.service.app_state import AppState, State
+from xdrec_agent.service.app_state import AnyCaller, AppState, State
 from xdrec_agent.service.events import StreamEvent, documented_stream, stream, unless_gone
 from xdrec_agent.service.problems import documented, not_found
 from xdrec_agent.service.schemas import DoneEvent, ExplanationEvent, ItemRef, RankingEvent, RecommendRequest
