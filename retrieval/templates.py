@@ -238,8 +238,9 @@ def parse_template(name: str, text: str) -> PromptTemplate:
     declared = frozenset(variables)
     env = _environment()
     try:
-        used = meta.find_undeclared_variables(env.parse(body))
-        template = env.from_string(body)
+        tree = env.parse(body)
+        used = meta.find_undeclared_variables(tree)
+        template = env.from_string(tree)
     except JinjaError as exc:
         raise TemplateError(f"template {name!r} does not parse: {exc}") from exc
     problems = [f"{v!r} is used but not declared" for v in sorted(used - declared)]
@@ -255,7 +256,7 @@ def _split(name: str, text: str) -> tuple[dict[str, Any], str]:
     if len(parts) != 3 or parts[0].strip():
         raise TemplateError(f"template {name!r} lacks front matter", hint="begin it with ---, task:, variables:, ---")
     try:
-        head = yaml.safe_load(parts[1])
+        head = yaml.load(parts[1], Loader=_YAML)  # noqa: S506 (it is safe)
     except yaml.YAMLError as exc:
         raise TemplateError(f"template {name!r}: front matter is not YAML: {exc}") from exc
     if not isinstance(head, dict) or set(head) - {"task", "variables", "description"}:

@@ -49,7 +49,17 @@ def test_a_recommendation_without_reasons_loads_nothing_for_nothing(indexed):
         *("--home", str(indexed), "recommend", "--from", "films", "--to", "books", "--user", "ada", "--no-explain")
     )
     heavy = {"torch", "transformers", "sentence_transformers", "onnxruntime", "chromadb", "faiss", "vllm", "ray"}
-    heavy |= {"sklearn", "scipy.stats", "openai", "huggingface_hub", "fastapi"}
+    heavy |= {
+        "sklearn",
+        "scipy.stats",
+        "openai",
+        "huggingface_hub",
+        "fastapi",
+        "pandas",
+        "tenacity",
+        "httpx2",
+        "diskcache",
+    }
     ours = {"retrieval.ingest", "retrieval.adapt"}
     ours |= {f"xdrec_agent.{room}" for room in ("converse", "posthoc", "enrich", "service", "batch", "adapt")}
     assert "xdrec_agent.recommend" in modules

@@ -8,9 +8,8 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import httpx2
 from pydantic import BaseModel, ValidationError
 
 from retrieval.types import Frozen
@@ -21,6 +20,9 @@ from xdrec_agent.llm.probe import probe
 from xdrec_agent.llm.response_cache import Origin, ResponseCache
 from xdrec_agent.llm.transport import ChatCompletion, Choice, TokenCounts, Wire
 from xdrec_agent.settings import LLMSettings
+
+if TYPE_CHECKING:
+    import httpx2
 
 Messages = Sequence[Mapping[str, str]]
 M = TypeVar("M", bound=BaseModel)

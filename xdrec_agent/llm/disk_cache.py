@@ -5,26 +5,33 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Final
-
-import diskcache
+from typing import TYPE_CHECKING, Final
 
 from retrieval.errors import BackendError
+
+if TYPE_CHECKING:
+    import diskcache
 
 _PICKLED: Final = 4
 """diskcache's mode of a pickled value (`diskcache.core.MODE_PICKLE`)."""
 
 
-class _PlainDisk(diskcache.Disk):  # type: ignore[misc] # diskcache has no types
-    """Text keys, and numbers, text or bytes only."""
+@cache
+def _plain_disk() -> type[diskcache.Disk]:
+    """diskcache's disk for text keys, and numbers, text or bytes only."""
+    import diskcache
 
-    def get(self, key: object, raw: bool) -> object:
-        return super().get(key, _plain(raw))
+    class PlainDisk(diskcache.Disk):  # type: ignore[misc] # diskcache has no types
+        def get(self, key: object, raw: bool) -> object:
+            return super().get(key, _plain(raw))
 
-    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> object:
-        _plain(mode != _PICKLED)
-        return super().fetch(mode, filename, value, read)
+        def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> object:
+            _plain(mode != _PICKLED)
+            return super().fetch(mode, filename, value, read)
+
+    return PlainDisk
 
 
 def _plain(is_plain: bool) -> bool:
@@ -39,12 +46,16 @@ def open_disk_cache(folder: Path, size: int, *, tagged: bool = False) -> diskcac
     Args:
         tagged: whether entries are found by their tag.
     """
-    return diskcache.Cache(str(folder), disk=_PlainDisk, size_limit=size, tag_index=tagged)
+    import diskcache
+
+    return diskcache.Cache(str(folder), disk=_plain_disk(), size_limit=size, tag_index=tagged)
 
 
 @contextmanager
 def disk_errors(what: str, folder: Path, hint: str) -> Iterator[None]:
     """Raises BackendError where the folder cannot be read or written, or holds what was not written here."""
+    import diskcache
+
     try:
         yield
     except (OSError, sqlite3.Error, diskcache.Timeout, BackendError) as exc:

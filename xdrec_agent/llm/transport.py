@@ -10,26 +10,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Annotated, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Self, TypeVar
 
-import httpx2
 from pydantic import BaseModel, Field, ValidationError
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    stop_after_attempt,
-    stop_before_delay,
-    wait_exponential,
-    wait_random,
-)
 
 from xdrec_agent.errors import CacheMiss, LLMError, LLMReplyInvalid, LLMTimeout
-from xdrec_agent.llm.bounded import bound
 from xdrec_agent.llm.endpoint import Endpoint
 from xdrec_agent.llm.replicas import Replica, Replicas
 from xdrec_agent.llm.response_cache import Origin, ResponseCache, key_of
 from xdrec_agent.settings import LLMSettings
+
+if TYPE_CHECKING:
+    import httpx2
+    from tenacity import AsyncRetrying, RetryCallState
 
 T = TypeVar("T")
 Logprob = Annotated[float, Field(allow_inf_nan=False, ge=-1e5, le=1e-3)]
@@ -37,8 +30,6 @@ Logprob = Annotated[float, Field(allow_inf_nan=False, ge=-1e5, le=1e-3)]
 
 _LARGE: Final = 2**16
 """Bytes of a reply from which on it is parsed in a thread: others must not wait for it."""
-
-_backoff = wait_exponential(multiplier=0.25, max=8) + wait_random(0, 0.25)
 
 
 class TokenLogprob(BaseModel):
@@ -201,13 +192,7 @@ class Wire:
                 f"the response cache {self.cache.folder} lacks a reply of {self.endpoint.model}",
                 hint="run it once with llm.cache = on and a server",
             )
-        attempts = AsyncRetrying(
-            sleep=self._sleep,
-            retry=retry_if_exception(lambda exc: isinstance(exc, LLMError) and exc.retryable),
-            wait=_pause,
-            stop=stop_after_attempt(self._settings.attempts) | stop_before_delay(self._settings.timeout_s),
-            reraise=True,
-        )
+        attempts = _retrying(self._settings, self._sleep)
         tried: set[Replica] = set()
         async with self._turn:
             deadline = asyncio.get_running_loop().time() + self._settings.timeout_s
@@ -242,6 +227,8 @@ class Wire:
 
 
 async def _send(replica: Replica, request: _Request[T]) -> bytes:
+    import httpx2
+
     from xdrec_agent.llm.translation import FOREIGN, translate
 
     # Paths from the root are vLLM's own routes, beside the OpenAI-compatible ones under /v1.
@@ -258,6 +245,10 @@ async def _send(replica: Replica, request: _Request[T]) -> bytes:
 
 
 def _http_client(endpoint: Endpoint, base_url: str, settings: LLMSettings) -> httpx2.AsyncClient:
+    import httpx2
+
+    from xdrec_agent.llm.bounded import bound
+
     return httpx2.AsyncClient(
         auth=endpoint.passwords.get(base_url),
         headers={"accept-encoding": "gzip"},
@@ -270,8 +261,29 @@ def _http_client(endpoint: Endpoint, base_url: str, settings: LLMSettings) -> ht
     )
 
 
-def _pause(state: RetryCallState) -> float:
+def _retrying(settings: LLMSettings, sleep: Callable[[float], Awaitable[None]]) -> AsyncRetrying:
+    """Repeats what may succeed the next time, after a growing pause or the one that the endpoint asks for."""
+    from tenacity import (
+        AsyncRetrying,
+        retry_if_exception,
+        stop_after_attempt,
+        stop_before_delay,
+        wait_exponential,
+        wait_random,
+    )
+
     from xdrec_agent.llm.translation import retry_after
 
-    asked = retry_after(state.outcome.exception()) if state.outcome else 0.0
-    return max(asked, _backoff(state))
+    backoff = wait_exponential(multiplier=0.25, max=8) + wait_random(0, 0.25)
+
+    def pause(state: RetryCallState) -> float:
+        asked = retry_after(state.outcome.exception()) if state.outcome else 0.0
+        return max(asked, backoff(state))
+
+    return AsyncRetrying(
+        sleep=sleep,
+        retry=retry_if_exception(lambda exc: isinstance(exc, LLMError) and exc.retryable),
+        wait=pause,
+        stop=stop_after_attempt(settings.attempts) | stop_before_delay(settings.timeout_s),
+        reraise=True,
+    )

@@ -12,9 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import httpx2
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
@@ -25,6 +24,9 @@ from xdrec_agent.errors import ServerDied
 from xdrec_agent.server.command import stage, vllm_command, vllm_environment
 from xdrec_agent.server.processes import ProcessId, check_port_free, end, group_of, running, spawn
 from xdrec_agent.settings import LLMSettings
+
+if TYPE_CHECKING:
+    import httpx2
 
 Progress = Callable[[str, float], None]
 CommandBuilder = Callable[[Path, str, LLMSettings], list[str]]
@@ -182,6 +184,8 @@ def _start(
 
 
 def _wait(state: ServerState, state_dir: Path, timeout_s: float, report: Progress) -> ServerState:
+    import httpx2
+
     began = time.monotonic()
     with httpx2.Client(base_url=state.root_url, trust_env=False, timeout=timeout_s) as http:
         while not _answers(http, state):
@@ -210,6 +214,8 @@ def _wait(state: ServerState, state_dir: Path, timeout_s: float, report: Progres
 
 def _answers(http: httpx2.Client, state: ServerState) -> bool:
     """Whether our server answers: it lets our key in, nobody without one, and serves our model."""
+    import httpx2
+
     try:
         if http.get("/health", timeout=5).status_code != httpx2.codes.OK:
             return False
@@ -224,6 +230,8 @@ def _answers(http: httpx2.Client, state: ServerState) -> bool:
 
 def _warm_up(http: httpx2.Client, state: ServerState) -> None:
     """Ask once: the first request compiles parts of the sampler, and it shows a model that cannot chat."""
+    import httpx2
+
     body = {
         "model": state.served_name,
         "messages": [{"role": "user", "content": "Hello"}],
