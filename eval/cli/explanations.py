@@ -12,7 +12,7 @@ from eval.cli.context import say, show
 from eval.cli.options import Assignments, ComparedPart, ReportFolder, StatisticsSeed
 from retrieval.errors import UsageError
 from xdrec_agent.cli.context import print_json
-from xdrec_agent.cli.options import Json
+from xdrec_agent.cli.options import Json, Language, Style, Target
 
 if TYPE_CHECKING:
     from eval.studies import Agreement, JudgeResult, LabelReport
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 def explain(
     source: Annotated[str, typer.Option("--from", metavar="DOMAIN", help="Source domain.")] = "films",
-    target: Annotated[str, typer.Option("--to", metavar="DOMAIN", help="Target domain.")] = "books",
+    target: Target = "books",
     count: Annotated[int, typer.Option(min=1, help="At least so many explanations.")] = 200,
     k: Annotated[int, typer.Option("-k", min=1, max=50, help="Recommendations a person.")] = 3,
-    lang: Annotated[str | None, typer.Option(metavar="CODE", help="Language of the reasons: en or zh.")] = None,
-    style: Annotated[str | None, typer.Option(help="Of the reasons: short, detailed or playful.")] = None,
+    lang: Language = None,
+    style: Style = None,
     seed: Annotated[int, typer.Option(help="Of the sets of likes.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the explanations here, as JSONL.")] = None,
     set_: Assignments = None,

@@ -36,14 +36,8 @@ def index(
             raise UsageError("the store has no domains", hint="xdrec ingest DOMAIN FILE")
         indexes = open_index(configured)
         for name in names:
-            with counting_bar() as bar:
-                task = bar.add_task(f"{name}: embedding", total=None)
-                report = indexes.build(
-                    store,
-                    name,
-                    rebuild=rebuild,
-                    progress=lambda done, total: bar.update(task, completed=done, total=total),  # noqa: B023
-                )
+            with counting_bar(f"{name}: embedding") as progress:
+                report = indexes.build(store, name, rebuild=rebuild, progress=progress)
             reports.append(report)
             if not json_:
                 kept = report.items - report.embedded

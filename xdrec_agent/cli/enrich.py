@@ -56,9 +56,8 @@ async def _enrich(
                 _print_estimate(estimate, json_=json_)
             if dry_run or not (yes or not work.pending or typer.confirm("go on?", default=False, err=True)):
                 return
-            with counting_bar() as bar:
-                task = bar.add_task(f"{domain}: asking {work.made_by.model}", total=len(work.pending))
-                report = await work.run(lambda done, total: bar.update(task, completed=done, total=total))
+            with counting_bar(f"{domain}: asking {work.made_by.model}", len(work.pending)) as progress:
+                report = await work.run(progress)
     _print_report(report, json_=json_)
 
 

@@ -109,9 +109,8 @@ def ingest(
         strict=strict,
         rejects=rejects or _rejects_file(configured, name, path),
     )
-    with open_store(configured) as store, counting_bar() as bar:
-        task = bar.add_task(f"{name}: {path.name}", total=None)
-        reports = run(store, request, progress=lambda done: bar.update(task, completed=done))
+    with open_store(configured) as store, counting_bar(f"{name}: {path.name}") as progress:
+        reports = run(store, request, progress=progress)
         _index_new_items(configured, store, name, reports)
     _show(reports, request, json_=json_)
 

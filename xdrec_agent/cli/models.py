@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xdrec_agent.cli.context import settings
+from xdrec_agent.cli.context import print_json, settings
+from xdrec_agent.cli.options import Json
 
 if TYPE_CHECKING:
     from xdrec_agent.settings import Settings
@@ -58,7 +59,7 @@ def needed(configured: Settings) -> list[str]:
 
 
 @app.command("list")
-def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_(json_: Json = False) -> None:
     """The models of the table and those that are here.
 
     \b
@@ -66,18 +67,11 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
       xdrec models list
       xdrec models list --json
     """
-    import json
-
     from xdrec_agent.models import list_models
 
     found = list_models(settings().models_dir)
     if json_:
-        rows = [
-            {"name": m.name, "kind": m.kind, "path": str(m.path) if m.path else None, "bytes": m.bytes}
-            | {"source": m.source, "revision": m.revision}
-            for m in found
-        ]
-        typer.echo(json.dumps(rows, indent=2))
+        print_json(found)
         return
     for model in found:
         size = f"{(model.bytes or 0) / 1e6:,.0f} MB" if model.path else "not here"

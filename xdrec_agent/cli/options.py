@@ -16,6 +16,7 @@ Explain: TypeAlias = Annotated[bool, typer.Option("--explain/--no-explain", help
 Language: TypeAlias = Annotated[
     str | None, typer.Option("--lang", metavar="CODE", help="Language of the reasons; default: the configured one.")
 ]
+Style: TypeAlias = Annotated[str | None, typer.Option(help="Of the reasons: short, detailed or playful.")]
 Count: TypeAlias = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many.")]
 
 Sources: TypeAlias = Annotated[

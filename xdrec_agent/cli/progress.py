@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -23,9 +27,24 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
-def counting_bar() -> Progress:
+class CountProgress(Protocol):
+    """Shows how many rows or items are done, and of how many (None: as before)."""
+
+    def __call__(self, done: int, total: int | None = None, /) -> None:
+        """Show it."""
+        ...
+
+
+@contextmanager
+def counting_bar(description: str, total: int | None = None) -> Iterator[CountProgress]:
     """Counts rows or items, with how many a second."""
-    return _bar(MofNCompleteColumn(), _Rate())
+    with _bar(MofNCompleteColumn(), _Rate()) as bar:
+        task = bar.add_task(description, total=total)
+
+        def show(done: int, total: int | None = None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield show
 
 
 def download_bar() -> Progress:

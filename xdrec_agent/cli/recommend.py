@@ -8,7 +8,7 @@ import typer
 
 from retrieval.errors import UsageError
 from xdrec_agent.cli.context import overridden, print_json, settings
-from xdrec_agent.cli.options import Count, Explain, Json, KnownUser, Language, Sources, Target, Texts
+from xdrec_agent.cli.options import Count, Explain, Json, KnownUser, Language, Sources, Style, Target, Texts
 
 _STRATEGIES = "identity, listwise-logprob, pointwise-logprob, listwise-generate or hybrid."
 
@@ -38,7 +38,7 @@ def recommend(
     shuffles: Annotated[int | None, typer.Option(min=1, help="At most so many orders are tried.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the shuffles.")] = None,
     lang: Language = None,
-    style: Annotated[str | None, typer.Option(help="Of the reasons: short, detailed or playful.")] = None,
+    style: Style = None,
     explain: Explain = True,
     json_: Json = False,
 ) -> None:
