@@ -112,7 +112,8 @@ def grammar_of(spoken: tuple[str, ...]) -> Grammar:
 
 
 def _joined(one: T, other: T) -> T:
-    return one.model_copy(update={n: _join(getattr(one, n), getattr(other, n)) for n in type(one).model_fields})
+    # Made anew: a copy would keep what the one grammar has computed and cached of its own words.
+    return type(one).model_construct(**{n: _join(getattr(one, n), getattr(other, n)) for n in type(one).model_fields})
 
 
 def _join(one: Any, other: Any) -> Any:  # noqa: ANN401 (two values of one field, whatever it is)

@@ -86,17 +86,15 @@ def _with_direction(state: DialogueState, said: Understanding, domains: Sequence
 
 
 def _with_opinions(state: DialogueState, said: Understanding) -> DialogueState:
-    likes, dislikes, rejected = list(state.likes), list(state.dislikes), list(state.rejected)
+    likes, dislikes = list(state.likes), list(state.dislikes)
     if said.forget_last and likes and not said.forget:
         likes.pop()
-    refused = [*said.known, *(state.shown if said.another_list else ())]
     gone = {ref.key for ref in said.forget}
     likes = _latest(likes, said.likes, gone | {o.item.key for o in said.dislikes})
     dislikes = _latest(dislikes, said.dislikes, gone | {o.item.key for o in said.likes})
     now = {o.item.key for o in (*said.likes, *said.dislikes)} | gone
-    rejected = [ref for ref in rejected if ref.key not in now]
-    have = {ref.key for ref in rejected}
-    rejected += [ref for ref in dict.fromkeys(refused) if ref.key not in have and ref.key not in now]
+    refused = (*state.rejected, *said.known, *(state.shown if said.another_list else ()))
+    rejected = [ref for key, ref in {ref.key: ref for ref in refused}.items() if key not in now]
     lists: dict[str, list[Opinion] | list[ItemRef]] = {"likes": likes, "dislikes": dislikes, "rejected": rejected}
     return state.model_copy(update={name: tuple(items[-MOST_ITEMS:]) for name, items in lists.items()})
 
@@ -105,7 +103,7 @@ def _latest(old: Iterable[Opinion], new: Sequence[Opinion], gone: set[tuple[str,
     """The old opinions that still hold, then the new ones; of the same item the last."""
     fresh = {opinion.item.key: opinion for opinion in new}
     kept = [opinion for opinion in old if opinion.item.key not in gone and opinion.item.key not in fresh]
-    return [*kept, *(opinion for key, opinion in fresh.items() if key not in gone or opinion in new)]
+    return [*kept, *fresh.values()]
 
 
 def _filtered(old: Filter, change: FilterChange) -> Filter:

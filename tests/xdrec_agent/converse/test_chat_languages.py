@@ -82,6 +82,16 @@ def test_words_of_a_title_tell_no_language(nlu, state):
     assert nlu.understand("Max Havelaar; One Hundred Years of Solitude; Se questo è un uomo", state).language != "es"
 
 
+def test_joined_languages_know_the_words_of_each():
+    """What was looked up in one language alone before does not hide another's words."""
+    grammar_of.cache_clear()
+    english = grammar_of(("en",))
+    assert (english.numbers.value("two"), english.categories["sci-fi"]) == (2, "science fiction")
+    joined = grammar_of(("en", "es"))
+    assert (joined.numbers.value("dos"), joined.numbers.value("two")) == (2, 2)
+    assert len(joined.categories) > len(english.categories)
+
+
 def test_likes_and_dislikes_in_spanish(nlu, spanish):
     """Opinions before and behind titles, comparisons, what is known, corrections."""
     assert ids(nlu.understand("Me encantaron Blade Runner y Alien", spanish).likes) == [
