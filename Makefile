@@ -4,12 +4,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+TOOLS := build/tools-venv
 BENCH_DATA ?= ../shared/data
 # Two files of tests at a time; those that share the vLLM server stay together (tests/conftest.py).
 TWO := -n 2 --dist loadscope --no-loadscope-reorder
 NOT_PINNED := torch|torchvision|torchaudio|torchcodec|triton|nvidia-[^=]*
 
-.PHONY: help setup demo docs test test-all lint types contracts unit bench-retrieval bench-rerank bench-service bench-scale bench-cold-start bench-popularity screenshots bench-adapted bench-transfer bench-encoder bench-chinese bench-replicas baselines adapt constraints clean
+.PHONY: help setup demo docs test test-all lint types contracts unit bench-retrieval bench-rerank bench-service bench-scale bench-cold-start bench-popularity screenshots bench-adapted bench-transfer bench-encoder bench-chinese bench-replicas baselines adapt dist constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -113,6 +114,17 @@ adapt: ## train an encoder like the shipped one (its two upper layers; under an 
 	  for domain in books films music; do for kind in items interactions; do \
 	    $(BIN)/xdrec ingest $$domain $(BENCH_DATA)/amazon-three-domains/$${kind}_$$domain.csv.gz; done; done; \
 	  $(BIN)/xdrec adapt encoder minilm-taste $(BRIEFLY)
+
+$(TOOLS)/made: scripts/release_tools.txt
+	$(PYTHON) -m venv --clear $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --progress-bar=off --requirement $<
+	@touch $@
+
+dist: $(TOOLS)/made ## wheel and sdist into dist/, checked, and the wheel tried out in an environment of its own (some minutes)
+	rm -rf dist
+	$(TOOLS)/bin/python -m build --outdir dist
+	$(TOOLS)/bin/twine check --strict dist/*
+	$(PYTHON) scripts/check_dist.py
 
 constraints: ## pin what is installed now
 	@{ \
