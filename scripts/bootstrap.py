@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # Torch and torchvision of one release; vLLM's releases require exactly this torch.
 TORCH, TORCHVISION = "torch==2.13.0", "torchvision==0.28.0"
+EXTRAS = ("postgres", "service", "tracing", "batch", "int8", "faiss", "convert", "eval")
 STAMP, UNFINISHED = "xdrec-stamp", "xdrec-unfinished"
 REPORTED = ("Collecting", "Downloading", "Building", "Installing", "Uninstalling")
 
@@ -72,7 +73,7 @@ def setup(venv: Path, *, want_vllm: bool) -> None:
     if on_cpu:
         say(f"installing {TORCH} for the CPU")
         pip_install(python, [TORCH, *index])
-    extras = ",".join(e for e in (extra, "postgres", "service", "tracing", "batch", "int8", "eval") if e)
+    extras = ",".join([*([extra] if extra else []), *EXTRAS])
     say(f"installing xdrec[{extras}] and the development tools: this takes some minutes")
     pip_install(python, ["--editable", f"{ROOT}[{extras}]", *development_requirements(), *index])
     if on_cpu:

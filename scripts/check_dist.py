@@ -32,8 +32,12 @@ WHEEL_HOLDS = (
     "eval/studies/attacks.yaml",
 )
 SDIST_HOLDS = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "prompts/rerank.jinja", "tests/conftest.py")
-FILMS = "id,title,description\nf1,Alien,A crew meets a deadly creature in deep space.\nf2,Heat,A thief and a detective.\n"
-BOOKS = "id,title,description\nb1,Solaris,Scientists study a living ocean in space.\nb2,Emma,A matchmaker errs in love.\n"
+FILMS = (
+    "id,title,description\nf1,Alien,A crew meets a deadly creature in deep space.\nf2,Heat,A thief and a detective.\n"
+)
+BOOKS = (
+    "id,title,description\nb1,Solaris,Scientists study a living ocean in space.\nb2,Emma,A matchmaker errs in love.\n"
+)
 
 
 class Refused(Exception):
@@ -122,7 +126,7 @@ def smoke(venv: Path) -> None:
 
 
 def size_mb(folder: Path) -> int:
-    """What a folder takes on disk, as `du` counts it: whole blocks, a file with several names once; MB of 10^6 bytes."""
+    """What a folder takes on disk, as `du` counts it: whole blocks, a linked file once; MB of 10^6 bytes."""
     blocks = {(s.st_dev, s.st_ino): s.st_blocks for s in (path.lstat() for path in folder.rglob("*"))}
     return 512 * sum(blocks.values()) // 10**6
 

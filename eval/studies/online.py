@@ -20,9 +20,9 @@ from pydantic import FiniteFloat
 from eval.stats import MIN_USERS, UnpairedDifference, compare_unpaired, holm, p_text, verdict
 from retrieval.errors import UsageError
 from retrieval.types import LIKED, Frozen, Interaction
+from xdrec_agent.app import arm_of
 from xdrec_agent.llm import Usage
 from xdrec_agent.recommend import FeedbackEvent, LoggedAnswer, RecommendationLog
-from xdrec_agent.service import arm_of
 from xdrec_agent.settings import ArmSettings
 
 MISMATCH: Final = 0.001

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoder import Vectors
+from retrieval.errors import SetupError
 
 _SUBVECTOR: Final = 4
 """Dimensions that share one code."""
@@ -38,8 +39,7 @@ class QuantizedVectors:
 
     def search(self, queries: Vectors, k: int) -> NDArray[np.int64]:
         """Rows of about the k largest inner products with each query, in no order, some of them several times."""
-        import faiss
-
+        faiss = _faiss()
         threads = max(1, self.rows * len(queries) // _COMPARISONS_PER_THREAD)
         faiss.omp_set_num_threads(min(threads, os.cpu_count() or 1))  # of the calling thread
         _, rows = self.index.search(_padded(queries), min(k, self.rows))
@@ -47,9 +47,8 @@ class QuantizedVectors:
 
 
 def write_quantized(path: Path, vectors: Vectors) -> None:
-    """Train the quantizer on a sample of the vectors, and write the codes of all of them."""
-    import faiss
-
+    """Train the quantizer on a sample of the vectors, and write the codes of all. Raises SetupError: no faiss."""
+    faiss = _faiss()
     dims = _padded(vectors[:1]).shape[1]
     index = faiss.IndexPQFastScan(dims, dims // _SUBVECTOR, _BITS, faiss.METRIC_INNER_PRODUCT)
     rng = np.random.default_rng(_SEED)
@@ -62,9 +61,8 @@ def write_quantized(path: Path, vectors: Vectors) -> None:
 
 
 def open_quantized(path: Path, rows: int) -> QuantizedVectors:
-    """Open the codes of so many vectors. Raises ValueError: they cannot be read."""
-    import faiss
-
+    """Open the codes of so many vectors. Raises ValueError: they cannot be read; SetupError: faiss is not installed."""
+    faiss = _faiss()
     try:
         index = faiss.read_index(str(path))
     except RuntimeError as exc:  # whatever is wrong, faiss raises this
@@ -72,6 +70,16 @@ def open_quantized(path: Path, rows: int) -> QuantizedVectors:
     if index.ntotal != rows:
         raise ValueError(f"{index.ntotal} codes for {rows} rows")
     return QuantizedVectors(rows, index)
+
+
+def _faiss() -> Any:  # noqa: ANN401 (it has no types)
+    try:
+        import faiss
+    except ImportError as exc:
+        raise SetupError(
+            "a catalogue of this size needs faiss", hint="pip install 'xdrec[faiss]', or raise index.exact_limit"
+        ) from exc
+    return faiss
 
 
 def _padded(vectors: Vectors) -> Vectors:

