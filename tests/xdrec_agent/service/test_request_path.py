@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from service_kit import ASK, serving
+from service_kit import ASK, serving, settings_at
+from word_encoder import WordEncoder
+
+from retrieval.index import Index
+from retrieval.ranking import Retriever
+from retrieval.relations import RelationGraph
+from retrieval.settings import IndexSettings
+from retrieval.store import RelationStore, Store
+from retrieval.templates import load_template
+from xdrec_agent.app import make_recommender
+from xdrec_agent.recommend import build_query
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -48,3 +58,21 @@ def test_a_request_crosses_few_modules(home, explain, most):
     sys.stdout.write("\n  ".join([f"POST /v1/recommend, explain {explain}: {len(path)}", *path]) + "\n")
     assert {"xdrec_agent/recommend/recommender.py", "retrieval/ranking/retriever.py"} <= set(path)
     assert len(path) <= most
+
+
+async def test_a_recommendation_from_python_crosses_few_modules(home):
+    """From a built query to the answer, without a service and without a log."""
+    settings = settings_at(home, strategy="identity")
+    with (
+        Store.open(f"sqlite:///{home}/store.sqlite") as store,
+        Index(home / "index", WordEncoder(), load_template("item"), IndexSettings()) as index,
+    ):
+        graph = RelationGraph(RelationStore.open(store.database))
+        recommender = make_recommender(settings, Retriever(store, index, settings.retriever, graph=graph), None)
+        query = build_query(store, sources=["films"], target="books", user="ada")
+        await recommender.recommend(query, explain=False)
+        with crossed() as modules:
+            answer = await recommender.recommend(query, explain=False)
+    sys.stdout.write("\n  ".join([f"Recommender.recommend: {len(modules)}", *modules]) + "\n")
+    assert answer.items
+    assert len(modules) <= 13
