@@ -9,10 +9,10 @@ import hashlib
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from eval.data import Case
-from eval.runs import TaskName
+from eval.runs import TaskName, parse_json
 from retrieval.errors import DataError
 from retrieval.types import Frozen
 
@@ -101,17 +101,8 @@ def case_folder(fold: int, case: Case) -> Path:
 
 def read_json(kind: type[M], path: Path) -> M:
     """A JSON file as one of the types above. Raises DataError."""
+    hint = "see docs/explanation/baselines.md"
     try:
-        return parse_json(kind, path.read_text(encoding="utf-8"), str(path))
+        return parse_json(kind, path.read_text(encoding="utf-8"), str(path), hint)
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"{path} cannot be read: {exc}", hint="see docs/explanation/baselines.md") from exc
-
-
-def parse_json(kind: type[M], text: str, where: str) -> M:
-    """JSON as one of the types above. Raises DataError that begins with `where`."""
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as exc:
-        error = exc.errors(include_url=False, include_input=False)[0]
-        said = f"{'.'.join(map(str, error['loc']))} {error['msg']}".strip()
-        raise DataError(f"{where}: {said}", hint="see docs/explanation/baselines.md") from exc
+        raise DataError(f"{path} cannot be read: {exc}", hint=hint) from exc

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from eval.data import Dataset
 from eval.exchange.export import ExchangeCase
-from eval.exchange.files import RANKINGS, SystemRanking, parse_json
+from eval.exchange.files import RANKINGS, SystemRanking
+from eval.runs import parse_json
 from retrieval.errors import DataError
 
 HINT: Final = "see docs/explanation/baselines.md, Rankings"
@@ -77,7 +78,7 @@ def _answers(folder: Path) -> Iterator[tuple[str, SystemRanking]]:
             with path.open(encoding="utf-8") as lines:
                 for number, line in enumerate(lines, 1):
                     where = f"{path}, line {number}"
-                    yield where, parse_json(SystemRanking, line, where)
+                    yield where, parse_json(SystemRanking, line, where, HINT)
         except (OSError, UnicodeDecodeError) as exc:
             raise DataError(f"{path} cannot be read: {exc}", hint=HINT) from exc
 

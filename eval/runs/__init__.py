@@ -4,7 +4,7 @@ from eval.runs.align import align_runs, shared_metrics
 from eval.runs.arms import arm_choice, arm_settings, manifest_of, measured, settings_again
 from eval.runs.catalogue import measure_case, remaining_cases, run_catalogue
 from eval.runs.comparison import ABResult, Arm, Comparison, compare_runs
-from eval.runs.folder import CaseResult, Manifest, RunFolder, Summary, TaskName, commit
+from eval.runs.folder import CaseResult, Manifest, RunFolder, Summary, TaskName, commit, parse_json
 from eval.runs.requests import Protocol, RunRequest
 from eval.runs.rerank import reference_metrics, rerank_metrics
 from eval.runs.runner import make_run, make_trial, replay_run
@@ -32,6 +32,7 @@ __all__ = [
     "manifest_of",
     "measure_case",
     "measured",
+    "parse_json",
     "reference_metrics",
     "remaining_cases",
     "replay_run",

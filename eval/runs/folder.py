@@ -13,10 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from eval.stats import coverage
 from retrieval.errors import DataError, UsageError
@@ -28,7 +28,10 @@ MANIFEST: Final = "manifest.json"
 CASES: Final = "cases.jsonl"
 SUMMARY: Final = "summary.json"
 
+_HINT: Final = "see docs/reference/runs.md"
+
 TaskName = Literal["rerank", "catalogue"]
+M = TypeVar("M", bound=BaseModel)
 
 
 class Manifest(Frozen):
@@ -142,12 +145,10 @@ class RunFolder:
     def open(cls, path: Path) -> RunFolder:
         """A run that is there. Raises DataError if it is none."""
         try:
-            manifest = Manifest.model_validate_json((path / MANIFEST).read_bytes())
+            text = (path / MANIFEST).read_bytes()
         except OSError as exc:
             raise DataError(f"{path} holds no run: {exc.strerror}", hint="xdrec-eval run makes one") from exc
-        except ValidationError as exc:
-            raise DataError(f"{path / MANIFEST}: {_first(exc)}", hint="see docs/reference/runs.md") from exc
-        return cls(path, manifest)
+        return cls(path, parse_json(Manifest, text, str(path / MANIFEST), _HINT))
 
     def append(self, result: CaseResult) -> None:
         """Keep a finished case."""
@@ -163,17 +164,12 @@ class RunFolder:
         found = {}
         for number, line in enumerate(self._lines(), 1):
             where = f"{self.path / CASES}, line {number}"
-            try:
-                result = CaseResult.model_validate_json(line)
-            except ValidationError as exc:
-                raise DataError(f"{where}: {_first(exc)}", hint="see docs/reference/runs.md") from exc
+            result = parse_json(CaseResult, line, where, _HINT)
             for name, value in result.metrics.items():
                 if not np.isfinite(value):
                     raise DataError(f"{where}: {name} is {value}", hint="a metric must be a number")
             if result.key in found:
-                raise DataError(
-                    f"{where}: the case {' '.join(result.key)} is there twice", hint="see docs/reference/runs.md"
-                )
+                raise DataError(f"{where}: the case {' '.join(result.key)} is there twice", hint=_HINT)
             found[result.key] = result
         return [found[key] for key in sorted(found)]
 
@@ -242,9 +238,14 @@ def _write(path: Path, text: str) -> None:
     write_atomic(path, text if text.endswith("\n") or not text else text + "\n")
 
 
-def _first(exc: ValidationError) -> str:
-    error = exc.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, error['loc']))} {error['msg']}"
+def parse_json(kind: type[M], text: str | bytes, where: str, hint: str) -> M:
+    """JSON as a model. Raises DataError that begins with `where` and names the first field that is wrong."""
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as exc:
+        error = exc.errors(include_url=False, include_input=False)[0]
+        problem = f"{'.'.join(map(str, error['loc']))} {error['msg']}".strip()
+        raise DataError(f"{where}: {problem}", hint=hint) from exc
 
 
 def commit() -> str | None:

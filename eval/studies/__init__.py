@@ -10,7 +10,7 @@ from eval.studies.dialogue_evaluation import (
     print_dialogues,
     save_results,
 )
-from eval.studies.explanations import Explained, measure_explanations, print_explanations, read_explained
+from eval.studies.explanations import measure_explanations, print_explanations, read_explained
 from eval.studies.facets import METRIC, FacetStudy
 from eval.studies.labels import (
     FOLDER,
@@ -23,7 +23,7 @@ from eval.studies.labels import (
     read_sheet,
     write_sheet,
 )
-from eval.studies.llm_judge import JudgeResult, What, judge_pairs, judge_result, pairs_of
+from eval.studies.llm_judge import JudgeResult, judge_pairs, judge_result, pairs_of
 from eval.studies.memorization import title_log_probabilities
 from eval.studies.online import OnlineArm, OnlineComparison, OnlineResult, day, judge_log
 from eval.studies.transfer import ALL, AUTO, Effect, Matrix, TransferResult, transfer_result
@@ -41,7 +41,6 @@ __all__ = [
     "AttackReport",
     "BiasCard",
     "Effect",
-    "Explained",
     "FacetStudy",
     "Interval",
     "JudgeResult",
@@ -55,7 +54,6 @@ __all__ = [
     "TransferResult",
     "TransferStudy",
     "ValidityResult",
-    "What",
     "agreements",
     "attack_report",
     "bias_card",
