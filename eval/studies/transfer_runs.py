@@ -168,8 +168,8 @@ class TrainedEncoders:
             if time.monotonic() - said_at < _PROGRESS_EVERY_S:
                 return
             said_at = time.monotonic()
-            left = "" if progress.left is None else f", {progress.left / 60:.0f} min left"
-            self.say(f"{name}: step {progress.step} of {progress.planned or '?'}, loss {progress.loss:.3f}{left}")
+            step, left = f"step {progress.step} of {progress.planned}", f"{progress.left / 60:.0f} min left"
+            self.say(f"{name}: {step}, loss {progress.loss:.3f}, {left}")
 
         return report
 

@@ -6,16 +6,10 @@ The contrastive task learns from what users liked, the item-view task from item 
 from retrieval.adapt.contrastive_task import ContrastiveSettings, ContrastiveTask
 from retrieval.adapt.frozen_layers import StateCache
 from retrieval.adapt.item_views import ItemViewTask, read_item_views
-from retrieval.adapt.lora_encoder import (
-    Device,
-    EncoderLoraSettings,
-    LoraEncoder,
-    device_of,
-    merged_encoder,
-    open_encoder_for_training,
-)
+from retrieval.adapt.lora import Device, LoraModel, add_lora, device_of, load_lora
+from retrieval.adapt.lora_encoder import EncoderLoraSettings, LoraEncoder, merged_encoder, open_encoder_for_training
 from retrieval.adapt.negatives import Counts, nearest_counts
-from retrieval.adapt.plan import CURVE, LOG, ReportProgress, Task, Trainable, TrainingPlan, TrainingProgress
+from retrieval.adapt.plan import CURVE, LOG, ReportProgress, Task, TrainingPlan, TrainingProgress
 from retrieval.adapt.preferences import TEST_FOLD, SplitSettings, read_preferences, split_users
 from retrieval.adapt.training import train
 
@@ -30,14 +24,16 @@ __all__ = [
     "EncoderLoraSettings",
     "ItemViewTask",
     "LoraEncoder",
+    "LoraModel",
     "ReportProgress",
     "SplitSettings",
     "StateCache",
     "Task",
-    "Trainable",
     "TrainingPlan",
     "TrainingProgress",
+    "add_lora",
     "device_of",
+    "load_lora",
     "merged_encoder",
     "nearest_counts",
     "open_encoder_for_training",

@@ -3,6 +3,10 @@
 An example is a user and two domains, which may be the same: items liked in one, the history, must find items liked in
 the other. Negatives are the other positives of the batch, random items of the catalogue, and hard negatives. All
 ordered pairs of domains are learnt at once.
+
+The score is the retriever's own (`retrieval.ranking.signals`): log-sum-exp pooling over the history's items, with each
+domain's mean subtracted. Negatives are drawn as often as they were liked, so the score learns
+log p(item | user) / p(item): popularity is a signal of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from retrieval.adapt.contrastive_loss import center_by_domain, history_scores, info_nce
 from retrieval.adapt.lora_encoder import LoraEncoder
 from retrieval.adapt.negatives import hard_negatives
 from retrieval.adapt.preferences import LikedRows, Preferences, Rows
@@ -87,19 +90,11 @@ class _Example:
         return np.concatenate(list(self.liked.values()))
 
 
-@dataclass(frozen=True)
-class _ValidationCase:
-    """Places in the rows of validation: a history, liked items, and others of their domain."""
-
-    history: Rows
-    positives: Rows
-    negatives: Rows
-
-
 class ContrastiveTask:
     """A `Task` whose batches are sets of examples.
 
     Args:
+        model: not trained yet; its tokenizer cuts the texts, and its vectors tell hard negatives.
         pairs: of domains, (source, target); none: all. Each domain of a named pair is also paired with itself.
 
     Raises:
@@ -110,8 +105,8 @@ class ContrastiveTask:
 
     def __init__(
         self,
+        model: LoraEncoder,
         preferences: Preferences,
-        tokens: Sequence[Sequence[int]],
         settings: ContrastiveSettings,
         *,
         pairs: Sequence[tuple[str, str]] = (),
@@ -119,7 +114,8 @@ class ContrastiveTask:
         validation_cases: int = 200,
     ) -> None:
         domains = preferences.domains
-        self._preferences, self._tokens, self._settings, self._seed = preferences, tokens, settings, seed
+        self._preferences, self._settings, self._seed = preferences, settings, seed
+        self._tokens = model.tokens(preferences.texts)
         self._most_cases = validation_cases
         self._pairs = {
             (domains.index(source), domains.index(target)) for source, target in pairs or permutations(domains, 2)
@@ -128,16 +124,14 @@ class ContrastiveTask:
         self._catalogues = [np.flatnonzero(preferences.domain == number) for number in range(len(domains))]
         if not self._examples:
             raise UsageError("nobody liked enough in these domains", hint="ingest more interactions")
-        self._hard_negatives: list[Rows] = []
+        self._hard_negatives = self._mined(model) if settings.hard_negatives else []
 
-    def mine_hard_negatives(self, model: LoraEncoder) -> None:
-        """Look for hard negatives by a model that is not trained yet; it encodes all items."""
+    def _mined(self, model: LoraEncoder) -> list[Rows]:
+        """Hard negatives of each example, by all items' vectors as they are before training."""
         import torch
 
-        domain = torch.from_numpy(self._preferences.domain)
-        with torch.no_grad():
-            vectors = model.embed_all(self._tokens).cpu()
-        self._hard_negatives = hard_negatives(
+        vectors, domain = model.embed_all(self._tokens), torch.from_numpy(self._preferences.domain)
+        return hard_negatives(
             center_by_domain(vectors, domain, torch.ones(len(domain), dtype=torch.bool)).numpy(),
             self._catalogues,
             [example.liked[example.source] for example in self._examples],
@@ -146,90 +140,26 @@ class ContrastiveTask:
         )
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
         return max(1, len(self._examples) // self._settings.batch)
 
     def batch(self, epoch: int, index: int) -> ContrastiveBatch:
         """The `index`-th batch of an epoch."""
+        settings = self._settings
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._examples))
         rng = np.random.default_rng([self._seed, epoch, index])
-        chosen = order[index * self._settings.batch : (index + 1) * self._settings.batch]
+        chosen = order[index * settings.batch : (index + 1) * settings.batch]
         examples = [self._examples[at] for at in chosen]
         drawn = [self._draw(example, rng) for example in examples]
-        hard = (
-            [rng.permutation(self._hard_negatives[at])[: self._settings.hard_negatives] for at in chosen]
-            if (self._hard_negatives)
-            else []
-        )
-        random = np.concatenate(self._draw_random(self._settings.random_negatives, rng))
-        rows = np.unique(np.concatenate([random, *hard, *(part for pair in drawn for part in pair)]))
-        history = np.zeros((len(drawn), self._settings.history), dtype=np.int64)
-        mask = np.zeros(history.shape, dtype=np.bool_)
-        for at, (items, _) in enumerate(drawn):
-            history[at, : len(items)] = np.searchsorted(rows, items)
-            mask[at, : len(items)] = True
-        example = np.repeat(np.arange(len(drawn)), [len(positives) for _, positives in drawn])
-        positives = np.concatenate([positives for _, positives in drawn])
-        positive = np.searchsorted(rows, positives)
-        domain = self._preferences.domain[rows]
-        liked = np.stack([np.isin(rows, one.all_liked) for one in examples])
-        candidates = np.isin(rows, np.concatenate([random, *hard, positives]))
-        negatives = candidates & (domain[None] == domain[positive][:, None]) & ~liked[example]
-        return ContrastiveBatch(rows, history, mask, example, positive, np.isin(rows, random), negatives)
-
-    def loss(self, model: LoraEncoder, batches: Sequence[ContrastiveBatch]) -> tuple[torch.Tensor, int]:
-        """Mean loss of some batches, and their number of tokens."""
-        import torch
-
-        losses = [self._loss(model, batch) for batch in batches]
-        return torch.stack(losses).mean(), sum(len(self._tokens[row]) for batch in batches for row in batch.rows)
-
-    def _loss(self, model: LoraEncoder, batch: ContrastiveBatch) -> torch.Tensor:
-        import torch
-
-        def on_device(values: NDArray[Any]) -> torch.Tensor:
-            return torch.from_numpy(values).to(model.device)
-
-        vectors = self._centered(model, batch.rows, batch.random)
-        scores = history_scores(
-            vectors[on_device(batch.history)], on_device(batch.mask), vectors, self._settings.temperature
-        )[on_device(batch.example)]
-        return info_nce(scores, on_device(batch.positive), on_device(batch.negatives), self._settings.scale)
-
-    def _centered(self, model: LoraEncoder, rows: Rows, in_mean: NDArray[np.bool_]) -> torch.Tensor:
-        import torch
-
-        domain = torch.from_numpy(self._preferences.domain[rows]).to(model.device)
-        vectors = model.embed([self._tokens[row] for row in rows])
-        return center_by_domain(vectors, domain, torch.from_numpy(in_mean).to(model.device))
-
-    def validate(self, model: LoraEncoder) -> dict[str, float]:
-        """Mean 1 / log2(1 + rank) of liked items among 500 others of their domain, and what chance would give."""
-        import torch
-
-        rows, random, cases = self._validation
-        with torch.no_grad():
-            vectors = self._centered(model, rows, random)
-            gains = [self._gain(vectors, case) for case in cases]
-        chance = [np.mean(1 / np.log2(np.arange(2, len(case.negatives) + 3))) for case in cases]
-        return {"ndcg": float(np.mean(gains)), "chance_ndcg": float(np.mean(chance))}
-
-    def _gain(self, vectors: torch.Tensor, case: _ValidationCase) -> float:
-        import torch
-
-        history, positives, negatives = (
-            vectors[torch.from_numpy(rows).to(vectors.device)]
-            for rows in (case.history, case.positives, case.negatives)
-        )
-        mask = torch.ones(1, len(history), dtype=torch.bool, device=vectors.device)
-        candidates = torch.cat([positives, negatives])
-        scores = history_scores(history[None], mask, candidates, self._settings.temperature)[0]
-        above = (scores[None, len(positives) :] >= scores[: len(positives), None]).sum(dim=1)
-        return float((1 / torch.log2(2.0 + above)).mean())
+        mined = [self._hard_negatives[at] for at in chosen] if self._hard_negatives else []
+        hard = [rng.permutation(rows)[: settings.hard_negatives] for rows in mined]
+        random = self._draw_random(settings.random_negatives, rng)
+        # The positives of other examples are negatives, too.
+        candidates = np.concatenate([random, *hard, *(positives for _, positives in drawn)])
+        return self._assemble(examples, drawn, random, candidates)
 
     @cached_property
-    def _validation(self) -> tuple[Rows, NDArray[np.bool_], list[_ValidationCase]]:
-        """All rows of validation, which of them are random items of the catalogue, and the cases."""
+    def _validation(self) -> ContrastiveBatch:
+        """Examples of validation users; only random items are negatives."""
         rng = np.random.default_rng([self._seed, _VALIDATION_EPOCH])
         users = self._preferences.validation
         examples = list(self._examples_of(users, same_domain=False)) or list(self._examples_of(users, same_domain=True))
@@ -238,12 +168,63 @@ class ContrastiveTask:
         chosen = [examples[at] for at in rng.permutation(len(examples))[: self._most_cases]]
         drawn = [self._draw(example, rng) for example in chosen]
         random = self._draw_random(_VALIDATION_NEGATIVES, rng)
-        rows = np.unique(np.concatenate([*random, *(part for pair in drawn for part in pair)]))
-        cases = []
-        for (history, positives), example in zip(drawn, chosen, strict=True):
-            negatives = np.setdiff1d(random[example.target], example.liked[example.target])
-            cases.append(_ValidationCase(*(np.searchsorted(rows, part) for part in (history, positives, negatives))))
-        return rows, np.isin(rows, np.concatenate(random)), cases
+        return self._assemble(chosen, drawn, random, random)
+
+    def _assemble(
+        self, examples: Sequence[_Example], drawn: Sequence[tuple[Rows, Rows]], random: Rows, candidates: Rows
+    ) -> ContrastiveBatch:
+        """A batch of examples with their drawn histories and positives; negatives are those candidates that fit."""
+        rows = np.unique(np.concatenate([candidates, random, *(part for pair in drawn for part in pair)]))
+        history = np.zeros((len(drawn), self._settings.history), dtype=np.int64)
+        mask = np.zeros(history.shape, dtype=np.bool_)
+        for at, (items, _) in enumerate(drawn):
+            history[at, : len(items)] = np.searchsorted(rows, items)
+            mask[at, : len(items)] = True
+        example = np.repeat(np.arange(len(drawn)), [len(positives) for _, positives in drawn])
+        positive = np.searchsorted(rows, np.concatenate([positives for _, positives in drawn]))
+        domain = self._preferences.domain[rows]
+        liked = np.stack([np.isin(rows, one.all_liked) for one in examples])
+        negatives = np.isin(rows, candidates) & (domain[None] == domain[positive][:, None]) & ~liked[example]
+        return ContrastiveBatch(rows, history, mask, example, positive, np.isin(rows, random), negatives)
+
+    def loss(self, model: LoraEncoder, batches: Sequence[ContrastiveBatch]) -> tuple[torch.Tensor, int]:
+        """Mean loss of some batches, and their number of tokens."""
+        import torch
+
+        losses = [
+            info_nce(
+                self._scores(model, batch),
+                torch.from_numpy(batch.positive).to(model.device),
+                torch.from_numpy(batch.negatives).to(model.device),
+                self._settings.scale,
+            )
+            for batch in batches
+        ]
+        return torch.stack(losses).mean(), sum(len(self._tokens[row]) for batch in batches for row in batch.rows)
+
+    def validate(self, model: LoraEncoder) -> dict[str, float]:
+        """Mean 1 / log2(1 + rank) of liked items among 500 others of their domain, and what chance would give."""
+        batch = self._validation
+        scores = self._scores(model, batch).cpu().numpy()
+        own = np.take_along_axis(scores, batch.positive[:, None], axis=1)
+        above = ((scores >= own) & batch.negatives).sum(axis=1)
+        chance = [np.mean(1 / np.log2(np.arange(2, others + 3))) for others in batch.negatives.sum(axis=1)]
+        weights = 1 / np.bincount(batch.example)[batch.example]  # each example counts once
+        ndcg, chance_ndcg = (np.average(gains, weights=weights) for gains in (1 / np.log2(2 + above), chance))
+        return {"ndcg": float(ndcg), "chance_ndcg": float(chance_ndcg)}
+
+    def _scores(self, model: LoraEncoder, batch: ContrastiveBatch) -> torch.Tensor:
+        """The score of each row for the history of each positive, shape (positives, rows)."""
+        import torch
+
+        def on_device(values: NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(values).to(model.device)
+
+        vectors = model.embed([self._tokens[row] for row in batch.rows])
+        vectors = center_by_domain(vectors, on_device(self._preferences.domain[batch.rows]), on_device(batch.random))
+        history = vectors[on_device(batch.history)]
+        scores = history_scores(history, on_device(batch.mask), vectors, self._settings.temperature)
+        return scores[on_device(batch.example)]
 
     def _draw(self, example: _Example, rng: np.random.Generator) -> tuple[Rows, Rows]:
         """History and positives of an example, which share no item."""
@@ -254,9 +235,9 @@ class ContrastiveTask:
         target = rng.permutation(example.liked[example.target])
         return source[: self._settings.history], target[: self._settings.positives]
 
-    def _draw_random(self, most: int, rng: np.random.Generator) -> list[Rows]:
+    def _draw_random(self, most: int, rng: np.random.Generator) -> Rows:
         """Random items of each domain."""
-        return [rng.choice(rows, min(most, len(rows)), replace=False) for rows in self._catalogues]
+        return np.concatenate([rng.choice(rows, min(most, len(rows)), replace=False) for rows in self._catalogues])
 
     def _examples_of(self, users: Sequence[LikedRows], *, same_domain: bool) -> Iterator[_Example]:
         for liked in users:
@@ -264,3 +245,48 @@ class ContrastiveTask:
                 for target in liked:
                     if (source, target) in self._pairs or (same_domain and source == target and len(rows) > 1):
                         yield _Example(liked, source, target)
+
+
+def center_by_domain(vectors: torch.Tensor, domain: torch.Tensor, in_mean: torch.Tensor) -> torch.Tensor:
+    """Rows of unit length after their domain's mean was subtracted; the mean is that of the rows in `in_mean`."""
+    import torch
+
+    means = torch.zeros_like(vectors)
+    for number in torch.unique(domain):
+        rows = domain == number
+        means[rows] = vectors[rows & in_mean].mean(dim=0).detach()
+    return torch.nn.functional.normalize(vectors - means, dim=1)
+
+
+def history_scores(
+    history: torch.Tensor, mask: torch.Tensor, candidates: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Scores of each candidate for each history, shape (histories, candidates).
+
+    Args:
+        history: centered unit vectors, shape (histories, items, dims).
+        mask: which of them are items and not padding, shape (histories, items).
+        candidates: centered unit vectors, shape (candidates, dims).
+    """
+    import torch
+
+    cosines = torch.einsum("hid,cd->hic", history, candidates) / temperature
+    cosines = cosines.masked_fill(~mask[:, :, None], -torch.inf)
+    counts = mask.sum(dim=1).clamp(min=1).to(cosines.dtype)
+    return temperature * (torch.logsumexp(cosines, dim=1) - torch.log(counts)[:, None])
+
+
+def info_nce(scores: torch.Tensor, positive: torch.Tensor, negatives: torch.Tensor, scale: float) -> torch.Tensor:
+    """Mean over positives of -log softmax of the positive among itself and its negatives (van den Oord 2018), in nats.
+
+    Args:
+        scores: of each positive's history, shape (positives, candidates).
+        positive: the positive's column, shape (positives,).
+        negatives: which candidates are its negatives, shape as `scores`.
+        scale: logits for a unit of score.
+    """
+    import torch
+
+    own = torch.zeros_like(negatives)
+    own[torch.arange(len(positive), device=positive.device), positive] = True
+    return torch.nn.functional.cross_entropy((scale * scores).masked_fill(~(negatives | own), -torch.inf), positive)

@@ -68,31 +68,34 @@ class FrozenLayers:
         texts = [tuple(ids) for ids in tokens]
         missing = {text for text in texts if (self.layers, text) not in self._cache}
         self._compute(sorted(missing, key=lambda text: (len(text), text)), device)
-        known = [torch.from_numpy(self._cache[self.layers, text]) for text in texts]
-        masks = [torch.ones(len(text), dtype=torch.long) for text in texts]
-        states, mask = (torch.nn.utils.rnn.pad_sequence(rows, batch_first=True) for rows in (known, masks))
-        return states.to(device).float(), mask.to(device)
+        states, mask = _padded([torch.from_numpy(self._cache[self.layers, text]) for text in texts], device)
+        return states.float(), mask
 
     def _compute(self, texts: Sequence[tuple[int, ...]], device: torch.device) -> None:
         import torch
 
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
-            ids, mask = (part.to(device) for part in pad_tokens(chunk))
+            ids, mask = pad_tokens(chunk, device)
             with torch.no_grad():
                 states = self._lower(input_ids=ids, attention_mask=mask).last_hidden_state.half().cpu().numpy()
             for row, text in enumerate(chunk):
                 self._cache[self.layers, text] = states[row, : len(text)].copy()
 
 
-def pad_tokens(tokens: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+def pad_tokens(tokens: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids, padded with 0, and the attention mask, both of shape (texts, longest)."""
     import torch
 
-    texts = [torch.tensor(ids) for ids in tokens]
-    masks = [torch.ones_like(ids) for ids in texts]
-    ids, mask = (torch.nn.utils.rnn.pad_sequence(rows, batch_first=True) for rows in (texts, masks))
-    return ids, mask
+    return _padded([torch.tensor(ids) for ids in tokens], device)
+
+
+def _padded(rows: list[torch.Tensor], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    masks = [torch.ones(len(row), dtype=torch.long) for row in rows]
+    padded, mask = (torch.nn.utils.rnn.pad_sequence(part, batch_first=True) for part in (rows, masks))
+    return padded.to(device), mask.to(device)
 
 
 def _view(model: Any, layers: Any, embeddings: Any) -> Any:  # noqa: ANN401

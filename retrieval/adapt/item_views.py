@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +29,18 @@ _VALIDATION_ITEMS: Final = 500
 _SCALE: Final = 20.0
 """Logits for a unit of cosine, as in sentence-transformers' MultipleNegativesRankingLoss."""
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class ItemViews:
-    """Two texts of each item: its title, and its description."""
+class ItemViews(Generic[T]):
+    """Two views of each item of a catalogue: its title, and its description, as texts or as tokens."""
 
-    titles: tuple[str, ...]
-    descriptions: tuple[str, ...]
+    titles: list[T]
+    descriptions: list[T]
 
 
-def read_item_views(items: Iterable[Item], template: PromptTemplate) -> tuple[ItemViews, ItemViews]:
+def read_item_views(items: Iterable[Item], template: PromptTemplate) -> tuple[ItemViews[str], ItemViews[str]]:
     """Views for training and for validation, split by a hash of the item's id.
 
     Raises:
@@ -53,16 +55,11 @@ def read_item_views(items: Iterable[Item], template: PromptTemplate) -> tuple[It
             parts[fold(item.id, _VALIDATION_SHARE) == 0].append(pair)
     if min(map(len, parts)) < 2:
         raise UsageError("too few items say more than their title", hint="ingest categories or descriptions")
-    training, validation = (ItemViews(*map(tuple, zip(*pairs, strict=True))) for pairs in parts)
+    training, validation = (ItemViews(*map(list, zip(*pairs, strict=True))) for pairs in parts)
     return training, validation
 
 
-@dataclass(frozen=True)
-class ViewBatch:
-    """Tokens of the two views of the batch's items, which are of one catalogue."""
-
-    titles: list[list[int]]
-    descriptions: list[list[int]]
+TokenViews = ItemViews[list[int]]
 
 
 class ItemViewTask:
@@ -75,21 +72,25 @@ class ItemViewTask:
     metric = "found"
 
     def __init__(
-        self, model: LoraEncoder, catalogues: Sequence[tuple[ItemViews, ItemViews]], *, batch: int = 128, seed: int = 0
+        self,
+        model: LoraEncoder,
+        catalogues: Sequence[tuple[ItemViews[str], ItemViews[str]]],
+        *,
+        batch: int = 128,
+        seed: int = 0,
     ) -> None:
         self._seed, self._batch = seed, batch
         self._training = [_tokenized(model, training) for training, _ in catalogues]
         self._validation = [_tokenized(model, validation, _VALIDATION_ITEMS) for _, validation in catalogues]
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
         return len(self._order(0))
 
-    def batch(self, epoch: int, index: int) -> ViewBatch:
+    def batch(self, epoch: int, index: int) -> TokenViews:
         """The `index`-th batch of an epoch."""
         catalogue, rows = self._order(epoch)[index]
         views = self._training[catalogue]
-        return ViewBatch([views.titles[row] for row in rows], [views.descriptions[row] for row in rows])
+        return ItemViews([views.titles[row] for row in rows], [views.descriptions[row] for row in rows])
 
     def _order(self, epoch: int) -> list[tuple[int, NDArray[np.int64]]]:
         """The batches of an epoch: a catalogue's number and rows of it."""
@@ -101,7 +102,7 @@ class ItemViewTask:
             batches += [(catalogue, rows[start : start + size]) for start in range(0, len(rows) - size + 1, size)]
         return [batches[at] for at in rng.permutation(len(batches))]
 
-    def loss(self, model: LoraEncoder, batches: Sequence[ViewBatch]) -> tuple[torch.Tensor, int]:
+    def loss(self, model: LoraEncoder, batches: Sequence[TokenViews]) -> tuple[torch.Tensor, int]:
         """Mean cross-entropy of both directions in nats, and the number of tokens."""
         import torch
 
@@ -119,13 +120,12 @@ class ItemViewTask:
 
         found, chance = [], []
         for views in self._validation:
-            with torch.no_grad():
-                cosines = model.embed(views.titles) @ model.embed(views.descriptions).T
+            cosines = model.embed(views.titles) @ model.embed(views.descriptions).T
             own = torch.arange(len(cosines), device=cosines.device)
             found.append(float((cosines.argmax(dim=1) == own).float().mean()))
             chance.append(1 / len(cosines))
         return {"found": float(np.mean(found)), "chance_found": float(np.mean(chance))}
 
 
-def _tokenized(model: LoraEncoder, views: ItemViews, most: int | None = None) -> ViewBatch:
-    return ViewBatch(model.tokens(views.titles[:most]), model.tokens(views.descriptions[:most]))
+def _tokenized(model: LoraEncoder, views: ItemViews[str], most: int | None = None) -> TokenViews:
+    return ItemViews(model.tokens(views.titles[:most]), model.tokens(views.descriptions[:most]))

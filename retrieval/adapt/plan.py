@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from pydantic import Field
 
+from retrieval.adapt.lora import LoraModel
 from retrieval.settings import Section
 
 if TYPE_CHECKING:
@@ -34,27 +35,13 @@ class TrainingPlan(Section):
     patience: int = Field(default=4, ge=1)
     """Training stops after so many validations without a better one."""
     minutes: float | None = Field(default=None, gt=0)
-    """Fewer steps are taken if they would take longer; validation counts, loading does not."""
+    """Training ends after so many, validations included, however many steps are left; loading does not count."""
     checkpoint_s: float = Field(default=180, ge=0)
     """Seconds between checkpoints. Every validation writes one, too."""
     seed: int = 0
 
 
-class Trainable(Protocol):
-    """A model in training."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        ...
-
-    @property
-    def peft_model(self) -> Any:  # noqa: ANN401 (peft keeps its types to itself)
-        """The transformer as peft wraps it; its LoRA matrices are trained."""
-        ...
-
-
-M_contra = TypeVar("M_contra", bound=Trainable, contravariant=True)
+M_contra = TypeVar("M_contra", bound=LoraModel, contravariant=True)
 B = TypeVar("B")
 
 
@@ -66,19 +53,15 @@ class Task(Protocol[M_contra, B]):
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        ...
 
     def batch(self, epoch: int, index: int) -> B:
         """The `index`-th batch of an epoch."""
-        ...
 
     def loss(self, model: M_contra, batches: Sequence[B]) -> tuple[torch.Tensor, int]:
         """Mean loss of some batches in nats, and their number of tokens."""
-        ...
 
     def validate(self, model: M_contra) -> dict[str, float]:
-        """Figures on held-out users or texts."""
-        ...
+        """Figures on held-out users or texts; called without gradients."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +69,17 @@ class TrainingProgress:
     """Reported after every step.
 
     Attributes:
-        step: steps taken, of `planned` (None: not known yet).
+        step, planned: steps taken, and how many there are at most.
         loss: of this step, in nats.
         speed: tokens a second, on average.
-        left: seconds; None if not known yet.
+        left: seconds at most.
     """
 
     step: int
-    planned: int | None
+    planned: int
     loss: float
     speed: float
-    left: float | None
+    left: float
 
 
 ReportProgress = Callable[[TrainingProgress], None]
@@ -107,13 +90,13 @@ class TrainingResult:
     """What a training came to.
 
     Attributes:
-        step, planned: optimizer steps taken and planned.
-        seconds, tokens: spent on training; validation is not counted.
+        step: optimizer steps taken.
+        seconds: of training and validations.
+        tokens: learnt from.
         before, best: validation before the first step, and at `best_step`.
     """
 
     step: int
-    planned: int
     seconds: float
     tokens: int
     before: dict[str, float]

@@ -1,4 +1,4 @@
-"""The transformers Trainer for our tasks. Reads a task, a model and a plan, produces checkpoints, log and curve.
+"""The Trainer of transformers for our tasks. Reads a task, a model and a plan, produces checkpoints, log and curve.
 
 Loss and validation are the task's own. AdamW with warm-up and cosine decay (Loshchilov & Hutter 2019). What a resumed
 run has to know lies in the Trainer's state: its `log_history` has a row for each step and each validation.
@@ -10,7 +10,6 @@ run has to know lies in the Trainer's state: its `log_history` has a row for eac
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import time
@@ -23,19 +22,9 @@ from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from retrieval.adapt.curve import write_curve
-from retrieval.adapt.plan import (
-    CURVE,
-    LOG,
-    ReportProgress,
-    Task,
-    Trainable,
-    TrainingPlan,
-    TrainingProgress,
-    TrainingResult,
-)
+from retrieval.adapt.lora import LoraModel
+from retrieval.adapt.plan import CURVE, LOG, ReportProgress, Task, TrainingPlan, TrainingProgress, TrainingResult
 
-_MEASURED_STEPS: Final = 3
-"""Steps after which it is known how many fit into the time."""
 _LEAST_RATE: Final = 0.1
 """Share of the learning rate that is left at the end."""
 
@@ -53,28 +42,47 @@ class TaskTrainer(Trainer):
     def __init__(
         self,
         task: Task[Any, Any],
-        model: Trainable,
+        model: LoraModel,
         plan: TrainingPlan,
         folder: Path,
         report: ReportProgress,
         state: Mapping[str, Any] | None,
     ) -> None:
-        self.task, self.trainable, self.plan = task, model, plan
+        self.task, self.trainable = task, model
         steps = plan.steps or -(-plan.epochs * len(task) // plan.accumulation)
-        if state is not None:
-            steps = state["max_steps"]
-            if _stale_validations(state["log_history"], task.metric) >= plan.patience:
-                steps = state["global_step"]  # it was killed after early stopping
+        if state and _is_over(state["log_history"], plan, task.metric):
+            steps = state["global_step"]  # it was killed between its last checkpoint and its end
         super().__init__(
             model=model.peft_model,
             args=_arguments(plan, folder, steps, model.device, task.metric, resumed=state is not None),
-            data_collator=_collate,
+            data_collator=lambda batches: {"batches": batches},
             train_dataset=_Batches(task, steps * plan.accumulation),
             eval_dataset=(),
-            callbacks=[_PlanCallback(self, report)],
+            callbacks=[_PlanCallback(plan, task.metric, report)],
         )
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = False  # our loss is a mean over batches: it is scaled by their number
+
+    def run(self, checkpoint: Path | None) -> TrainingResult:
+        """Train from a checkpoint, or from the beginning, and leave the model with the best weights."""
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        untrained = [parameter.detach().clone() for parameter in parameters]
+        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        history, metric = self.state.log_history, f"eval_{self.task.metric}"
+        validations = [row for row in history if metric in row]
+        best = max(validations, key=lambda row: row[metric])  # the first one of equals
+        if best["step"] == 0:
+            with torch.no_grad():
+                for parameter, value in zip(parameters, untrained, strict=True):
+                    parameter.copy_(value)
+        return TrainingResult(
+            step=self.state.global_step,
+            seconds=_seconds(history),
+            tokens=self.state.num_input_tokens_seen,
+            before=_figures(validations[0]),
+            best=_figures(best),
+            best_step=int(best["step"]),
+        )
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -85,6 +93,7 @@ class TaskTrainer(Trainer):
         self.state.num_input_tokens_seen += tokens
         return loss
 
+    @torch.no_grad()
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The task's validation."""
         self.model.eval()
@@ -92,21 +101,6 @@ class TaskTrainer(Trainer):
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
-
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Warm-up, then cosine decay, over as many steps as are planned by now."""
-        if self.lr_scheduler is None:
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, self._rate_share)
-            self._created_lr_scheduler = True
-        return self.lr_scheduler
-
-    def _rate_share(self, step: int) -> float:
-        """Share of the learning rate in a step, in (0, 1]."""
-        warm = max(1.0, self.plan.warmup * self.state.max_steps)
-        if step < warm:
-            return (step + 1) / (warm + 1)
-        done = min(1.0, (step - warm) / max(1.0, self.state.max_steps - warm))
-        return _LEAST_RATE + (1 - _LEAST_RATE) * (1 + math.cos(math.pi * done)) / 2
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted."""
@@ -123,79 +117,52 @@ class TaskTrainer(Trainer):
             shutil.rmtree(Path(self.args.output_dir, f"checkpoint-{self.state.global_step}"), ignore_errors=True)
             raise OSError(str(exc)) from exc
 
-    def result(self) -> TrainingResult:
-        """What the training came to."""
-        history, metric = self.state.log_history, f"eval_{self.task.metric}"
-        validations = [row for row in history if metric in row]
-        best = max(validations, key=lambda row: row[metric])  # the first one of equals
-        return TrainingResult(
-            step=self.state.global_step,
-            planned=self.state.max_steps,
-            seconds=_seconds(history),
-            tokens=self.state.num_input_tokens_seen,
-            before=_figures(validations[0]),
-            best=_figures(best),
-            best_step=int(best["step"]),
-        )
-
 
 class _PlanCallback(TrainerCallback):
     """Limits time, stops early, writes checkpoints by the clock, log and curve, and reports progress."""
 
-    def __init__(self, trainer: TaskTrainer, report: ReportProgress) -> None:
-        self._trainer, self._plan, self._report = trainer, trainer.plan, report
-        self._seconds = self._validation_s = 0.0
-        self._mark = self._saved = time.perf_counter()
+    def __init__(self, plan: TrainingPlan, metric: str, report: ReportProgress) -> None:
+        self._plan, self._metric, self._report = plan, metric, report
+        self._began = self._saved = time.perf_counter()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         # Rows after the last checkpoint are written again.
         rows = [json.dumps(row) + "\n" for row in state.log_history]
         Path(args.output_dir, LOG).write_text("".join(rows), encoding="utf-8")
-        self._seconds = _seconds(state.log_history)
-        self._mark = self._saved = time.perf_counter()
-
-    def on_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        now = time.perf_counter()
-        self._seconds += now - self._mark
-        self._mark = now
-        if self._plan.minutes and state.global_step + 1 == _MEASURED_STEPS:
-            budget = 60 * self._plan.minutes - self._validation_s * (self._plan.validations + 1)
-            fitting = int(budget / (self._seconds / _MEASURED_STEPS))
-            state.max_steps = max(_MEASURED_STEPS, min(state.max_steps, fitting))
-            state.eval_steps = state.save_steps = max(1, state.max_steps // self._plan.validations)
+        self._saved = time.perf_counter()
+        self._began = self._saved - _seconds(state.log_history)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if time.perf_counter() - self._saved >= self._plan.checkpoint_s:
+        now = time.perf_counter()
+        if now - self._saved >= self._plan.checkpoint_s:
             control.should_save = True
+        if self._plan.minutes and now - self._began >= 60 * self._plan.minutes:
+            control.should_evaluate = control.should_save = control.should_training_stop = True
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         row = state.log_history[-1]
-        if "loss" in row:
-            row |= {"tokens": state.num_input_tokens_seen, "seconds": round(self._seconds, 3)}
-            known = not self._plan.minutes or state.global_step >= _MEASURED_STEPS
-            planned = state.max_steps if known else None
-            left = (planned - state.global_step) * self._seconds / state.global_step if planned else None
-            speed = state.num_input_tokens_seen / self._seconds
-            self._report(TrainingProgress(state.global_step, planned, row["loss"], speed, left))
-        elif "train_runtime" in row:
+        if "train_runtime" in row:
             return
+        if "loss" in row:
+            seconds, tokens, step = time.perf_counter() - self._began, state.num_input_tokens_seen, state.global_step
+            row |= {"tokens": tokens, "seconds": round(seconds, 3)}
+            left = (state.max_steps - step) * seconds / step
+            if self._plan.minutes:
+                left = max(0.0, min(left, 60 * self._plan.minutes - seconds))
+            self._report(TrainingProgress(step, state.max_steps, row["loss"], tokens / seconds, left))
         with Path(args.output_dir, LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        metric, history = self._trainer.task.metric, state.log_history
-        if state.global_step == 0:
-            state.best_metric = history[-1][f"eval_{metric}"]  # weights that are worse than the base are not kept
-        if _stale_validations(history, metric) >= self._plan.patience:
+        history = state.log_history
+        if state.global_step == 0:  # weights that are worse than the base are not kept
+            state.best_metric = history[-1][f"eval_{self._metric}"]
+        if _is_over(history, self._plan, self._metric):
             control.should_training_stop = True
-        write_curve(Path(args.output_dir, CURVE), history, metric)
-        self._validation_s = time.perf_counter() - self._mark
-        self._mark = time.perf_counter()
+        write_curve(Path(args.output_dir, CURVE), history, self._metric)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._mark = self._saved = time.perf_counter()
+        self._saved = time.perf_counter()
 
 
 class _Batches(torch.utils.data.Dataset[Any]):
@@ -208,13 +175,7 @@ class _Batches(torch.utils.data.Dataset[Any]):
         return self._size
 
     def __getitem__(self, number: int) -> Any:
-        if number >= self._size:
-            raise IndexError(number)
         return self._task.batch(*divmod(number, len(self._task)))
-
-
-def _collate(batches: Sequence[Any]) -> dict[str, Sequence[Any]]:
-    return {"batches": batches}
 
 
 def _arguments(
@@ -229,6 +190,9 @@ def _arguments(
         per_device_train_batch_size=1 if on_cpu else plan.accumulation,
         gradient_accumulation_steps=plan.accumulation if on_cpu else 1,
         learning_rate=plan.learning_rate,
+        lr_scheduler_type="cosine_warmup_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": _LEAST_RATE},
+        warmup_steps=plan.warmup,  # below 1: a share of the steps
         weight_decay=plan.weight_decay,
         optim="adamw_torch",
         eval_strategy="steps",
@@ -253,10 +217,11 @@ def _arguments(
     return arguments
 
 
-def _stale_validations(history: Sequence[LogRow], metric: str) -> int:
-    """Validations since the best one."""
+def _is_over(history: Sequence[LogRow], plan: TrainingPlan, metric: str) -> bool:
+    """Whether the time is spent, or `plan.patience` validations were not better than the best one."""
     figures = [row[f"eval_{metric}"] for row in history if f"eval_{metric}" in row]
-    return len(figures) - 1 - figures.index(max(figures)) if figures else 0
+    stale = len(figures) - 1 - figures.index(max(figures)) if figures else 0
+    return stale >= plan.patience or _seconds(history) >= 60 * (plan.minutes or float("inf"))
 
 
 def _seconds(history: Sequence[LogRow]) -> float:

@@ -11,7 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from retrieval.adapt.plan import ReportProgress, Task, Trainable, TrainingPlan, TrainingResult
+from retrieval.adapt.lora import LoraModel
+from retrieval.adapt.plan import ReportProgress, Task, TrainingPlan, TrainingResult
 from retrieval.errors import UsageError
 from retrieval.files import translated_writes
 
@@ -19,13 +20,10 @@ _IDENTITY: Final = "identity.txt"
 _STATE: Final = "trainer_state.json"
 _HINT: Final = "make room and run the same command again: it goes on at the last checkpoint"
 
-TrainerState = dict[str, Any]
-"""The Trainer's state as JSON."""
-
 
 def train(
     task: Task[Any, Any],
-    model: Trainable,
+    model: LoraModel,
     plan: TrainingPlan,
     folder: Path,
     identity: str,
@@ -41,8 +39,6 @@ def train(
         UsageError: `folder` holds another training, or the task has no batches.
         BackendError: a checkpoint cannot be written; the last complete one is kept.
     """
-    import torch
-
     from retrieval.adapt.trainer import TaskTrainer
 
     if not len(task):
@@ -51,16 +47,8 @@ def train(
     with translated_writes(folder, _HINT):
         _check_identity(folder / _IDENTITY, identity)
         checkpoint = _last_checkpoint(folder)
-        parameters = [p for p in model.peft_model.parameters() if p.requires_grad]
-        untrained = [p.detach().clone() for p in parameters]
         trainer = TaskTrainer(task, model, plan, folder, report, _read_state(checkpoint) if checkpoint else None)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    result = trainer.result()
-    if result.best_step == 0:
-        with torch.no_grad():
-            for parameter, value in zip(parameters, untrained, strict=True):
-                parameter.copy_(value)
-    return result
+        return trainer.run(checkpoint)
 
 
 def _check_identity(path: Path, identity: str) -> None:
@@ -86,6 +74,5 @@ def _last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def _read_state(checkpoint: Path) -> TrainerState:
-    state: TrainerState = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
-    return state
+def _read_state(checkpoint: Path) -> dict[str, Any]:
+    return dict(json.loads((checkpoint / _STATE).read_text(encoding="utf-8")))

@@ -28,8 +28,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from retrieval.encoder.sentence import INT8_FOLDER, SentenceEncoder, Vectors
-from retrieval.errors import SetupError, UsageError, optional_packages
+from retrieval.encoder.sentence import INT8_FOLDER, SentenceEncoder, Vectors, load_sentence_transformer
+from retrieval.errors import ModelMissing, SetupError, UsageError, optional_packages
 from retrieval.files import atomic_folder
 
 if TYPE_CHECKING:
@@ -110,14 +110,12 @@ class _Graph:
         tokens = [np.asarray(one.ids, dtype=np.int64) for one in self._tokenizer.encode_batch_fast(list(texts))]
         # Padding costs as much as text: texts of like length share a batch.
         order = np.argsort([len(ids) for ids in tokens], kind="stable")
-        vectors = np.empty((len(tokens), self._session.get_outputs()[0].shape[-1]), dtype=np.float32)
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-
-        def encode_batch(rows: NDArray[np.int64]) -> None:
-            vectors[rows] = self._encode_batch([tokens[row] for row in rows])
-
+        vectors = np.empty((len(tokens), self._session.get_outputs()[0].shape[-1]), dtype=np.float32)
         with ThreadPoolExecutor(self._threads) as pool:
-            list(pool.map(encode_batch, batches))
+            encoded = pool.map(lambda rows: self._encode_batch([tokens[row] for row in rows]), batches)
+            for rows, part in zip(batches, encoded, strict=True):
+                vectors[rows] = part
         return vectors
 
     def _encode_batch(self, tokens: Sequence[NDArray[np.int64]]) -> Vectors:
@@ -180,23 +178,13 @@ def _convert(folder: Path, into: Path) -> None:
 
 
 def _load(folder: Path) -> SentenceTransformer:
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils.logging import disable_progress_bar
-
     size = sum(p.stat().st_size for p in folder.rglob("*.safetensors"))
     if size > _MAX_WEIGHT_BYTES:
         raise _unfit(folder, f"its {size / 1e9:.1f} GB of weights do not fit into an ONNX file")
-    disable_progress_bar()
     try:
-        model = SentenceTransformer(
-            str(folder),
-            device="cpu",
-            local_files_only=True,
-            trust_remote_code=False,
-            # The tracer needs attention written out, and 16-bit weights would be traced as such.
-            model_kwargs={"use_safetensors": True, "attn_implementation": "eager", "dtype": "float32"},
-        )
-    except (OSError, ValueError) as exc:
+        # The tracer needs attention written out, and 16-bit weights would be traced as such.
+        model = load_sentence_transformer(folder, "cpu", attn_implementation="eager", dtype="float32")
+    except ModelMissing as exc:
         raise _unfit(folder, str(exc)) from exc
     if not hasattr(model[0], "model") or not getattr(model.tokenizer, "is_fast", False):
         raise _unfit(folder, "it is no transformer with a fast tokenizer")
@@ -258,8 +246,7 @@ def _quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(level)

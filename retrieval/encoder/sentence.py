@@ -32,11 +32,9 @@ class Encoder(Protocol):
     @property
     def fingerprint(self) -> str:
         """Identity of the weights: vectors of different fingerprints must not meet."""
-        ...
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape (len(texts), dims)."""
-        ...
 
 
 class SentenceEncoder:
@@ -76,25 +74,7 @@ class SentenceEncoder:
 
     @cached_property
     def _model(self) -> SentenceTransformer:
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils.logging import disable_progress_bar
-
-        disable_progress_bar()
-        # It would tell of every model with a default prompt that it has one.
-        logging.getLogger("sentence_transformers.base.model").setLevel(logging.ERROR)
-        try:
-            return SentenceTransformer(
-                str(self.folder),
-                device=self.device,
-                model_kwargs={"use_safetensors": True},
-                trust_remote_code=False,
-                local_files_only=True,
-            )
-        except (OSError, ValueError) as exc:
-            raise ModelMissing(
-                f"{self.folder} does not load as a sentence-transformers model: {exc}",
-                hint=f"xdrec models pull {self.name}",
-            ) from exc
+        return load_sentence_transformer(self.folder, self.device)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, float32, shape (len(texts), dims)."""
@@ -102,3 +82,32 @@ class SentenceEncoder:
             list(texts), batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False
         )
         return np.asarray(vectors, dtype=np.float32)
+
+
+def load_sentence_transformer(folder: Path, device: str | None, **model_kwargs: object) -> SentenceTransformer:
+    """A model of safetensors in a folder, silently; never code or a hub's files.
+
+    Args:
+        device: "cpu", "cuda", or None for what is there.
+        model_kwargs: for the transformer in it.
+
+    Raises:
+        ModelMissing: the folder holds no such model.
+    """
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    # It would tell of every model with a default prompt that it has one.
+    logging.getLogger("sentence_transformers.base.model").setLevel(logging.ERROR)
+    try:
+        return SentenceTransformer(
+            str(folder),
+            device=device,
+            model_kwargs={"use_safetensors": True, **model_kwargs},
+            trust_remote_code=False,
+            local_files_only=True,
+        )
+    except (OSError, ValueError) as exc:
+        hint = f"xdrec models pull {folder.name}"
+        raise ModelMissing(f"{folder} does not load as a sentence-transformers model: {exc}", hint=hint) from exc

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fake_llm import FakeLLM, refusal
@@ -242,14 +241,13 @@ def test_rounds_with_a_stage_write_every_user(home, cluster, llm, tmp_path):
     """With replies worked out by a stage of rows, in rounds on the cluster, nobody is degraded or missing."""
     settings = unattended(settings_of(home, llm))
     results = ResultFolder(str(tmp_path / "out"))
-    users = pa.array(USERS, pa.string())
-    job = make_job(settings, "all", users, ("films",), "books", 3, 16, explain=False)
-    parts = list(partitions(job, users))
+    job = make_job(settings, Request("all", ("films",), "books", 3, results.url, 16, explain=False), USERS)
+    parts = list(partitions(job, USERS))
     results.begin(job, parts)
 
     def stage(rows, _settings):
         def reply(row):
-            wanted = OfflineRequest.model_validate_json(row["wanted"])
+            wanted = OfflineRequest.model_validate_json(row["request_json"])
             said = OfflineReply(logprobs={label: -1.0 - n for n, label in enumerate(wanted.labels)})
             return {"part": row["part"], "key": row["key"], "reply": said.model_dump_json()}
 

@@ -18,6 +18,7 @@ from xdrec_agent.adapt.llm_training import (
     train_judge,
     train_on_texts,
 )
+from xdrec_agent.adapt.lora_llm import LoraSettings, open_llm_for_training
 from xdrec_agent.adapt.prompts import check_adapter, check_served_adapters
 from xdrec_agent.adapt.training_lists import Pair, ordered_pairs
 
@@ -25,12 +26,14 @@ __all__ = [
     "LIST_SETTINGS",
     "EncoderTrainingSettings",
     "LLMTrainingSettings",
+    "LoraSettings",
     "Pair",
     "TrainableJudge",
     "Workspace",
     "check_adapter",
     "check_served_adapters",
     "encode_with_adapter",
+    "open_llm_for_training",
     "ordered_pairs",
     "train_judge",
     "train_on_item_views",

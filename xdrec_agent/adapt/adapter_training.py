@@ -18,7 +18,18 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from retrieval.adapt import CURVE, LOG, Device, ReportProgress, StateCache, Task, Trainable, TrainingPlan, train
+from retrieval.adapt import (
+    CURVE,
+    LOG,
+    Device,
+    LoraModel,
+    ReportProgress,
+    SplitSettings,
+    StateCache,
+    Task,
+    TrainingPlan,
+    train,
+)
 from retrieval.errors import SetupError, UsageError
 from retrieval.settings import Section
 from retrieval.store import Store
@@ -32,6 +43,13 @@ from xdrec_agent.models import (
     check_adapter_name,
     save_adapter,
 )
+
+
+class TrainingSettings(Section):
+    """What the settings of all trainings hold."""
+
+    plan: TrainingPlan = TrainingPlan()
+    users: SplitSettings = SplitSettings()
 
 
 @dataclass(frozen=True)
@@ -53,32 +71,19 @@ class Workspace:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """Everything that decides what a training of a base model comes to.
-
-    Attributes:
-        template: of the prompts, or of the item texts.
-        settings: all of them; `plan` is among them.
-    """
+    """What decides, with the base model, what a training comes to; `template` is that of prompts or item texts."""
 
     kind: AdapterKind
     template: PromptTemplate
     data: TrainingData
-    settings: Section
-    plan: TrainingPlan
-
-    def fingerprint(self, base: BaseModelId) -> str:
-        """SHA-256 (hex): a run goes on with a training of the same fingerprint only."""
-        # The time between checkpoints changes nothing.
-        settings = self.settings.model_dump(mode="json", exclude={"plan": {"checkpoint_s"}})
-        parts = [self.kind, base.sha256, self.template.fingerprint, self.data.model_dump_json(), settings]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    settings: TrainingSettings
 
 
 def train_adapter(
     name: str,
     run: TrainingRun,
     workspace: Workspace,
-    prepare: Callable[[], tuple[Task[Any, Any], Trainable]],
+    prepare: Callable[[], tuple[Task[Any, Any], LoraModel]],
     *,
     restart: bool = False,
     report: ReportProgress = lambda _: None,
@@ -93,28 +98,32 @@ def train_adapter(
         SetupError: the same adapter is being trained.
         BackendError: the disk refuses; the last good checkpoint stays.
     """
-    folder = training_folder(name, workspace.adapters_dir)
+    folder, settings, template = training_folder(name, workspace.adapters_dir), run.settings, run.template
     base = BaseModelId.of(workspace.base_name, workspace.base_folder)
+    # The time between checkpoints changes nothing.
+    deciding = settings.model_dump(mode="json", exclude={"plan": {"checkpoint_s"}})
+    parts = [run.kind, base.sha256, template.fingerprint, run.data.model_dump_json(), deciding]
+    identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     with _lock(folder):
         if restart:
             shutil.rmtree(folder, ignore_errors=True)
         task, model = prepare()
-        result = train(task, model, run.plan, folder, run.fingerprint(base), report)
+        result = train(task, model, settings.plan, folder, identity, report)
         manifest = AdapterManifest(
             name=name,
             kind=run.kind,
             base=base,
             labels=ANSWER_LABELS.get(run.kind, ""),
-            template=run.template.name,
-            template_fingerprint=run.template.fingerprint,
+            template=template.name,
+            template_fingerprint=template.fingerprint,
             data=run.data,
-            settings=run.settings.model_dump(mode="json", exclude={"users": {"users_file"}}),  # paths are private
+            settings=settings.model_dump(mode="json", exclude={"users": {"users_file"}}),  # paths are private
             before=result.before,
             metrics=result.best,
             steps=result.best_step,
             tokens=result.tokens,
             seconds=round(result.seconds, 1),
-            seed=run.plan.seed,
+            seed=settings.plan.seed,
             created_at=datetime.now(UTC),
         )
         target = save_adapter(model.peft_model, manifest, workspace.adapters_dir)
@@ -131,7 +140,7 @@ def training_folder(name: str, adapters_dir: Path) -> Path:
 
 def known_domains(store: Store, domains: Sequence[str]) -> list[str]:
     """The named domains, or all of the store's if none is named. Raises UsageError if one is not there."""
-    known = [summary.domain for summary in store.domains()]
+    known = list(store.domain_names())
     if missing := sorted(set(domains) - set(known)):
         raise UsageError(f"the store has no domain {missing[0]!r}", hint=f"it has: {', '.join(known) or 'none'}")
     if not known:
@@ -146,9 +155,8 @@ def _lock(folder: Path) -> Iterator[None]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout as exc:
-        raise SetupError(
-            "this adapter is being trained by another process", hint="wait, or use another --name"
-        ) from exc
+        hint = "wait, or use another --name"
+        raise SetupError("this adapter is being trained by another process", hint=hint) from exc
     except OSError as exc:
         raise SetupError(f"{folder.parent} cannot be written: {exc.strerror}", hint="xdrec --home FOLDER …") from exc
     try:

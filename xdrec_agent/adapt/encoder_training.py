@@ -11,7 +11,6 @@ from retrieval.adapt import (
     ItemViewTask,
     LoraEncoder,
     ReportProgress,
-    SplitSettings,
     TrainingPlan,
     open_encoder_for_training,
     read_item_views,
@@ -19,21 +18,19 @@ from retrieval.adapt import (
     split_users,
 )
 from retrieval.encoder import Vectors
-from retrieval.settings import Section
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate
-from xdrec_agent.adapt.adapter_training import TrainingRun, Workspace, known_domains, train_adapter
+from xdrec_agent.adapt.adapter_training import TrainingRun, TrainingSettings, Workspace, known_domains, train_adapter
 from xdrec_agent.adapt.training_lists import Pair, ordered_pairs
 from xdrec_agent.models import AdapterManifest, TrainingData, read_adapter_manifest
 
 
-class EncoderTrainingSettings(Section):
+class EncoderTrainingSettings(TrainingSettings):
     """Everything that decides what a training of the encoder comes to, besides base model and data."""
 
     plan: TrainingPlan = TrainingPlan(accumulation=1, learning_rate=1e-4)
     lora: EncoderLoraSettings = EncoderLoraSettings()
     contrastive: ContrastiveSettings = ContrastiveSettings()
-    users: SplitSettings = SplitSettings()
 
 
 def train_on_preferences(
@@ -74,13 +71,9 @@ def train_on_preferences(
 
     def prepare() -> tuple[ContrastiveTask, LoraEncoder]:
         model = _open(workspace, settings)
-        tokens = model.tokens(preferences.texts)
-        task = ContrastiveTask(preferences, tokens, settings.contrastive, pairs=pairs, seed=settings.plan.seed)
-        if settings.contrastive.hard_negatives:
-            task.mine_hard_negatives(model)
-        return task, model
+        return ContrastiveTask(model, preferences, settings.contrastive, pairs=pairs, seed=settings.plan.seed), model
 
-    run = TrainingRun("taste", template, data, settings, settings.plan)
+    run = TrainingRun("taste", template, data, settings)
     return train_adapter(name, run, workspace, prepare, restart=restart, report=report)
 
 
@@ -105,7 +98,7 @@ def train_on_item_views(
         model = _open(workspace, settings)
         return ItemViewTask(model, catalogues, batch=settings.contrastive.batch, seed=settings.plan.seed), model
 
-    run = TrainingRun("views", template, data, settings, settings.plan)
+    run = TrainingRun("views", template, data, settings)
     return train_adapter(name, run, workspace, prepare, restart=restart, report=report)
 
 
@@ -120,8 +113,9 @@ def encode_with_adapter(name: str, workspace: Workspace, texts: Sequence[str]) -
     """
     folder = workspace.adapters_dir / name
     lora = EncoderLoraSettings.model_validate(read_adapter_manifest(folder).settings["lora"])
-    model = open_encoder_for_training(workspace.base_folder, lora, device=workspace.device, cache=workspace.cache)
-    model.load_adapter(folder)
+    model = open_encoder_for_training(
+        workspace.base_folder, lora, device=workspace.device, cache=workspace.cache, adapter=folder
+    )
     vectors: Vectors = model.embed_all(model.tokens(texts)).numpy()
     return vectors
 

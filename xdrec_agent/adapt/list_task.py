@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from retrieval.errors import UsageError
+from xdrec_agent.adapt.lora_llm import LoraLLM
 from xdrec_agent.adapt.prompts import TokenGroup, TrainingPrompts
 from xdrec_agent.adapt.training_lists import Catalogue, ListSettings, TrainingCase, draw_group, validation_group
-from xdrec_agent.models import LoraModel
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +59,6 @@ class ListTask:
         self._training, self._validation, self._lists = training, validation, validation_lists
 
     def __len__(self) -> int:
-        """Batches in an epoch: each case once."""
         return len(self._training)
 
     def batch(self, epoch: int, index: int) -> TokenGroup:
@@ -77,7 +76,7 @@ class ListTask:
                 return self._prompts.tokens(group)
         raise UsageError("the catalogues are too small for lists with negatives", hint="ingest more items")
 
-    def loss(self, model: LoraModel, batches: Sequence[TokenGroup]) -> tuple[torch.Tensor, int]:
+    def loss(self, model: LoraLLM, batches: Sequence[TokenGroup]) -> tuple[torch.Tensor, int]:
         """Mean loss of some groups, and the tokens of their prompts."""
         import torch
 
@@ -85,31 +84,24 @@ class ListTask:
         losses = [listwise_loss(rows, group.positives) for rows, group in zip(scores, batches, strict=True)]
         return torch.stack(losses).mean(), sum(group.tokens for group in batches)
 
-    def _scores(self, model: LoraModel, groups: Sequence[TokenGroup]) -> list[torch.Tensor]:
+    def _scores(self, model: LoraLLM, groups: Sequence[TokenGroup]) -> list[torch.Tensor]:
         logits = label_logits(model, groups, self._prompts.label_ids)
         return [self._prompts.scores(rows, group) for rows, group in zip(logits, groups, strict=True)]
 
-    def validate(self, model: LoraModel) -> dict[str, float]:
+    def validate(self, model: LoraLLM) -> dict[str, float]:
         """nDCG@10, accuracy and loss of one liked item among others of its count, and what chance would give."""
-        import torch
-
         groups = self._validation_groups
         size = 1 if model.device.type == "cpu" else _VALIDATION_CHUNK
         figures = []
-        with torch.no_grad():
-            for start in range(0, len(groups), size):
-                chunk = groups[start : start + size]
-                for group, scores in zip(chunk, self._scores(model, chunk), strict=True):
-                    loss = float(listwise_loss(scores, group.positives))
-                    figures.append((*ndcg_and_accuracy(scores[0], group.positives[0][0]), loss))
-        sizes = [group.size for group in groups]
-        # A random order: each place is as likely as another.
-        ndcg = [sum(1 / np.log2(place + 2) for place in range(min(_TOP, n))) / n for n in sizes]
-        chance = (np.mean(ndcg), np.mean([1 / n for n in sizes]), np.mean(np.log(sizes)))
-        names = ("ndcg10", "accuracy", "loss")
-        return {name: float(value) for name, value in zip(names, np.mean(figures, axis=0), strict=True)} | {
-            f"chance_{name}": float(value) for name, value in zip(names, chance, strict=True)
-        }
+        for start in range(0, len(groups), size):
+            chunk = groups[start : start + size]
+            for group, scores in zip(chunk, self._scores(model, chunk), strict=True):
+                positive, equal = group.positives[0][0], scores.new_zeros(group.size)
+                found = *ndcg_and_accuracy(scores[0], positive), float(listwise_loss(scores, group.positives))
+                # By chance all candidates score the same.
+                figures.append((*found, *ndcg_and_accuracy(equal, positive), np.log(group.size)))
+        names = ("ndcg10", "accuracy", "loss", "chance_ndcg10", "chance_accuracy", "chance_loss")
+        return dict(zip(names, np.mean(figures, axis=0).tolist(), strict=True))
 
     @cached_property
     def _validation_groups(self) -> list[TokenGroup]:
@@ -126,7 +118,7 @@ class ListTask:
         return groups
 
 
-def label_logits(model: LoraModel, groups: Sequence[TokenGroup], label_ids: Sequence[int]) -> list[torch.Tensor]:
+def label_logits(model: LoraLLM, groups: Sequence[TokenGroup], label_ids: Sequence[int]) -> list[torch.Tensor]:
     """For each of several groups, computed together, the logits of the labels, float32, shape (prompts, labels)."""
     import torch
 

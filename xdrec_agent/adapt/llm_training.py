@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from retrieval.adapt import ReportProgress, SplitSettings, TrainingPlan, split_users
+from retrieval.adapt import ReportProgress, split_users
 from retrieval.errors import UsageError
-from retrieval.settings import Section
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate
-from xdrec_agent.adapt.adapter_training import TrainingRun, Workspace, known_domains, train_adapter
+from xdrec_agent.adapt.adapter_training import TrainingRun, TrainingSettings, Workspace, known_domains, train_adapter
 from xdrec_agent.adapt.list_task import ListTask
+from xdrec_agent.adapt.lora_llm import LoraLLM, LoraSettings, open_llm_for_training
 from xdrec_agent.adapt.prompts import ListwisePrompts, PointwisePrompts
 from xdrec_agent.adapt.text_task import TextTask, item_texts
 from xdrec_agent.adapt.training_lists import ListSettings, Pair, catalogues, ordered_pairs, training_cases
-from xdrec_agent.models import (
-    AdapterManifest,
-    LoraModel,
-    LoraSettings,
-    TrainingData,
-    load_tokenizer,
-    open_llm_for_training,
-)
+from xdrec_agent.models import AdapterManifest, TrainingData, load_tokenizer
 
 TrainableJudge = Literal["listwise-logprob", "pointwise-logprob"]
 """The judges of the reranker that a model can be trained for."""
@@ -33,13 +26,11 @@ LIST_SETTINGS: Final[Mapping[TrainableJudge, ListSettings]] = {
 }
 
 
-class LLMTrainingSettings(Section):
+class LLMTrainingSettings(TrainingSettings):
     """Everything that decides what a training comes to, besides base model and data."""
 
-    plan: TrainingPlan = TrainingPlan()
     lora: LoraSettings = LoraSettings()
     lists: ListSettings = ListSettings()
-    users: SplitSettings = SplitSettings()
     validation_lists: int = 100
 
 
@@ -92,7 +83,7 @@ def train_judge(
         seed=settings.plan.seed,
         validation_lists=settings.validation_lists,
     )
-    run = TrainingRun("list" if listwise else "judge", template, data, settings, settings.plan)
+    run = TrainingRun("list" if listwise else "judge", template, data, settings)
     return train_adapter(
         name, run, workspace, lambda: (task, _open(workspace, settings)), restart=restart, report=report
     )
@@ -113,13 +104,13 @@ def train_on_texts(
     training, validation = item_texts(store, domain, template)
     data = TrainingData(domains=(domain,), examples=len(training), left_out="one item of 50, for validation")
     task = TextTask(load_tokenizer(workspace.base_folder), training, validation, seed=settings.plan.seed)
-    run = TrainingRun("text", template, data, settings, settings.plan)
+    run = TrainingRun("text", template, data, settings)
     return train_adapter(
         name, run, workspace, lambda: (task, _open(workspace, settings)), restart=restart, report=report
     )
 
 
-def _open(workspace: Workspace, settings: LLMTrainingSettings) -> LoraModel:
+def _open(workspace: Workspace, settings: LLMTrainingSettings) -> LoraLLM:
     return open_llm_for_training(workspace.base_folder, settings.lora, device=workspace.device, seed=settings.plan.seed)
 
 

@@ -15,10 +15,11 @@ from retrieval.errors import UsageError
 from retrieval.folds import fold
 from retrieval.store import Store
 from retrieval.templates import PromptTemplate
-from xdrec_agent.models import LoraModel, Tokenizer
+from xdrec_agent.adapt.lora_llm import LoraLLM
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedTokenizerBase
 
 _VALIDATION_SHARE: Final = 50
 """One item of so many is held out for validation."""
@@ -52,7 +53,7 @@ class TextTask:
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: PreTrainedTokenizerBase,
         training: Sequence[str],
         validation: Sequence[str],
         *,
@@ -73,23 +74,19 @@ class TextTask:
         self._epoch = lru_cache(maxsize=1)(self._joined)
 
     def __len__(self) -> int:
-        """Blocks in an epoch."""
         return self._size
 
     def batch(self, epoch: int, index: int) -> Block:
         """The `index`-th block of an epoch."""
         return self._epoch(epoch)[index]
 
-    def loss(self, model: LoraModel, batches: Sequence[Block]) -> tuple[torch.Tensor, int]:
+    def loss(self, model: LoraLLM, batches: Sequence[Block]) -> tuple[torch.Tensor, int]:
         """Mean loss of some blocks' tokens in nats, and their number."""
         return _next_token_loss(model, batches), self._length * len(batches)
 
-    def validate(self, model: LoraModel) -> dict[str, float]:
+    def validate(self, model: LoraLLM) -> dict[str, float]:
         """Mean log-likelihood of a token (in nats, below 0) and perplexity."""
-        import torch
-
-        with torch.no_grad():
-            loss = float(np.mean([float(_next_token_loss(model, [block])) for block in self._validation]))
+        loss = float(np.mean([float(_next_token_loss(model, [block])) for block in self._validation]))
         return {"likelihood": -loss, "loss": loss, "perplexity": float(np.exp(loss))}
 
     def _joined(self, epoch: int) -> list[Block]:
@@ -102,7 +99,7 @@ def _blocks(texts: Sequence[Block], length: int) -> list[Block]:
     return [joined[start : start + length] for start in range(0, len(joined) - length + 1, length)]
 
 
-def _next_token_loss(model: LoraModel, blocks: Sequence[Block]) -> torch.Tensor:
+def _next_token_loss(model: LoraLLM, blocks: Sequence[Block]) -> torch.Tensor:
     import torch
 
     tokens = torch.tensor(blocks, device=model.device)

@@ -16,8 +16,6 @@ from retrieval.errors import BackendError, XDRecError, optional_packages
 LOCAL: Final = "local"
 _STORE: Final = 256 * 2**20
 """Bytes of object store of a cluster of our own: parts on their way from stage to stage."""
-
-
 _REACH_S: Final = 10.0
 
 
@@ -34,7 +32,13 @@ def cluster(address: str) -> Iterator[None]:
         ClusterError: there is no such cluster, or it failed in a way that it did not mend itself.
         XDRecError: what an actor raised, as itself; of what a stage raised a ClusterError has the text.
     """
-    _environment(address)
+    # Ray reads these while it is imported; what is set already stands.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # people's histories are nobody's business
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it would remark on the actors of Ray Data
+    if address == LOCAL:
+        # Ray listens on all interfaces; with a token nobody else gets in.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     with optional_packages("work on a cluster", "batch"):
         import ray
         from ray.data import DataContext
@@ -50,19 +54,6 @@ def cluster(address: str) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
-
-
-def _environment(address: str) -> None:
-    """What Ray reads while it is imported; what is set already stands."""
-    wanted = {
-        "RAY_USAGE_STATS_ENABLED": "0",  # it reports usage by default, and people's histories are nobody's business
-        "RAY_BACKEND_LOG_LEVEL": "fatal",  # its remarks on actors that Ray Data makes
-    }
-    if address == LOCAL:
-        # Ray listens on all interfaces; with a token nobody else gets in.
-        wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    for name, value in wanted.items():
-        os.environ.setdefault(name, value)
 
 
 def _join(address: str) -> None:
@@ -114,11 +105,8 @@ def translated(address: str) -> Iterator[None]:
         raise ClusterError(f"Ray at {address}: {first}", hint=hint) from exc
 
 
-def _own(error: BaseException) -> XDRecError | None:
+def _own(error: BaseException | None) -> XDRecError | None:
     """The error of ours that Ray has wrapped, if any."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, XDRecError):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return None
+    while error is not None and not isinstance(error, XDRecError):
+        error = getattr(error, "cause", None) or error.__cause__
+    return error

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -56,11 +56,12 @@ class ResultFolder:
         self.url = url
         try:
             if "://" in url:
-                self._fs, self._root = fs.FileSystem.from_uri(url)
+                base, root = fs.FileSystem.from_uri(url)
             else:
-                self._fs, self._root = fs.LocalFileSystem(), str(Path(url).absolute())
+                base, root = fs.LocalFileSystem(), str(Path(url).absolute())
         except (ArrowException, OSError) as exc:
             raise UsageError(f"{url}: {exc}", hint="a folder, or s3://BUCKET/FOLDER") from exc
+        self._fs = fs.SubTreeFileSystem(root, base)
 
     def begin(self, job: Job, parts: Sequence[Partition]) -> None:
         """Write plan and job, in this order: who sees a job finds its plan.
@@ -70,11 +71,11 @@ class ResultFolder:
         """
         import pyarrow as pa
 
-        if any(path.endswith(".parquet") and not path.endswith(_PLAN) for path in self._files("")):
+        if any(path.endswith(".parquet") and path != _PLAN for path in self._files("")):
             raise UsageError(f"{self.url} holds Parquet files of something else", hint="name another --output")
         names = [part.name for part in parts for _ in part.users]
         users = [user for part in parts for user in part.users]
-        self._write_table(_PLAN, pa.table({"part": pa.array(names), "user": pa.array(users, pa.string())}))
+        self._write(_PLAN, pa.table({"part": pa.array(names), "user": pa.array(users, pa.string())}))
         self._write(_JOB, job.model_dump_json(indent=2).encode())
 
     def job(self) -> Job | None:
@@ -83,35 +84,34 @@ class ResultFolder:
         Raises:
             DataError: its file is of another version.
         """
-        found = self._read(_JOB)
         try:
-            return None if found is None else Job.model_validate_json(found)
+            content = self._read(_JOB)
+            return Job.model_validate_json(content) if content is not None else None
         except ValidationError as exc:
             msg = f"{self.url}/{_JOB} is not of this version of xdrec"
             raise DataError(msg, hint="name another --output") from exc
 
     def plan(self) -> list[Partition]:
         """The parts that were planned, in order."""
-        table = self._read_table(_PLAN)
         parts: dict[str, list[str]] = {}
-        for name, user in zip(table["part"].to_pylist(), table["user"].to_pylist(), strict=True):
-            parts.setdefault(name, []).append(user)
+        for row in self._read_table(_PLAN).to_pylist():
+            parts.setdefault(row["part"], []).append(row["user"])
         return [Partition(name, tuple(users)) for name, users in parts.items()]
 
     def done(self) -> dict[str, Done]:
         """The records of the finished parts, by name."""
-        records = [self._read(path) for path in self._files(_DONE) if path.endswith(".json")]
-        found = [Done.model_validate_json(record) for record in records if record is not None]
-        return {record.name: record for record in found}
+        contents = [self._read(path) for path in self._files(_DONE) if path.endswith(".json")]
+        records = [Done.model_validate_json(content) for content in contents if content is not None]
+        return {record.name: record for record in records}
 
-    def write_part(self, name: str, table: pa.Table) -> Done:
+    def write_part(self, name: str, table: pa.Table) -> None:
         """Write a part, in place of an older one, and its record."""
         import pyarrow.compute as pc
 
-        self._write_table(f"{name}.parquet", table)
-        done = Done(name=name, users=table.num_rows, degraded=pc.sum(table["degraded"], min_count=0).as_py())
-        self._write(f"{_DONE}/{name}.json", done.model_dump_json().encode())
-        return done
+        self._write(f"{name}.parquet", table)
+        degraded = pc.sum(table["degraded"], min_count=0).as_py()
+        record = Done(name=name, users=table.num_rows, degraded=degraded)
+        self._write(f"{_DONE}/{name}.json", record.model_dump_json().encode())
 
     def read_part(self, name: str) -> pa.Table:
         """A finished part."""
@@ -120,23 +120,22 @@ class ResultFolder:
     def degraded(self, name: str) -> list[str]:
         """The users of a finished part whose rows are degraded."""
         table = self._read_table(f"{name}.parquet", ["user", "degraded"])
-        return list(table["user"].filter(table["degraded"].combine_chunks()).to_pylist())
+        return list(table.filter(table["degraded"])["user"].to_pylist())
 
     def forget(self, user: str) -> int:
         """Delete a user from plan and parts; how many rows of results went. A later run does not bring them back."""
         import pyarrow.compute as pc
 
-        plan = self._read_table(_PLAN)
+        plan, done = self._read_table(_PLAN), self.done()
         mine = pc.equal(plan["user"], user)
         deleted = 0
-        for name in dict.fromkeys(plan.filter(mine)["part"].to_pylist()):
-            if name in self.done():
-                table = self.read_part(name)
-                left = table.filter(pc.not_equal(table["user"], user))
-                deleted += table.num_rows - left.num_rows
-                self.write_part(name, left)
+        for name in set(plan.filter(mine)["part"].to_pylist()) & done.keys():
+            table = self.read_part(name)
+            left = table.filter(pc.not_equal(table["user"], user))
+            deleted += table.num_rows - left.num_rows
+            self.write_part(name, left)
         if pc.any(mine).as_py():
-            self._write_table(_PLAN, plan.filter(pc.invert(mine)))
+            self._write(_PLAN, plan.filter(pc.invert(mine)))
         return deleted
 
     def sweep(self) -> None:
@@ -144,55 +143,45 @@ class ResultFolder:
         with self._translated():
             for path in (*self._files(""), *self._files(_DONE)):
                 if path.rpartition("/")[2].startswith("."):
-                    self._fs.delete_file(f"{self._root}/{path}")
+                    self._fs.delete_file(path)
 
     def _files(self, folder: str) -> list[str]:
-        """The files of a folder under the root, by path from the root."""
+        """The files in a folder, by path."""
         from pyarrow import fs
 
         with self._translated():
-            at = f"{self._root}/{folder}" if folder else self._root
-            found = self._fs.get_file_info(fs.FileSelector(at, allow_not_found=True))
-        names = [info.base_name for info in found if info.type == fs.FileType.File]
-        return [f"{folder}/{name}" if folder else name for name in names]
+            infos = self._fs.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+        return [info.path for info in infos if info.type == fs.FileType.File]
 
     def _read(self, path: str) -> bytes | None:
         from pyarrow import fs
 
         with self._translated():
-            at = f"{self._root}/{path}"
-            if self._fs.get_file_info(at).type == fs.FileType.NotFound:
+            if self._fs.get_file_info(path).type == fs.FileType.NotFound:
                 return None
-            with self._fs.open_input_stream(at) as file:
+            with self._fs.open_input_stream(path) as file:
                 return bytes(file.read())
 
     def _read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
         from pyarrow import parquet
 
-        with self._translated(), self._fs.open_input_file(f"{self._root}/{path}") as file:
-            return parquet.read_table(file, columns=columns)
+        with self._translated():
+            return parquet.read_table(path, columns=columns, filesystem=self._fs)
 
-    def _write(self, path: str, content: bytes) -> None:
-        with self._renamed(path) as file:
-            file.write(content)
-
-    def _write_table(self, path: str, table: pa.Table) -> None:
+    def _write(self, path: str, content: bytes | pa.Table) -> None:
+        """Write a file under a name of its own, which gets `path` when it is whole."""
         from pyarrow import parquet
 
-        with self._renamed(path) as file:
-            parquet.write_table(table, file, compression="zstd")
-
-    @contextmanager
-    def _renamed(self, path: str) -> Iterator[Any]:
-        """A file under a name of its own, which gets `path` when the block ends well."""
-        folder, _, name = path.rpartition("/")
-        parent = f"{self._root}/{folder}" if folder else self._root
-        partial = f"{parent}/.{name}.{secrets.token_hex(4)}"
+        folder, slash, name = path.rpartition("/")
+        partial = f"{folder}{slash}.{name}.{secrets.token_hex(4)}"
         with self._translated():
-            self._fs.create_dir(parent, recursive=True)
+            self._fs.create_dir(_DONE, recursive=True)
             with self._fs.open_output_stream(partial) as file:
-                yield file
-            self._fs.move(partial, f"{parent}/{name}")
+                if isinstance(content, bytes):
+                    file.write(content)
+                else:
+                    parquet.write_table(content, file, compression="zstd")
+            self._fs.move(partial, path)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""A model that answers between the rounds of a batch. Reads replies worked out so far, produces what is still wanted.
+"""A model that answers between the rounds of a batch. Reads the replies so far, produces what is still to be asked.
 
 Ray's vLLM stage takes rows of prompts and gives rows of replies, while reranking and explaining ask one thing after the
 other. So the work is done in rounds: each goes as far as the replies at hand allow and leaves what it would ask next,
@@ -53,15 +53,15 @@ class OfflineReply(Frozen):
 
     @property
     def usage(self) -> Usage:
-        """What it cost."""
+        """Its cost."""
         return Usage(requests=1, prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens)
 
 
 class OfflineLLMClient(LLMClient):
-    """Answers with `replies` (by key); what they lack is in `wanted` (by key) afterwards.
+    """Answers with `replies` (by key); what they lack is in `pending` (by key) afterwards.
 
     Args:
-        final: whether there is no further round, so that what is lacking is a failure. Else it is vllm_replies
+        final: whether there is no further round, so that what is lacking is a failure. Else it is answered
             provisionally: all labels equally likely, and no text; nothing that is made of that may be used.
     """
 
@@ -80,10 +80,8 @@ class OfflineLLMClient(LLMClient):
         self, messages: Messages, labels: Sequence[str], *, origin: Origin | None = None
     ) -> tuple[dict[str, float], Usage]:
         """As `LLMClient.label_logprobs`. Raises LLMReplyInvalid: there is no reply, or it lacks a label."""
-        wanted = OfflineRequest(messages=_told(messages), labels=tuple(labels))
-        reply = self._replies.get(wanted.key)
+        reply = self._reply_to(OfflineRequest(messages=_pairs(messages), labels=tuple(labels)))
         if reply is None:
-            self.pending[wanted.key] = wanted
             if self._final:
                 raise LLMReplyInvalid(f"{self.endpoint.model} gave no log-probabilities")
             return dict.fromkeys(labels, -math.log(len(labels))), Usage()
@@ -107,17 +105,19 @@ class OfflineLLMClient(LLMClient):
             LLMRefused: it was not asked yet, so that there is no use in asking otherwise.
             LLMReplyInvalid: it was asked, and failed.
         """
-
         form = json.dumps(json_schema.model_json_schema(), sort_keys=True) if json_schema else None
-        wanted = OfflineRequest(messages=_told(messages), max_tokens=max_tokens, form=form)
-        reply = self._replies.get(wanted.key)
+        reply = self._reply_to(OfflineRequest(messages=_pairs(messages), max_tokens=max_tokens, form=form))
         if reply is None:
-            self.pending[wanted.key] = wanted
             if self._final:
                 raise LLMReplyInvalid(f"{self.endpoint.model} gave no answer")
             raise LLMRefused("asked in the next round")
         return Reply(text=reply.text, usage=reply.usage, complete=reply.complete)
 
+    def _reply_to(self, request: OfflineRequest) -> OfflineReply | None:
+        if request.key not in self._replies:
+            self.pending[request.key] = request
+        return self._replies.get(request.key)
 
-def _told(messages: Messages) -> tuple[tuple[str, str], ...]:
+
+def _pairs(messages: Messages) -> tuple[tuple[str, str], ...]:
     return tuple((message["role"], message["content"]) for message in messages)

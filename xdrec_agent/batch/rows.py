@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from retrieval.types import Frozen
 from xdrec_agent.llm import Usage
@@ -53,7 +53,7 @@ def row_of(user: str, answer: Recommendations, no_client: str) -> Row:
     Args:
         no_client: why no model was asked for reasons, where the answer was made without one.
     """
-    spent = sum(answer.usage.values(), Usage())
+    usage = sum(answer.usage.values(), Usage())
     reason = answer.reason if answer.degraded else _unwritten(answer, no_client)
     return Row(
         user=user,
@@ -63,9 +63,9 @@ def row_of(user: str, answer: Recommendations, no_client: str) -> Row:
         reason=reason,
         notes=answer.notes,
         model=answer.model,
-        requests=spent.requests,
-        prompt_tokens=spent.prompt_tokens,
-        completion_tokens=spent.completion_tokens,
+        requests=usage.requests,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
     )
 
 
@@ -81,18 +81,15 @@ def _unwritten(answer: Recommendations, no_client: str) -> str | None:
     return None
 
 
-def _item(one: Recommendation) -> RowItem:
-    said = one.explanation
+def _item(recommendation: Recommendation) -> RowItem:
+    explanation = recommendation.explanation
     return RowItem(
-        rank=one.rank,
-        id=one.item.id,
-        title=one.item.title,
-        score=one.score,
-        retrieval_rank=one.retrieval_rank,
-        confidence=one.confidence,
-        text=said.text if said else None,
-        written=said.source if said else None,
-        cites=tuple(f"{match.domain}/{match.item}" for match in said.cites) if said else (),
+        **recommendation.model_dump(include={"rank", "score", "retrieval_rank", "confidence"}),
+        id=recommendation.item.id,
+        title=recommendation.item.title,
+        text=explanation.text if explanation else None,
+        written=explanation.source if explanation else None,
+        cites=tuple(f"{match.domain}/{match.item}" for match in explanation.cites) if explanation else (),
     )
 
 
@@ -107,31 +104,17 @@ def schema() -> pa.Schema:
     """The columns of a batch's files: the fields of `Row`."""
     import pyarrow as pa
 
-    texts = pa.list_(pa.string())
-    item: Any = pa.struct(
-        {
-            "rank": pa.int32(),
-            "id": pa.string(),
-            "title": pa.string(),
-            "score": pa.float64(),
-            "retrieval_rank": pa.int32(),
-            "confidence": pa.float64(),
-            "text": pa.string(),
-            "written": pa.string(),
-            "cites": texts,
-        }
-    )
-    return pa.schema(
-        {
-            "user": pa.string(),
-            "items": pa.list_(item),
-            "source": pa.string(),
-            "degraded": pa.bool_(),
-            "reason": pa.string(),
-            "notes": texts,
-            "model": pa.string(),
-            "requests": pa.int64(),
-            "prompt_tokens": pa.int64(),
-            "completion_tokens": pa.int64(),
-        }
-    )
+    return pa.schema(_arrow_type(Row))
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:  # noqa: ANN401 (types have no common type)
+    """The Arrow type of a field: scalars, optional ones, tuples of one type, and models, as structs."""
+    import pyarrow as pa
+
+    if inside := [part for part in get_args(annotation) if part not in {type(None), ...}]:
+        content = _arrow_type(inside[0])
+        return pa.list_(content) if get_origin(annotation) is tuple else content
+    if issubclass(annotation, Frozen):
+        fields = annotation.model_fields.items()
+        return pa.struct([(name, _arrow_type(field.annotation)) for name, field in fields])
+    return {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[annotation]

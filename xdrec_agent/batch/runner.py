@@ -4,50 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from retrieval.errors import UsageError
 from retrieval.types import Frozen
 from xdrec_agent.app import open_index, open_store
 from xdrec_agent.batch.cluster import cluster
-from xdrec_agent.batch.folder import Done, ResultFolder
+from xdrec_agent.batch.folder import ResultFolder
 from xdrec_agent.batch.offline_llm_rounds import check_stage, collect_replies, waves
-from xdrec_agent.batch.plan import ALL, Job, make_job, partitions, read_users
+from xdrec_agent.batch.plan import ALL, Job, Request, make_job, partitions, read_users
 from xdrec_agent.batch.stages import Answer, PartReplies, Retrieve, parts_table, unattended
 from xdrec_agent.settings import Settings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from ray.data import Dataset
 
 Progress = Callable[[int, int], None]
 """Told how many users of how many are done."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is wanted.
-
-    Attributes:
-        users: a file, or "all".
-        output: a folder, or a URL that pyarrow.fs opens.
-        size: users in a part.
-        ray: the cluster's address, or "local".
-        retry: whether the degraded rows are made anew, instead of what is not done yet.
-        engine: the configured servers, or vLLM on the cluster's GPUs.
-    """
-
-    users: str
-    sources: tuple[str, ...]
-    target: str
-    k: int
-    output: str
-    size: int = 256
-    explain: bool = True
-    ray: str = "local"
-    retry: bool = False
-    engine: Literal["servers", "vllm"] = "servers"
 
 
 class BatchReport(Frozen):
@@ -79,11 +52,18 @@ def run_batch(settings: Settings, request: Request, progress: Progress | None = 
     folder = ResultFolder(request.output)
     job = _begun(settings, request, folder)
     before = folder.done()
-    todo = _degraded(folder, before) if request.retry else _open(folder, before)
-    planned = sum(len(users) for _, users in todo)
+    if request.retry:
+        todo = [(name, tuple(folder.degraded(name))) for name, record in before.items() if record.degraded]
+    else:
+        todo = [(part.name, part.users) for part in folder.plan() if part.name not in before]
+    sizes = {name: len(users) for name, users in todo}
     if todo:
+        work, worked = _by_vllm if request.engine == "vllm" else _by_servers, 0
         with cluster(request.ray):
-            _work(settings, request, job, todo, progress)
+            for name in work(settings, request, job, todo):
+                worked += sizes[name]
+                if progress:
+                    progress(worked, sum(sizes.values()))
         folder.sweep()
     done = folder.done().values()
     return BatchReport(
@@ -91,7 +71,7 @@ def run_batch(settings: Settings, request: Request, progress: Progress | None = 
         parts=len(done),
         users=sum(record.users for record in done),
         degraded=sum(record.degraded for record in done),
-        made=planned,
+        made=sum(sizes.values()),
         seconds=time.monotonic() - began,
     )
 
@@ -112,22 +92,14 @@ def _check(settings: Settings, request: Request) -> None:
 
 def _begun(settings: Settings, request: Request, folder: ResultFolder) -> Job:
     """The folder's job, begun now if there is none."""
-    before = folder.job()
-    users = _users(settings, request, before)
-    job = make_job(
-        settings,
-        request.users,
-        users,
-        request.sources,
-        request.target,
-        request.k,
-        request.size,
-        request.explain,
-    )
+    before, users = folder.job(), list[str]()
+    if before is None or not request.users == ALL == before.users:  # else those who were planned then are meant
+        with open_store(settings, create=False) as store:
+            users = read_users(request.users, store, request.sources)
+    job = make_job(settings, request, users)
     if before is not None and before != job:
-        told = "; ".join(before.differences(job))
         raise UsageError(
-            f"{request.output} holds the results of other arguments: {told}",
+            f"{request.output} holds the results of other arguments: {'; '.join(before.differences(job))}",
             hint="repeat those of the first run, or name another --output",
         )
     if before is None:
@@ -137,38 +109,9 @@ def _begun(settings: Settings, request: Request, folder: ResultFolder) -> Job:
     return job
 
 
-def _users(settings: Settings, request: Request, before: Job | None) -> pa.Array:
-    """The users; none where "all" were planned before: those of then are meant."""
-    import pyarrow as pa
-
-    if before is not None and request.users == ALL == before.users:
-        return pa.array([], pa.string())
-    with open_store(settings, create=False) as store:
-        return read_users(request.users, store, request.sources)
-
-
-def _open(folder: ResultFolder, done: dict[str, Done]) -> Todo:
-    return [(part.name, part.users) for part in folder.plan() if part.name not in done]
-
-
-def _degraded(folder: ResultFolder, done: dict[str, Done]) -> Todo:
-    return [(name, tuple(folder.degraded(name))) for name, record in done.items() if record.degraded]
-
-
-def _work(settings: Settings, request: Request, job: Job, todo: Todo, progress: Progress | None) -> None:
-    """Have the stages go through the parts, and follow what comes out."""
-    sizes = {name: len(users) for name, users in todo}
-    work = _by_vllm if request.engine == "vllm" else _by_servers
-    worked = 0
-    for name in work(settings, request, job, todo):
-        worked += sizes[name]
-        if progress:
-            progress(worked, sum(sizes.values()))
-
-
 def _by_servers(settings: Settings, request: Request, job: Job, todo: Todo) -> Iterator[str]:
     """One stream from stage to stage; the names of the parts as they are written."""
-    yield from _written(_answer(_retrieve(settings, job, todo), settings, request, job, len(todo)))
+    yield from _answer(_retrieve(settings, job, todo), settings, request, job, len(todo))
 
 
 def _by_vllm(settings: Settings, request: Request, job: Job, todo: Todo) -> Iterator[str]:
@@ -176,7 +119,7 @@ def _by_vllm(settings: Settings, request: Request, job: Job, todo: Todo) -> Iter
     for wave in waves([len(users) for _, users in todo]):
         prepared = _retrieve(settings, job, todo[wave]).materialize()
         replies = collect_replies(prepared, settings, explain=job.explain)
-        yield from _written(_answer(prepared, settings, request, job, len(todo[wave]), replies))
+        yield from _answer(prepared, settings, request, job, len(todo[wave]), replies)
 
 
 def _retrieve(settings: Settings, job: Job, todo: Todo) -> Dataset:
@@ -197,14 +140,15 @@ def _retrieve(settings: Settings, job: Job, todo: Todo) -> Dataset:
 
 def _answer(
     prepared: Dataset, settings: Settings, request: Request, job: Job, parts: int, replies: PartReplies | None = None
-) -> Dataset:
+) -> Iterator[str]:
+    """Answer and write parts; their names, each as soon as it is written."""
     import ray
     from ray.data import ActorPoolStrategy
 
     actors = min(sum(node["Alive"] for node in ray.nodes()), parts)
     # All of them together keep to the limit of each server.
     llm = settings.llm.model_copy(update={"concurrency": -(-settings.llm.concurrency // actors)})
-    return prepared.map_batches(
+    written = prepared.map_batches(
         Answer,
         fn_constructor_args=(settings.model_copy(update={"llm": llm}), job, request.output),
         fn_constructor_kwargs={"retry": request.retry, "replies": replies},
@@ -213,10 +157,5 @@ def _answer(
         batch_format="pyarrow",
         num_cpus=0.5,
     )
-
-
-def _written(records: Dataset) -> Iterator[str]:
-    """The names of the parts, each as soon as it is written."""
-    for batch in records.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for record in batch["done"].to_pylist():
-            yield Done.model_validate_json(record).name
+    for batch in written.iter_batches(batch_size=None, batch_format="pyarrow"):
+        yield from batch["part"].to_pylist()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from retrieval.errors import UsageError
 from retrieval.relations import RelationGraph
@@ -27,6 +28,7 @@ from xdrec_agent.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from retrieval.ranking import Retriever
     from retrieval.store import Store
     from xdrec_agent.llm import LLMClient
 
@@ -41,39 +43,36 @@ class PreparedUser(Frozen):
 
 
 class Retrieve:
-    """Adds the column `prepared`: for each user of a part an `PreparedUser` as JSON. Uses no model."""
+    """Adds the column `prepared`: for each user of a part a `PreparedUser` as JSON. Uses no model."""
 
     def __init__(self, settings: Settings, job: Job) -> None:
         self._job = job
-        self._store = open_store(settings, create=False)
-        self._recommender = make_recommender(
-            settings, open_retriever(settings, self._store, RelationGraph(open_relations(settings, create=False))), None
-        )
+        self._store, retriever = open_retrieval(settings)
+        self._recommender = make_recommender(settings, retriever, None)
 
     def __call__(self, parts: pa.Table) -> pa.Table:
         """Retrieve for all users of the parts."""
         import pyarrow as pa
 
-        prepared = [[self.prepare(user).model_dump_json() for user in users] for users in parts["users"].to_pylist()]
+        prepared = [[self._prepare(user).model_dump_json() for user in users] for users in parts["users"].to_pylist()]
         return parts.append_column("prepared", pa.array(prepared, pa.list_(pa.large_string())))
 
-    def prepare(self, user: str) -> PreparedUser:
+    def _prepare(self, user: str) -> PreparedUser:
         """What a user's history gives. Raises SetupError, BackendError: what all users need is missing."""
         job = self._job
         try:
             query = build_query(self._store, sources=job.sources, target=job.target, user=user, k=job.k)
-            retrieved = self._recommender.retrieve(query)
+            return PreparedUser(user=user, query=query, retrieved=self._recommender.retrieve(query))
         except UsageError as exc:  # of this user alone: the domains were checked before
             return PreparedUser(user=user, reason=str(exc))
-        return PreparedUser(user=user, query=query, retrieved=retrieved)
 
 
 class Answer:
-    """Answers what `Retrieve` prepared and writes each part; leaves the records of the parts (`Done` as JSON).
+    """Answers what `Retrieve` prepared and writes each part; leaves the names of the parts.
 
     Args:
         retry: whether only some users of a part come, whose rows replace those in its file.
-        replies: by part, what Ray's vLLM stage gave; None: the configured servers are prepared.
+        replies: by part, what Ray's vLLM stage gave; None: the configured servers are asked.
     """
 
     def __init__(
@@ -84,79 +83,53 @@ class Answer:
         self._folder = ResultFolder(folder)
         self._retry = retry
         self._replies = replies
+        _, self._retriever = open_retrieval(settings)
         self._runner = asyncio.Runner()
-        self._servers: UserAnswerer | None = None
+        self._stack = AsyncExitStack()
 
     def __call__(self, parts: pa.Table) -> pa.Table:
         """Answer and write."""
-        import pyarrow as pa
-
-        done = []
         for part in parts.to_pylist():
-            prepared = [PreparedUser.model_validate_json(one) for one in part["prepared"]]
-            rows = self._runner.run(self._rows(part["part"], prepared))
-            table = table_of(rows)
+            name, users = part["part"], map(PreparedUser.model_validate_json, part["prepared"])
+            if self._replies is None:
+                client, no_client = self._server_client
+            else:
+                client, no_client = offline_client(self._settings, self._replies, name), ""
+            recommender = make_recommender(self._settings, self._retriever, client, no_client)
+            servers = len(client.endpoint.base_urls) if client else 1
+            # A user keeps two requests busy at least: more users at a time would only wait for each other.
+            turn = asyncio.Semaphore(max(1, self._settings.llm.concurrency * servers // 2))
+            rows = (row_for(user, recommender, no_client, turn, explain=self._explain) for user in users)
+            table = table_of(self._runner.run(gathered(rows)))
             if self._retry:
-                table = replace_rows(self._folder.read_part(part["part"]), table)
-            done.append(self._folder.write_part(part["part"], table).model_dump_json())
-        return pa.table({"done": pa.array(done, pa.string())})
+                table = replace_rows(self._folder.read_part(name), table)
+            self._folder.write_part(name, table)
+        return parts.select(["part"])
 
-    async def _rows(self, part: str, prepared: Sequence[PreparedUser]) -> list[Row]:
-        if self._replies is not None:
-            async with UserAnswerer(
-                self._settings, self._explain, offline_client(self._settings, self._replies, part)
-            ) as own:
-                return await own.rows(prepared)
-        if self._servers is None:  # opened in the loop in which it is used
-            self._servers = await UserAnswerer(self._settings, self._explain).__aenter__()
-        return await self._servers.rows(prepared)
+    @cached_property
+    def _server_client(self) -> tuple[LLMClient | None, str]:
+        """A client of the configured servers in the runner's loop, or why there is none."""
+        try:
+            return self._runner.run(self._stack.enter_async_context(open_client(self._settings))), ""
+        except ServerNotRunning as exc:
+            return None, f"{exc} (start it with: {exc.hint})"
 
 
-class UserAnswerer:
-    """Reranks and explains with the configured servers; an async context manager.
+async def row_for(
+    prepared: PreparedUser, recommender: Recommender, no_client: str, turn: asyncio.Semaphore, *, explain: bool
+) -> Row:
+    """A user's row: reranked and explained when it is the user's turn."""
+    if prepared.query is None or prepared.retrieved is None:
+        return Row(user=prepared.user, reason=prepared.reason)
+    async with turn:
+        answer = await recommender.recommend(prepared.query, explain=explain, retrieved=prepared.retrieved)
+    return row_of(prepared.user, answer, no_client)
 
-    Args:
-        client: an open client to use in place of the configured servers'.
-    """
 
-    def __init__(self, settings: Settings, explain: bool, client: LLMClient | None = None) -> None:
-        self._settings = settings
-        self._explain = explain
-        self._client = client
-        self._no_client = ""
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        settings = self._settings
-        store: Store = self._stack.enter_context(open_store(settings, create=False))
-        if self._client is None:
-            try:
-                self._client = await self._stack.enter_async_context(open_client(settings))
-            except ServerNotRunning as exc:
-                self._no_client = f"{exc} (start it with: {exc.hint})"
-        relations = self._stack.enter_context(open_relations(settings, create=False))
-        retriever = open_retriever(settings, store, RelationGraph(relations))
-        self._recommender: Recommender = make_recommender(settings, retriever, self._client, self._no_client)
-        servers = len(self._client.endpoint.base_urls) if self._client else 1
-        # A user keeps two requests busy at least: more users at a time would only wait for each other.
-        self._turn = asyncio.Semaphore(max(1, settings.llm.concurrency * servers // 2))
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
-
-    async def rows(self, prepared: Sequence[PreparedUser]) -> list[Row]:
-        """A row for each user, in order."""
-        return await gathered(map(self._row, prepared))
-
-    async def _row(self, prepared: PreparedUser) -> Row:
-        if prepared.query is None or prepared.retrieved is None:
-            return Row(user=prepared.user, reason=prepared.reason)
-        async with self._turn:
-            answer = await self._recommender.recommend(
-                prepared.query, explain=self._explain, retrieved=prepared.retrieved
-            )
-        return row_of(prepared.user, answer, self._no_client)
+def open_retrieval(settings: Settings) -> tuple[Store, Retriever]:
+    """Store and retriever, open as long as the actor that needs them lives."""
+    store = open_store(settings, create=False)
+    return store, open_retriever(settings, store, RelationGraph(open_relations(settings, create=False)))
 
 
 PartReplies = Mapping[str, Mapping[str, str]]
@@ -165,12 +138,12 @@ PartReplies = Mapping[str, Mapping[str, str]]
 
 def offline_client(settings: Settings, replies: PartReplies, part: str, *, final: bool = True) -> OfflineLLMClient:
     """A client that answers with what was worked out for a part."""
-    found = {key: OfflineReply.model_validate_json(reply) for key, reply in replies.get(part, {}).items()}
-    return OfflineLLMClient(settings.llm.model, found, final=final)
+    known = {key: OfflineReply.model_validate_json(reply) for key, reply in replies.get(part, {}).items()}
+    return OfflineLLMClient(settings.llm.model, known, final=final)
 
 
 def replace_rows(old: pa.Table, new: pa.Table) -> pa.Table:
-    """The rows of `old`, those of the users in `new` replace_rows, in the old order; nobody else is added."""
+    """The rows of `old` in their order, those of the users in `new` replaced; nobody else is added."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -135,9 +135,8 @@ def llm(
     """
     from retrieval.adapt import TrainingPlan
     from retrieval.templates import load_template
-    from xdrec_agent.adapt import LIST_SETTINGS, LLMTrainingSettings, train_judge, train_on_texts
+    from xdrec_agent.adapt import LIST_SETTINGS, LLMTrainingSettings, LoraSettings, train_judge, train_on_texts
     from xdrec_agent.app import load_templates, open_store
-    from xdrec_agent.models import LoraSettings
     from xdrec_agent.rerank import TASK_OF
 
     configured = settings()

@@ -32,7 +32,7 @@ Folds: TypeAlias = Annotated[
     list[int] | None,
     typer.Option(metavar="FOLD", help="Folds of users to leave out; again for more. Default: the test fold."),
 ]
-Minutes: TypeAlias = Annotated[float | None, typer.Option(min=1, help="Take fewer steps if they would last longer.")]
+Minutes: TypeAlias = Annotated[float | None, typer.Option(min=1, help="End after so many, with the best weights then.")]
 Rank: TypeAlias = Annotated[int, typer.Option(min=1, help="Of the low-rank matrices.")]
 Layers: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Adapt the last ones only, which is faster.")]
 LearningRate: TypeAlias = Annotated[float, typer.Option(help="Of the optimizer, at its highest.")]
@@ -88,6 +88,5 @@ def training_bar(name: str) -> Iterator[ReportProgress]:
 
 
 def _progress_text(progress: TrainingProgress) -> str:
-    left = "" if progress.left is None else f", {progress.left / 60:.0f} min left"
-    of = "" if progress.planned is None else f" of {progress.planned}"
-    return f"step {progress.step}{of}, loss {progress.loss:.3f}, {progress.speed:,.0f} tokens/s{left}"
+    done, left = f"step {progress.step} of {progress.planned}", f"{progress.left / 60:.0f} min left"
+    return f"{done}, loss {progress.loss:.3f}, {progress.speed:,.0f} tokens/s, {left}"

@@ -26,7 +26,7 @@ _EVERY_S: Final = 10.0
 
 @app.command()
 def recommend(
-    users: Annotated[str, typer.Option(metavar="FILE|all", help="A .parquet or .csv file with a column user.")],
+    users: Annotated[str, typer.Option(metavar="FILE|all", help="A .parquet, .csv or .jsonl file with a column user.")],
     source: Sources,
     target: Target,
     output: Folder,

@@ -1,14 +1,16 @@
-"""Adapters on disk. Reads trained weights, produces folders that peft and vLLM load, each with a manifest.
+"""Adapters on disk. Reads trained weights, produces folders that peft and vLLM load, and merges them into their base.
 
 A folder holds `adapter_model.safetensors`, `adapter_config.json` (peft's) and `xdrec-adapter.json` (ours): the base
 model, the answer labels and template of the training, its data and its validation figures. It appears complete or not
-at all.
+at all. An adapter that vLLM serves beside the base costs most of its prompt speed on a CPU; merged into the weights it
+costs nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,7 +20,9 @@ from pydantic import ValidationError
 from retrieval.errors import DataError, UsageError
 from retrieval.files import atomic_folder, translated_writes
 from retrieval.types import Frozen
+from xdrec_agent.models.loading import load_llm
 from xdrec_agent.models.manifest import ModelManifest, hash_weights
+from xdrec_agent.models.table import ModelSpec
 
 ADAPTER_MANIFEST: Final = "xdrec-adapter.json"
 AdapterKind = Literal["list", "judge", "text", "taste", "views"]
@@ -165,3 +169,63 @@ def _read(path: Path) -> AdapterManifest:
         return AdapterManifest.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as exc:
         raise DataError(f"{path} cannot be read: {exc.errors()[0]['msg']}", hint="train it again") from exc
+
+
+def merge_adapter(adapter: Path, base_folder: Path, base_name: str, models_dir: Path) -> Path:
+    """Add an adapter to its base model's weights; returns the new folder under `models_dir`.
+
+    Raises:
+        UsageError: the adapter is for another base model.
+        DataError: its weights cannot be read.
+        BackendError: the folder cannot be written; an older one stays.
+    """
+    manifest, base = read_adapter_manifest(adapter), ModelManifest.read(base_folder)
+    manifest.check_base(BaseModelId.of(base_name, base_folder))  # before anything is written
+    target = models_dir / f"{Path(base_name).name}--{manifest.name}"
+    spec = ModelSpec(target.name, manifest.section, (base and base.licence) or "")
+    with translated_writes(target, "make room and run the same command again"), atomic_folder(target) as folder:
+        write_merged(spec, adapter, base_folder, base_name, folder)
+    return target
+
+
+def write_merged(spec: ModelSpec, adapter: Path, base_folder: Path, base_name: str, folder: Path) -> None:
+    """Write a base model with an adapter added into `folder`, which exists, in the base's own precision.
+
+    The adapter's manifest is put beside the weights, with those of all adapters that were merged before: they tell what
+    the model was trained on.
+
+    Raises:
+        UsageError: the adapter is for another base model.
+        DataError: its weights cannot be read.
+        OSError: the folder cannot be written.
+    """
+    from retrieval.adapt import merged_encoder
+
+    manifest = read_adapter_manifest(adapter)
+    manifest.check_base(BaseModelId.of(base_name, base_folder))
+    if manifest.section == "encoder":
+        merged_encoder(base_folder, adapter).save_pretrained(str(folder), create_model_card=False)
+    else:
+        _write_merged_llm(adapter, base_folder, folder)
+    for earlier in base_folder.glob(merged_manifest_name("*")):
+        shutil.copyfile(earlier, folder / earlier.name)
+    shutil.copyfile(adapter / ADAPTER_MANIFEST, folder / merged_manifest_name(manifest.name))
+    source, revision = f"adapter {manifest.name} on {base_name}", f"{manifest.created_at:%Y%m%dT%H%M%SZ}"
+    ModelManifest.write(spec, folder, source=source, revision=revision)
+
+
+def _write_merged_llm(adapter: Path, base_folder: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoConfig
+
+    from retrieval.adapt import load_lora
+
+    # Merged in float32, so that small additions to large weights are rounded once.
+    merged = load_lora(load_llm(base_folder, torch.device("cpu")), adapter).merge_and_unload()
+    dtype = getattr(AutoConfig.from_pretrained(str(base_folder), local_files_only=True), "dtype", None)
+    merged.to(dtype if isinstance(dtype, torch.dtype) else torch.bfloat16).save_pretrained(str(folder))
+    # The tokenizer and other small files of the base.
+    for file in base_folder.iterdir():
+        beside = file.is_file() and file.suffix in {".json", ".jinja", ".txt", ".model"}
+        if beside and not (folder / file.name).exists():
+            shutil.copyfile(file, folder / file.name)

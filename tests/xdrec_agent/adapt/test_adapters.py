@@ -9,16 +9,18 @@ import tomllib
 import pytest
 from tiny_llm import fill, make_model
 
-from retrieval.adapt import CURVE, LOG, SplitSettings, TrainingPlan
+from retrieval.adapt import CURVE, LOG, SplitSettings, TrainingPlan, load_lora
 from retrieval.errors import DataError, ModelMissing, UsageError
 from retrieval.store import Store
 from retrieval.templates import load_template
 from xdrec_agent import cli
 from xdrec_agent.adapt import (
     LLMTrainingSettings,
+    LoraSettings,
     Workspace,
     check_adapter,
     check_served_adapters,
+    open_llm_for_training,
     train_judge,
     train_on_texts,
 )
@@ -27,15 +29,13 @@ from xdrec_agent.adapt.training_lists import ListSettings
 from xdrec_agent.app import set_values
 from xdrec_agent.models import (
     BaseModelId,
-    LoraSettings,
     find_model,
     list_adapters,
+    load_llm,
     merge_adapter,
-    open_llm_for_training,
     read_adapter_manifest,
 )
 from xdrec_agent.models.adapters import ADAPTER_MANIFEST
-from xdrec_agent.models.merging import load_adapter
 from xdrec_agent.rerank import LABELS
 from xdrec_agent.server.command import vllm_command
 from xdrec_agent.settings import LLMSettings
@@ -87,12 +87,10 @@ def test_an_adapter_that_chooses_from_lists_knows_its_labels(store, workspace):
 
 
 def test_an_adapter_for_another_base_is_refused(trained, tmp_path):
-    """Loading and serving it are errors that name both models."""
+    """Merging and serving it are errors that name both models."""
     folder, _ = trained
     other = make_model(tmp_path / "other", seed=1)
     with pytest.raises(UsageError, match=r"trained on tiny .* not on other"):
-        load_adapter(folder / "taste", other, BaseModelId.of("other", other), device="cpu")
-    with pytest.raises(UsageError, match="not on other"):
         check_served_adapters({"taste": folder / "taste"}, "other", other)
     with pytest.raises(UsageError, match="not on other"):
         merge_adapter(folder / "taste", other, "other", tmp_path / "models")
@@ -117,7 +115,7 @@ def test_what_is_no_adapter_or_broken_says_so(trained, base, tmp_path):
     weights = broken / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(DataError, match="cannot be read"):
-        load_adapter(broken, base, BaseModelId.of("tiny", base), device="cpu")
+        merge_adapter(broken, base, "tiny", tmp_path / "models")
     (broken / ADAPTER_MANIFEST).write_text("{}")
     with pytest.raises(DataError, match="cannot be read"):
         list_adapters(tmp_path)
@@ -132,8 +130,8 @@ def test_the_merged_model_answers_as_the_adapted_one(trained, base, tmp_path):
     assert folder == find_model("tiny--taste", tmp_path)
     tokens = torch.tensor([[3, 4, 5, 6]])
     with torch.no_grad():
-        adapted = load_adapter(trained[0] / "taste", base, BaseModelId.of("tiny", base), device="cpu")
-        wanted = adapted.peft_model(input_ids=tokens).logits
+        adapted = load_lora(load_llm(base, torch.device("cpu")), trained[0] / "taste")
+        wanted = adapted(input_ids=tokens).logits
         merged = AutoModelForCausalLM.from_pretrained(folder)(input_ids=tokens).logits
         plain = AutoModelForCausalLM.from_pretrained(base)(input_ids=tokens).logits
     assert torch.allclose(merged, wanted, atol=1e-4)

@@ -21,11 +21,10 @@ from retrieval.adapt import (
     read_preferences,
     split_users,
 )
-from retrieval.adapt.contrastive_loss import center_by_domain, history_scores, info_nce
+from retrieval.adapt.contrastive_task import center_by_domain, history_scores, info_nce
 from retrieval.adapt.frozen_layers import FrozenLayers
-from retrieval.adapt.lora_encoder import load_base_encoder
 from retrieval.adapt.negatives import KEPT_NEAREST, SKIPPED_NEAREST, hard_negatives
-from retrieval.encoder import SentenceEncoder
+from retrieval.encoder import SentenceEncoder, load_sentence_transformer
 from retrieval.errors import UsageError
 from retrieval.ranking.query import HistoryProfile
 from retrieval.ranking.signals import log_sum_exp_pooling
@@ -68,9 +67,7 @@ def task_of(store, base, pairs=(), **changes):
     split = split_users(store, SplitSettings())
     preferences = read_preferences(store, load_template("item"), ["films", "books"], split.training, split.validation)
     encoder = open_encoder_for_training(base, EncoderLoraSettings(rank=4), device="cpu")
-    return ContrastiveTask(
-        preferences, encoder.tokens(preferences.texts), SETS.model_copy(update=changes), pairs=pairs
-    ), preferences
+    return ContrastiveTask(encoder, preferences, SETS.model_copy(update=changes), pairs=pairs), preferences
 
 
 def trainable(encoder):
@@ -212,7 +209,7 @@ def test_the_upper_layers_alone(base, workspace, store, tmp_path):
         assert torch.allclose(upper.embed(tokens), whole.embed(tokens), atol=1e-3)
         for weight in trainable(upper).values():
             torch.nn.init.normal_(weight, std=0.1)
-        uncut = LoraEncoder(upper.sentence, upper.device).embed(tokens)
+        uncut = LoraEncoder(upper.peft_model, upper.device, upper.sentence).embed(tokens)
         assert torch.allclose(upper.embed(tokens), uncut, atol=1e-3)
         assert not torch.allclose(whole.embed(tokens), uncut, atol=1e-2)
     settings = SETTINGS.model_copy(update={"lora": EncoderLoraSettings(rank=8, layers=1)})
@@ -224,10 +221,8 @@ def test_the_upper_layers_alone(base, workspace, store, tmp_path):
 
 def test_a_model_without_so_many_layers_is_refused(base):
     """There must be layers above the ones that are kept."""
-    import torch
-
     with pytest.raises(UsageError, match="no 2 layers below others"):
-        FrozenLayers(load_base_encoder(base, torch.device("cpu"))[0].model, 2, {})
+        FrozenLayers(load_sentence_transformer(base, "cpu")[0].model, 2, {})
 
 
 def test_a_pair_that_is_not_named_teaches_nothing(store, base):
@@ -260,13 +255,10 @@ def test_mined_items_are_negatives_of_nobody_who_liked_them(store, base):
     """With them a batch has more to set against, none of it liked; a second task mines the same."""
     task, preferences = task_of(store, base, hard_negatives=2)
     plain = task_of(store, base)[0].batch(0, 0)
-    for _ in range(2):
-        task.mine_hard_negatives(open_encoder_for_training(base, EncoderLoraSettings(rank=4), device="cpu"))
     batch = task.batch(0, 0)
     assert len(batch.rows) > len(plain.rows)
     assert batch.negatives.sum() > plain.negatives.sum()
     again, _ = task_of(store, base, hard_negatives=2)
-    again.mine_hard_negatives(open_encoder_for_training(base, EncoderLoraSettings(rank=4), device="cpu"))
     assert np.array_equal(again.batch(0, 0).rows, batch.rows)
     for positive, against in zip(batch.positive, batch.negatives, strict=True):
         assert {preferences.domain[batch.rows[at]] for at in np.flatnonzero(against)} == {

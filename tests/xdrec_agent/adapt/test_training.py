@@ -11,10 +11,11 @@ import pytest
 from retrieval.adapt import CURVE, LOG, TrainingPlan, train
 from retrieval.errors import BackendError, UsageError
 from retrieval.templates import load_template
+from xdrec_agent.adapt import LoraSettings, open_llm_for_training
 from xdrec_agent.adapt.list_task import label_logits, listwise_loss
 from xdrec_agent.adapt.prompts import TokenGroup
 from xdrec_agent.adapt.text_task import TextTask, item_texts
-from xdrec_agent.models import LoraSettings, load_tokenizer, open_llm_for_training
+from xdrec_agent.models import load_tokenizer
 
 SHAPE = LoraSettings(rank=4)
 PLAN = TrainingPlan(steps=6, accumulation=2, learning_rate=1e-2, validations=3, checkpoint_s=0)
@@ -189,6 +190,9 @@ def test_reading_on_lowers_the_loss_of_unseen_texts(base, store, tmp_path):
 
 
 def test_time_limits_the_steps(base, tmp_path):
-    """With hardly any time the run takes the fewest steps that show how long one lasts."""
+    """With hardly any time the run ends after its first step, which is validated and kept if it is better."""
     plan = PLAN.model_copy(update={"steps": 1000, "minutes": 1e-6})
-    assert train(Toy(), opened(base), plan, tmp_path, "id").planned == 3
+    result = train(Toy(), opened(base), plan, tmp_path, "id")
+    assert (result.step, result.best_step) == (1, 1)
+    again = train(Toy(), opened(base), plan, tmp_path, "id")
+    assert (again.step, again.best) == (1, result.best)

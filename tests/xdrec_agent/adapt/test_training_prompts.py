@@ -10,11 +10,12 @@ from fake_llm import FakeLLM
 
 from retrieval.templates import load_template
 from retrieval.types import Candidate
+from xdrec_agent.adapt import LoraSettings, open_llm_for_training
 from xdrec_agent.adapt.list_task import label_logits, listwise_loss, ndcg_and_accuracy
 from xdrec_agent.adapt.prompts import ListwisePrompts, PointwisePrompts
 from xdrec_agent.adapt.training_lists import ListSettings, catalogues, draw_group, training_cases
 from xdrec_agent.llm import LLMClient
-from xdrec_agent.models import LoraSettings, load_tokenizer, open_llm_for_training
+from xdrec_agent.models import load_tokenizer
 from xdrec_agent.rerank import RerankContext, shuffle_scores
 from xdrec_agent.rerank.judges import pointwise_logprob
 from xdrec_agent.settings import LLMSettings, RerankSettings

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.errors import UnreadableFile, UsageError
+from retrieval.errors import DataError, UnreadableFile, UsageError
 from retrieval.store import Store
 from retrieval.types import Interaction, Item
+from xdrec_agent.batch import Request
 from xdrec_agent.batch.plan import make_job, partitions, read_users
 from xdrec_agent.settings import Settings, load_settings
 
@@ -31,29 +32,30 @@ def job(users=("a",), **changed):
     arguments = {"sources": ("films",), "target": "books", "k": 5, "size": 3, "explain": True}
     settings = changed.pop("settings", Settings())
     given = changed.pop("given", "users.csv")
-    return make_job(settings, given, pa.array(users, pa.string()), **(arguments | changed))
+    request = Request(given, output="out", **(arguments | changed))
+    return make_job(settings, request, users)
 
 
 def test_everybody_means_the_users_of_the_source_domains(store):
     """ "all" are those with interactions in one of the sources, each once, in byte order."""
-    assert read_users("all", store, ("films", "music")).to_pylist() == ["ada", "cid", "zoe"]
+    assert read_users("all", store, ("films", "music")) == ["ada", "cid", "zoe"]
 
 
 def test_a_file_of_users_gives_each_once_in_byte_order(store, tmp_path):
     """Empty ids and repetitions are left out, numbers in a CSV stay texts, the order of a file does not matter."""
     (tmp_path / "users.csv").write_text("age,User_ID\n3,zoe\n4,007\n5,\n6,zoe\n")
     pq.write_table(pa.table({"n": [1, 2, 3], "user": [20, None, 3]}), tmp_path / "users.parquet")
-    assert read_users(str(tmp_path / "users.csv"), store, ()).to_pylist() == ["007", "zoe"]
-    assert read_users(str(tmp_path / "users.parquet"), store, ()).to_pylist() == ["20", "3"]
+    assert read_users(str(tmp_path / "users.csv"), store, ()) == ["007", "zoe"]
+    assert read_users(str(tmp_path / "users.parquet"), store, ()) == ["20", "3"]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
         ("users.csv", "a,b\n1,2\n", UsageError),
-        ("users.csv", "user\n", UsageError),
+        ("users.csv", "user\n", DataError),
         ("users.parquet", "no parquet", UnreadableFile),
-        ("users.txt", "ada\n", UsageError),
+        ("users.txt", "ada\n", UnreadableFile),
         ("gone/users.csv", None, UnreadableFile),
     ],
 )
@@ -69,12 +71,12 @@ def test_a_file_that_holds_no_users_is_refused(store, tmp_path, name, content, e
 @given(ids, st.integers(1, 7))
 def test_parts_hold_every_user_once_and_are_named_by_content(users, size):
     """The parts together are the users in order; other users, other arguments or another order have other names."""
-    planned = list(partitions(job(users, size=size), pa.array(users, pa.string())))
+    planned = list(partitions(job(users, size=size), users))
     assert [user for part in planned for user in part.users] == users
     assert all(len(part.users) <= size for part in planned)
     assert len({part.name for part in planned}) == len(planned)
-    assert planned == list(partitions(job(users, size=size), pa.array(users, pa.string())))
-    other = partitions(job(users, size=size, k=6), pa.array(users, pa.string()))
+    assert planned == list(partitions(job(users, size=size), users))
+    other = partitions(job(users, size=size, k=6), users)
     assert not {part.name for part in planned} & {part.name for part in other}
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import zlib
 
-import pyarrow as pa
 import pytest
 from fake_llm import FakeLLM
 from word_encoder import WordEncoder
@@ -18,11 +17,12 @@ from retrieval.settings import IndexSettings
 from retrieval.store import Store
 from retrieval.templates import load_template
 from retrieval.types import Interaction, Item
+from xdrec_agent.app import make_recommender
+from xdrec_agent.batch import Request
 from xdrec_agent.batch.offline_llm_client import OfflineReply, OfflineRequest
-from xdrec_agent.batch.offline_llm_rounds import CollectRequests, check_stage, waves
+from xdrec_agent.batch.offline_llm_rounds import CollectRequests, check_stage, engine_row, reply_of, waves
 from xdrec_agent.batch.plan import make_job
-from xdrec_agent.batch.stages import PreparedUser, Retrieve, UserAnswerer, offline_client, parts_table
-from xdrec_agent.batch.vllm_stage import engine_row, reply_of
+from xdrec_agent.batch.stages import PreparedUser, Retrieve, offline_client, open_retrieval, parts_table, row_for
 from xdrec_agent.llm import LLMClient
 from xdrec_agent.settings import LLMSettings, load_settings
 
@@ -62,17 +62,21 @@ def opinion(body):
 
 
 def retrieved(settings):
-    job = make_job(settings, "all", pa.array([]), ("film",), "book", 3, 3, explain=True)
+    job = make_job(settings, Request("all", ("film",), "book", 3, "out", 3), [])
     return Retrieve(settings, job)(parts_table([("part", USERS)]))
+
+
+async def answered_by(client, settings, prepared, explain=True):
+    """A row for each user, as the stage makes them with a client."""
+    recommender = make_recommender(settings, open_retrieval(settings)[1], client)
+    turn = asyncio.Semaphore(2)
+    return [await row_for(user, recommender, "", turn, explain=explain) for user in prepared]
 
 
 async def answered_by_server(settings, prepared):
     fake = FakeLLM(labels=opinion, text=lambda body: '{"facts": [], "text": "Nice."}')
-    async with (
-        LLMClient(fake.endpoint(), LLMSettings(model="fake"), http_client=fake.http_client()) as client,
-        UserAnswerer(settings, explain=True, client=client) as answering,
-    ):
-        return await answering.rows(prepared), len(fake.calls)
+    async with LLMClient(fake.endpoint(), LLMSettings(model="fake"), http_client=fake.http_client()) as client:
+        return await answered_by(client, settings, prepared)
 
 
 async def replies_to(wanted):
@@ -81,7 +85,7 @@ async def replies_to(wanted):
     async with LLMClient(fake.endpoint(), LLMSettings(model="fake"), http_client=fake.http_client()) as client:
         found = {}
         for row in wanted:
-            one = OfflineRequest.model_validate_json(row["wanted"])
+            one = OfflineRequest.model_validate_json(row["request_json"])
             messages = [{"role": role, "content": content} for role, content in one.messages]
             if one.labels:
                 logprobs, usage = await client.label_logprobs(messages, one.labels)
@@ -97,16 +101,14 @@ async def test_rounds_end_where_a_server_would_have(settings):
     """Order, reasons and marks are the same as with a server; each round asks what the last one's answers lead to."""
     parts = retrieved(settings)
     prepared = [PreparedUser.model_validate_json(one) for one in parts["prepared"][0].as_py()]
-    expected, _ = await answered_by_server(settings, prepared)
+    expected = await answered_by_server(settings, prepared)
 
     replies, rounds = {}, []
     while wanted := (await _collected(settings, parts, replies)):
         assert not {row["key"] for row in wanted} & replies.keys()
         rounds.append(len(wanted))
         replies |= await replies_to(wanted)
-    client = offline_client(settings, {"part": replies}, "part")
-    async with UserAnswerer(settings, explain=True, client=client) as answering:
-        rows = await answering.rows(prepared)
+    rows = await answered_by(offline_client(settings, {"part": replies}, "part"), settings, prepared)
 
     assert len(rounds) > 2
     assert [[(i.id, i.text, i.written) for i in row.items] for row in rows] == [
@@ -128,8 +130,7 @@ async def _collected(settings, parts, replies):
 async def test_what_the_stage_could_not_give_is_degraded(settings):
     """A user whose replies are missing at the end has the retriever's order, marked with the reason."""
     prepared = [PreparedUser.model_validate_json(one) for one in retrieved(settings)["prepared"][0].as_py()]
-    async with UserAnswerer(settings, explain=False, client=offline_client(settings, {}, "part")) as answering:
-        rows = await answering.rows(prepared)
+    rows = await answered_by(offline_client(settings, {}, "part"), settings, prepared, explain=False)
     assert [row.degraded for row in rows] == [True, True, False]
     assert rows[0].reason == "fake gave no log-probabilities"
     assert len(rows[0].items) == 3
@@ -144,7 +145,7 @@ def test_the_engine_is_given_tokens_and_its_reply_read_by_them():
     said = {"7": {"logprob": -1.5, "rank": 2}, "9": {"logprob": -0.5, "rank": 1}, "11": None}
     reply = reply_of(
         {
-            "wanted": wanted.model_dump_json(),
+            "request_json": wanted.model_dump_json(),
             "logprobs": [said],
             "generated_text": "B",
             "num_generated_tokens": 1,

@@ -46,7 +46,7 @@ def test_a_row_tells_items_reasons_and_cost():
 
 
 @pytest.mark.parametrize(
-    ("vllm_replies", "reason"),
+    ("answered", "reason"),
     [
         (answer(SAID), None),
         (answer(CHECKED), None),
@@ -56,7 +56,7 @@ def test_a_row_tells_items_reasons_and_cost():
         (answer(SAID, degraded=True, reason="too slow"), "too slow"),
     ],
 )
-def test_degraded_is_where_the_model_failed(vllm_replies, reason):
+def test_degraded_is_where_the_model_failed(answered, reason):
     """A row is degraded if the order or a reason lacks the model's part; a sentence that the check refused does not."""
-    row = row_of("ada", vllm_replies, "no server")
+    row = row_of("ada", answered, "no server")
     assert (row.degraded, row.reason) == (reason is not None, reason)
