@@ -10,7 +10,7 @@ BENCH_DATA ?= ../shared/data
 TWO := -n 2 --dist loadscope --no-loadscope-reorder
 NOT_PINNED := torch|torchvision|torchaudio|torchcodec|triton|nvidia-[^=]*
 
-.PHONY: help setup demo docs test test-all lint types contracts unit bench-retrieval bench-rerank bench-service bench-scale bench-cold-start bench-popularity screenshots bench-adapted bench-transfer bench-encoder bench-chinese bench-replicas baselines adapt dist constraints clean
+.PHONY: help setup demo docs test test-all lint types contracts unit bench-retrieval bench-rerank bench-service bench-scale bench-cold-start bench-popularity screenshots bench-adapted bench-transfer bench-encoder bench-chinese bench-replicas baselines adapt dist lock lock-check sbom audit constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -125,6 +125,18 @@ dist: $(TOOLS)/made ## wheel and sdist into dist/, checked, and the wheel tried 
 	$(TOOLS)/bin/python -m build --outdir dist
 	$(TOOLS)/bin/twine check --strict dist/*
 	$(PYTHON) scripts/check_dist.py
+
+lock: $(TOOLS)/made ## constraints-hashes.txt: the base install with the SHA-256 of every file
+	$(PYTHON) scripts/lock.py
+
+lock-check: ## install what is locked into a new environment (pip --require-hashes)
+	$(PYTHON) scripts/lock.py --check
+
+sbom: $(TOOLS)/made ## build/sbom.json: what is installed, as CycloneDX JSON
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-format JSON --output-file build/sbom.json $(BIN)/python
+
+audit: $(TOOLS)/made ## known vulnerabilities of the pinned versions (asks an advisory service)
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 constraints: ## pin what is installed now
 	@{ \

