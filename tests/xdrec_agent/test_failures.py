@@ -36,7 +36,7 @@ class Retrieved:
     def rank(self, query):
         return Ranking(candidates=BOOKS, source="retrieval")
 
-    def popularity(self, domain, ids):
+    def popularity_percentile(self, domain, ids):
         return 0.0
 
 
