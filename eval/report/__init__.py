@@ -13,19 +13,6 @@ from eval.report.trial import trial_page
 from eval.report.validity import validity_page
 
 __all__ = [
-    "Chart",
-    "Page",
-    "Scale",
-    "ab_page",
-    "bias_page",
-    "html_of",
-    "judge_page",
-    "markdown_of",
-    "online_page",
-    "picture",
-    "print_page",
-    "transfer_page",
-    "trial_page",
-    "validity_page",
-    "write_page",
-]
+    "Chart", "Page", "Scale", "ab_page", "bias_page", "html_of", "judge_page", "markdown_of", "online_page",
+    "picture", "print_page", "transfer_page", "trial_page", "validity_page", "write_page",
+]  # fmt: skip

@@ -12,13 +12,6 @@ from eval.systems.judging import (
 )
 
 __all__ = [
-    "BASELINES",
-    "CONCURRENT_USERS",
-    "JudgedTask",
-    "ProgressLines",
-    "cross_fitted",
-    "judge_tasks",
-    "run_concurrently",
-    "single_shuffle",
-    "task_ndcg",
-]
+    "BASELINES", "CONCURRENT_USERS", "JudgedTask", "ProgressLines", "cross_fitted", "judge_tasks",
+    "run_concurrently", "single_shuffle", "task_ndcg",
+]  # fmt: skip

@@ -17,19 +17,6 @@ from retrieval.formats.files import Files
 from retrieval.formats.registry import READERS, find_reader, guess_reader
 
 __all__ = [
-    "READERS",
-    "Files",
-    "LeftOut",
-    "Parse",
-    "ReadRequest",
-    "Reader",
-    "Record",
-    "Table",
-    "TitledInteraction",
-    "Triple",
-    "find_reader",
-    "guess_reader",
-    "scratch_database",
-    "scratch_errors",
-    "tables_of",
-]
+    "READERS", "Files", "LeftOut", "Parse", "ReadRequest", "Reader", "Record", "Table", "TitledInteraction",
+    "Triple", "find_reader", "guess_reader", "scratch_database", "scratch_errors", "tables_of",
+]  # fmt: skip

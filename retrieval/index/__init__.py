@@ -13,18 +13,7 @@ from retrieval.index.metadata import attribute_key
 from retrieval.index.snapshot import ItemScores, Positions, Snapshot, centred
 
 __all__ = [
-    "INTERACTIONS_FILE",
-    "DomainInteractions",
-    "Facets",
-    "IncrementalReport",
-    "Index",
-    "InteractionTable",
-    "ItemScores",
-    "Positions",
-    "Snapshot",
-    "attribute_key",
-    "centred",
-    "delete_user",
-    "has_index",
+    "INTERACTIONS_FILE", "DomainInteractions", "Facets", "IncrementalReport", "Index", "InteractionTable",
+    "ItemScores", "Positions", "Snapshot", "attribute_key", "centred", "delete_user", "has_index",
     "user_preferences",
-]
+]  # fmt: skip

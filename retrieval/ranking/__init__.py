@@ -14,17 +14,6 @@ from retrieval.ranking.signals import (
 )
 
 __all__ = [
-    "SIGNALS",
-    "UNFITTED_WEIGHTS",
-    "CollaborativeSignals",
-    "FusionFit",
-    "Retriever",
-    "Signal",
-    "SignalWeight",
-    "apply_exclusions",
-    "build_query",
-    "eligible",
-    "fusion_fit",
-    "history_profiles",
-    "save_fusion",
-]
+    "SIGNALS", "UNFITTED_WEIGHTS", "CollaborativeSignals", "FusionFit", "Retriever", "Signal", "SignalWeight",
+    "apply_exclusions", "build_query", "eligible", "fusion_fit", "history_profiles", "save_fusion",
+]  # fmt: skip

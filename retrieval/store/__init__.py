@@ -19,21 +19,7 @@ from retrieval.store.store import DomainSummary, Store
 from retrieval.store.upsert import UpsertReport
 
 __all__ = [
-    "INTEGER",
-    "RELATIONS",
-    "ROW_NUMBER",
-    "TEXT",
-    "Database",
-    "DomainSummary",
-    "Key",
-    "RelationStore",
-    "Store",
-    "Tables",
-    "UpsertReport",
-    "chunks",
-    "chunks_by_group",
-    "item_table",
-    "numbers_of",
-    "relation_table",
+    "INTEGER", "RELATIONS", "ROW_NUMBER", "TEXT", "Database", "DomainSummary", "Key", "RelationStore", "Store",
+    "Tables", "UpsertReport", "chunks", "chunks_by_group", "item_table", "numbers_of", "relation_table",
     "thing_table",
-]
+]  # fmt: skip

@@ -23,20 +23,7 @@ from xdrec_agent.adapt.prompts import check_adapter, check_served_adapters
 from xdrec_agent.adapt.training_lists import Pair, ordered_pairs
 
 __all__ = [
-    "LIST_SETTINGS",
-    "EncoderTrainingSettings",
-    "LLMTrainingSettings",
-    "LoraSettings",
-    "Pair",
-    "TrainableJudge",
-    "Workspace",
-    "check_adapter",
-    "check_served_adapters",
-    "encode_with_adapter",
-    "open_llm_for_training",
-    "ordered_pairs",
-    "train_judge",
-    "train_on_item_views",
-    "train_on_preferences",
-    "train_on_texts",
-]
+    "LIST_SETTINGS", "EncoderTrainingSettings", "LLMTrainingSettings", "LoraSettings", "Pair", "TrainableJudge",
+    "Workspace", "check_adapter", "check_served_adapters", "encode_with_adapter", "open_llm_for_training",
+    "ordered_pairs", "train_judge", "train_on_item_views", "train_on_preferences", "train_on_texts",
+]  # fmt: skip

@@ -32,7 +32,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "batch": "xdrec_agent.cli.batch:app",
     "users": "xdrec_agent.cli.users:app",
     "serve": "xdrec_agent.cli.serve:serve",
-    "keys": "xdrec_agent.cli.keys:app",
+    "keys": "xdrec_agent.cli.serve:keys_app",
     "mcp": "xdrec_agent.cli.serve:mcp",
 }
 """Where each command is: a function, or a `typer.Typer` with commands of its own."""

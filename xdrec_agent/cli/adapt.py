@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import permutations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from retrieval.errors import UsageError
-from xdrec_agent.cli.adapt_options import (
+from xdrec_agent.cli.context import diagnostics, settings
+from xdrec_agent.cli.options import (
     Folds,
     Layers,
     LearningRate,
@@ -20,15 +23,13 @@ from xdrec_agent.cli.adapt_options import (
     Seed,
     UsersFile,
     Without,
-    parse_pairs,
-    split_settings,
-    training_bar,
 )
-from xdrec_agent.cli.context import diagnostics, settings
+from xdrec_agent.cli.progress import training_bar
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from retrieval.adapt import SplitSettings
     from xdrec_agent.adapt import Workspace
     from xdrec_agent.models import AdapterManifest
     from xdrec_agent.settings import Settings
@@ -263,3 +264,28 @@ def _print_adapter(made: AdapterManifest, folder: Path, *, as_json: bool) -> Non
             beside = "" if chance is None else f"  (chance {chance:.3f})"
             typer.echo(f"  {name:12} {made.before[name]:.3f} → {value:.3f}{beside}")
     typer.echo(f"{folder} → xdrec adapt use {made.name}", err=True)
+
+
+def parse_pairs(
+    pairs: Sequence[str] | None, without: Sequence[str] | None, known: Sequence[str]
+) -> list[tuple[str, str]]:
+    """The named pairs, or all, less those of the domains to leave out. Raises UsageError."""
+    named = []
+    for text in pairs or ():
+        source, colon, target = text.partition(":")
+        if not (source and colon and target):
+            raise UsageError(f"--pair {text!r} is not SOURCE:TARGET", hint="for example --pair films:books")
+        named.append((source, target))
+    if unknown := sorted(set(without or ()) - set(known)):
+        raise UsageError(f"--without {unknown[0]!r}: there is no such domain", hint=f"there are: {', '.join(known)}")
+    kept = [pair for pair in named or permutations(known, 2) if not set(pair) & set(without or ())]
+    if not kept:
+        raise UsageError("no pair of domains is left to learn", hint="training needs two domains")
+    return kept
+
+
+def split_settings(users_file: Path | None, folds: list[int] | None) -> SplitSettings:
+    """Which users are learnt from."""
+    from retrieval.adapt import TEST_FOLD, SplitSettings
+
+    return SplitSettings(users_file=users_file, left_out=tuple([TEST_FOLD] if folds is None else folds))

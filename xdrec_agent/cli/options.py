@@ -37,3 +37,23 @@ Port: TypeAlias = Annotated[int | None, typer.Option("--port", min=0, max=65535,
 Output: TypeAlias = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it there; default: stdout.")
 ]
+
+Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="What the adapter will be called.")]
+Pairs: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--pair", metavar="SOURCE:TARGET", help="A pair to learn; again for more. Default: all."),
+]
+Without: TypeAlias = Annotated[
+    list[str] | None, typer.Option(metavar="DOMAIN", help="Learn nothing of this domain; again for more.")
+]
+UsersFile: TypeAlias = Annotated[Path | None, typer.Option(help="Learn from these users only, one a line.")]
+Folds: TypeAlias = Annotated[
+    list[int] | None,
+    typer.Option(metavar="FOLD", help="Folds of users to leave out; again for more. Default: the test fold."),
+]
+Minutes: TypeAlias = Annotated[float | None, typer.Option(min=1, help="End after so many, with the best weights then.")]
+Rank: TypeAlias = Annotated[int, typer.Option(min=1, help="Of the low-rank matrices.")]
+Layers: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Adapt the last ones only, which is faster.")]
+LearningRate: TypeAlias = Annotated[float, typer.Option(help="Of the optimizer, at its highest.")]
+Seed: TypeAlias = Annotated[int, typer.Option(help="Decides order, negatives and first weights.")]
+Restart: TypeAlias = Annotated[bool, typer.Option("--restart", help="Forget an unfinished training of this name.")]

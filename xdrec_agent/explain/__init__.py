@@ -4,13 +4,6 @@ from xdrec_agent.explain.explainer import ExplainContext, explain_candidate, exp
 from xdrec_agent.explain.realisation import SHORT, Locale, load_locale, load_own_sentences, load_sentences
 
 __all__ = [
-    "SHORT",
-    "ExplainContext",
-    "Locale",
-    "explain_candidate",
-    "explain_without_model",
-    "load_locale",
-    "load_own_sentences",
-    "load_sentences",
-    "plain_explanation",
-]
+    "SHORT", "ExplainContext", "Locale", "explain_candidate", "explain_without_model", "load_locale",
+    "load_own_sentences", "load_sentences", "plain_explanation",
+]  # fmt: skip

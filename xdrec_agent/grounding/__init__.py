@@ -7,19 +7,6 @@ from xdrec_agent.grounding.language_rules import LanguageRules, load_rules
 from xdrec_agent.grounding.scope import Scope
 
 __all__ = [
-    "Claim",
-    "ClaimKind",
-    "Evidence",
-    "Fact",
-    "FactKind",
-    "Known",
-    "LanguageRules",
-    "PathFinder",
-    "Scope",
-    "check",
-    "cited",
-    "foreign",
-    "gather",
-    "load_rules",
-    "sentences",
-]
+    "Claim", "ClaimKind", "Evidence", "Fact", "FactKind", "Known", "LanguageRules", "PathFinder", "Scope", "check",
+    "cited", "foreign", "gather", "load_rules", "sentences",
+]  # fmt: skip

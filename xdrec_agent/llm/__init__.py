@@ -9,21 +9,6 @@ from xdrec_agent.llm.transport import Logprob
 from xdrec_agent.llm.yes_no_log_odds import NO, YES, log_odds
 
 __all__ = [
-    "NO",
-    "YES",
-    "Capabilities",
-    "Endpoint",
-    "LLMClient",
-    "Logprob",
-    "Messages",
-    "Origin",
-    "Reply",
-    "ResponseCache",
-    "Usage",
-    "disk_errors",
-    "gathered",
-    "load_notes",
-    "log_odds",
-    "open_disk_cache",
-    "resolve_endpoint",
-]
+    "NO", "YES", "Capabilities", "Endpoint", "LLMClient", "Logprob", "Messages", "Origin", "Reply", "ResponseCache",
+    "Usage", "disk_errors", "gathered", "load_notes", "log_odds", "open_disk_cache", "resolve_endpoint",
+]  # fmt: skip

@@ -19,28 +19,8 @@ from xdrec_agent.models.sources import Sources
 from xdrec_agent.models.table import MODELS, ModelSpec
 
 __all__ = [
-    "MODELS",
-    "AdapterKind",
-    "AdapterManifest",
-    "BaseModelId",
-    "ModelSpec",
-    "ModelStatus",
-    "Sources",
-    "TrainingData",
-    "chat_token_ids",
-    "check_adapter_name",
-    "find_model",
-    "label_token_ids",
-    "list_adapters",
-    "list_models",
-    "load_llm",
-    "load_tokenizer",
-    "merge_adapter",
-    "merged_adapters",
-    "merged_manifest_name",
-    "pull_model",
-    "read_adapter_manifest",
-    "remove_model",
-    "save_adapter",
-    "token_ids",
-]
+    "MODELS", "AdapterKind", "AdapterManifest", "BaseModelId", "ModelSpec", "ModelStatus", "Sources",
+    "TrainingData", "chat_token_ids", "check_adapter_name", "find_model", "label_token_ids", "list_adapters",
+    "list_models", "load_llm", "load_tokenizer", "merge_adapter", "merged_adapters", "merged_manifest_name",
+    "pull_model", "read_adapter_manifest", "remove_model", "save_adapter", "token_ids",
+]  # fmt: skip

@@ -8,21 +8,7 @@ from xdrec_agent.posthoc.why import Why, evidence_for, item_at, why
 from xdrec_agent.posthoc.why_not import WhyNot, why_not
 
 __all__ = [
-    "Contrastive",
-    "Counterfactual",
-    "PosthocExplanation",
-    "PosthocLocale",
-    "Why",
-    "WhyNot",
-    "contrastive",
-    "counterfactual",
-    "draw",
-    "evidence_for",
-    "item_at",
-    "load_posthoc_locale",
-    "markdown",
-    "mermaid",
-    "svg",
-    "why",
+    "Contrastive", "Counterfactual", "PosthocExplanation", "PosthocLocale", "Why", "WhyNot", "contrastive",
+    "counterfactual", "draw", "evidence_for", "item_at", "load_posthoc_locale", "markdown", "mermaid", "svg", "why",
     "why_not",
-]
+]  # fmt: skip
