@@ -152,9 +152,14 @@ def test_no_reply_ends_otherwise_than_as_an_answer_or_an_error_of_ours(status, h
         endpoint = Endpoint(base_url="http://127.0.0.1:9/v1", model="m", managed=False)
         async with LLMClient(endpoint, LLMSettings(attempts=2), http_client=http, sleep=no_nap) as llm:
             with suppress(LLMError):
-                await (llm.label_logprobs(ASK, ["A", "B"]) if labels else llm.chat(ASK, max_tokens=1))
+                return await (llm.label_logprobs(ASK, ["A", "B"]) if labels else llm.chat(ASK, max_tokens=1))
+        return None
 
-    asyncio.run(ask())
+    answer = asyncio.run(ask())
+    if labels:  # probed first, so an odd endpoint never gets as far as a ranking
+        assert answer is None
+    else:
+        assert answer is None or isinstance(answer.text, str)
 
 
 class _Stream(httpx2.AsyncByteStream):
